@@ -1,0 +1,68 @@
+# The habits of this project. `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Options of `make demo`: DATA=folder SYMBOL=SPY uses your own price files.
+DATA   ?=
+SYMBOL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint format proto constraints bench load-test clean
+
+help: # list these commands
+	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) # install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[server]' --group dev -c constraints.txt
+	@touch $@
+
+demo: $(STAMP) # start a server, optimize 100 combinations, show the ranking (DATA=folder SYMBOL=SPY for your own files)
+	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)') $(if $(SYMBOL),--symbol '$(SYMBOL)')
+
+serve: $(STAMP) # run a server on 127.0.0.1:50051 (DATA=folder for your price files)
+	$(BIN)/stratsweep serve $(if $(DATA),--data '$(DATA)')
+
+test: $(STAMP) # run every test
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) # check style, types, the contract, and that generated code is current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	@$(MAKE) --no-print-directory proto PROTO_OUT=$(VENV)/proto-check
+	diff -r --exclude=__pycache__ $(VENV)/proto-check/stratsweep/v1 client/stratsweep/v1
+
+format: $(STAMP) # apply the formatter and the safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format --write
+
+PROTO_OUT ?= client
+proto: $(STAMP) # regenerate the Python code of the contract
+	@rm -rf $(PROTO_OUT)/stratsweep/v1 && mkdir -p $(PROTO_OUT)/stratsweep/v1
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos \
+	  --python_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) \
+	  --mypy_out=readable_stubs:$(PROTO_OUT) --mypy_grpc_out=$(PROTO_OUT) \
+	  protos/stratsweep/v1/*.proto
+	@rm -f $(patsubst protos/%.proto,$(PROTO_OUT)/%_pb2_grpc.py*,$(filter-out %_service.proto,$(wildcard protos/stratsweep/v1/*.proto)))
+	@printf '"""Generated from protos/stratsweep/v1 by `make proto`. Do not edit."""\n' > $(PROTO_OUT)/stratsweep/v1/__init__.py
+
+constraints: # resolve the exact pins again (needs uv)
+	uv pip compile --quiet --universal --no-emit-index-url --no-header --upgrade --extra server --group dev --python-version 3.11 -o constraints.txt pyproject.toml
+	@printf 'pip==%s\n' "$$($(PYTHON) -m pip index versions pip 2>/dev/null | sed -nE '1s/.*\((.*)\)/\1/p')" >> constraints.txt
+
+bench: $(STAMP) # measure speed, each figure beside a reference from the same run
+	$(BIN)/python -m tests.benchmarks
+
+load-test: $(STAMP) # press a real server with many concurrent optimizations
+	$(BIN)/python -m tests.load
+
+clean: # remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

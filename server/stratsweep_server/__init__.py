@@ -1,0 +1,1 @@
+"""Stratsweep's server: finds the best parameters of a trading strategy."""

@@ -1,0 +1,141 @@
+"""What an engine is: the protocol, what it is given, what it returns, what it may declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from stratsweep_server.market_data.bars import Bars
+
+ParameterValue: TypeAlias = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyConfig:
+    """A strategy with one combination's values applied.
+
+    Attributes:
+        name: The strategy's id.
+        parameters: The value of each parameter of the grid, by name.
+    """
+
+    name: str
+    parameters: Mapping[str, ParameterValue]
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestConfig:
+    """One backtest: a strategy with its parameters, on symbols, over dates.
+
+    Attributes:
+        strategy: Name and parameters.
+        symbols: The instruments, each an equal-capital sleeve of the portfolio.
+        start_date: First day, included; None where the request has none.
+        end_date: Last day, included; None where the request has none.
+        starting_cash: The account at the start, positive, in the prices' currency.
+        commission: Fraction of each fill's value, per side, in [0, 1).
+        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
+        bars: The bars of each symbol within the dates, read-only; None for an engine that loads its
+            own data.
+    """
+
+    strategy: StrategyConfig
+    symbols: tuple[str, ...]
+    start_date: date | None = None
+    end_date: date | None = None
+    starting_cash: float = 10_000.0
+    commission: float = 0.0
+    slippage: float = 0.0
+    bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """The figures of one backtest.
+
+    Attributes:
+        metrics: Value by metric name. A metric without a value is left out; NaN and infinities
+            are taken as left out.
+    """
+
+    metrics: Mapping[str, float]
+
+
+class ParameterType(Enum):
+    """The type of a strategy parameter's values."""
+
+    INTEGER = "integer"
+    DOUBLE = "double"
+    STRING = "string"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyParameter:
+    """One declared parameter of a strategy.
+
+    Attributes:
+        name: The parameter's id.
+        type: The type of its values.
+        default: What applies when the grid does not name it; None makes it required.
+        minimum: Smallest number allowed, or None.
+        maximum: Largest number allowed, or None.
+        choices: Texts allowed; empty allows any.
+        description: One line for people.
+    """
+
+    name: str
+    type: ParameterType
+    default: ParameterValue | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One declared strategy: its id, one line for people, its parameters."""
+
+    name: str
+    description: str = ""
+    parameters: tuple[StrategyParameter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One declared metric: its id and its definition with units."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """What an engine declares. An empty one accepts any strategy, parameters and symbols.
+
+    Attributes:
+        strategies: The strategies it runs; empty accepts any name with any parameters.
+        metrics: The figures every backtest reports; empty accepts any optimization target.
+        uses_market_data: Whether the server loads the symbols' bars and gives them in
+            `BacktestConfig.bars`; otherwise symbols are passed as they came.
+    """
+
+    strategies: tuple[Strategy, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    uses_market_data: bool = False
+
+
+@runtime_checkable
+class BacktestEngine(Protocol):
+    """Runs backtests. One instance lives in each worker and runs one backtest at a time.
+
+    An engine may also have `describe() -> EngineDescription`.
+    """
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        """Run one backtest. Whatever it raises becomes this combination's failure."""
+        ...

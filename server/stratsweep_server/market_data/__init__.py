@@ -1,0 +1,1 @@
+"""Price files to bars, and bars to shared, memory-mapped, read-only arrays."""

@@ -1,0 +1,63 @@
+"""Bars: the OHLCV rows of one symbol, in memory or memory-mapped from a shared file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
+
+_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """The bars of one symbol in ascending order of time; all arrays have one element per bar.
+
+    Attributes:
+        symbol: The symbol's name.
+        time: int64, nanoseconds since 1970-01-01 UTC (times without a zone are taken as UTC).
+        open: float64, price of the first trade, positive.
+        high: float64, highest price, at least `open`, `low` and `close`.
+        low: float64, lowest price, positive.
+        close: float64, price of the last trade, positive.
+        volume: float64, units traded; NaN where the file has none.
+    """
+
+    symbol: str
+    time: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def save(self, path: Path) -> None:
+        """Write the bars to one file that `open_bars` maps without copying."""
+        table = np.empty((len(_COLUMNS), len(self)), dtype=np.float64)
+        table[0].view(np.int64)[:] = self.time
+        for row, name in enumerate(_COLUMNS[1:], start=1):
+            table[row] = getattr(self, name)
+        with path.open("wb") as file:
+            np.save(file, table)
+
+
+def open_bars(symbol: str, path: Path) -> Bars:
+    """Map a file that `Bars.save` wrote: read-only, shared between processes, nothing copied."""
+    table = np.load(path, mmap_mode="r")
+    return Bars(symbol, table[0].view(np.int64), *table[1:])
+
+
+def periods_per_year(time: NDArray[np.int64]) -> float:
+    """Bars per year of 365.25 days at the bars' own spacing: (bars - 1) / years they span.
+
+    Args:
+        time: int64 nanoseconds, ascending, at least two.
+    """
+    return float((len(time) - 1) * NANOSECONDS_PER_YEAR / (time[-1] - time[0]))
