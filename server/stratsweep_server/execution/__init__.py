@@ -1,0 +1,1 @@
+"""Backtests in worker processes: the pool, its slots, the scheduler, and the child's side."""

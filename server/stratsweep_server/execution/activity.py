@@ -1,0 +1,78 @@
+"""The few shared words in which a worker writes what it is running, and since when.
+
+One memory-mapped file per worker: the worker writes, the server reads, nobody waits. It is what
+makes blame exact: a worker that hangs or dies in the middle of a chunk has left the guilty
+combination's place here.
+
+The order of the writes matters: the worker stores the start before the offset, and the server reads
+the offset before the start. So the server may see an old offset with a new start, which only makes
+it look again later, and never a new offset with an old start, which would kill an innocent.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHUNK_ID, _OFFSET, _STARTED = range(3)
+_WORDS = 3
+_IDLE = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBacktest:
+    """What a worker is running.
+
+    Attributes:
+        chunk_id: The chunk.
+        offset: The combination's place in the chunk.
+        start_time: Monotonic seconds when this backtest began.
+    """
+
+    chunk_id: int
+    offset: int
+    start_time: float
+
+
+class Activity:
+    """The shared words of one worker, seen from either side."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), _WORDS * 8)
+        self._words = memoryview(self._map).cast("Q")
+
+    @staticmethod
+    def create(path: Path) -> Activity:
+        """Make the file and open it."""
+        path.write_bytes((0).to_bytes(8, "little") + b"\xff" * 8 + (0).to_bytes(8, "little"))
+        return Activity(path)
+
+    def begin_chunk(self, chunk_id: int) -> None:
+        """In the worker: the backtests that follow belong to this chunk."""
+        self._words[_CHUNK_ID] = chunk_id
+
+    def begin_backtest(self, offset: int) -> int:
+        """In the worker: a backtest starts now. Returns the monotonic time in nanoseconds."""
+        now = time.monotonic_ns()
+        self._words[_STARTED] = now
+        self._words[_OFFSET] = offset
+        return now
+
+    def idle(self) -> None:
+        """In the worker: no backtest is running."""
+        self._words[_OFFSET] = _IDLE
+
+    def running(self) -> RunningBacktest | None:
+        """In the server: what is running; None between backtests."""
+        offset = self._words[_OFFSET]
+        if offset == _IDLE:
+            return None
+        return RunningBacktest(self._words[_CHUNK_ID], offset, self._words[_STARTED] / 1e9)
+
+    def close(self) -> None:
+        """Unmap the words."""
+        self._words.release()
+        self._map.close()

@@ -1,0 +1,230 @@
+"""What the server and a worker say to each other over their private socket.
+
+Every message is a frame: one byte of kind, four of length, a body. What comes from a worker is
+inert by construction (JSON text and rows of numbers): the server never unpickles what a backtest
+made, and refuses a frame that is too long or does not parse. Only the server sends pickles (its own
+plans).
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import (
+    EngineDescription,
+    Metric,
+    ParameterType,
+    Strategy,
+    StrategyParameter,
+)
+from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
+from stratsweep_server.execution.plan import BacktestPlan
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+_FRAME = struct.Struct("<BI")
+_CHUNK = struct.Struct("<QQ")
+_OUTCOMES = struct.Struct("<QIIId")
+
+
+class MessageKind(IntEnum):
+    """The kinds of frames; the first three go to the worker, the others come from it."""
+
+    PLAN = 1
+    RELEASE = 2
+    CHUNK = 3
+    READY = 4
+    START_FAILED = 5
+    OUTCOMES = 6
+
+
+IndexLookup: TypeAlias = Callable[[int, int, int], NDArray[np.int64]]
+"""(chunk id, offset, count) to the combination indices there; raises LookupError if not so."""
+
+
+class MalformedMessageError(Exception):
+    """A worker sent bytes that are no message: something in it wrote to a foreign descriptor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Outcomes of consecutive combinations of a chunk.
+
+    Attributes:
+        chunk_id: The chunk.
+        offset: Place in the chunk of the first row.
+        busy_duration: Seconds the worker spent on them, its own overhead included.
+        batch: The rows.
+    """
+
+    chunk_id: int
+    offset: int
+    busy_duration: float
+    batch: OutcomeBatch
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[MessageKind, bytes]]:
+        """Yield every frame that is complete.
+
+        Raises:
+            MalformedMessageError: The bytes are no frame.
+        """
+        self._buffer += data
+        while len(self._buffer) >= _FRAME.size:
+            kind, length = _FRAME.unpack_from(self._buffer)
+            if kind not in MessageKind.__members__.values() or length > MAX_FRAME_BYTES:
+                raise MalformedMessageError(f"a frame of kind {kind} and {length} bytes")
+            end = _FRAME.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_FRAME.size : end])
+            del self._buffer[:end]
+            yield MessageKind(kind), body
+
+
+def frame(kind: MessageKind, body: bytes) -> bytes:
+    """A frame ready to send."""
+    return _FRAME.pack(kind, len(body)) + body
+
+
+def encode_plan(plan_id: int, plan: BacktestPlan) -> bytes:
+    """The PLAN frame, sent to a worker before its first chunk of that plan."""
+    return frame(MessageKind.PLAN, pickle.dumps((plan_id, plan), pickle.HIGHEST_PROTOCOL))
+
+
+def decode_plan(body: bytes) -> tuple[int, BacktestPlan]:
+    """The plan and its id, in the worker; the sender is the server itself."""
+    plan_id, plan = pickle.loads(body)  # noqa: S301 - only the server writes to this socket
+    return plan_id, plan
+
+
+def encode_release(plan_id: int) -> bytes:
+    """The RELEASE frame: no more chunks of that plan will come."""
+    return frame(MessageKind.RELEASE, str(plan_id).encode())
+
+
+def decode_release(body: bytes) -> int:
+    """The id of the plan to forget."""
+    return int(body)
+
+
+def encode_chunk(plan_id: int, chunk_id: int, indices: NDArray[np.int64]) -> bytes:
+    """The CHUNK frame."""
+    return frame(MessageKind.CHUNK, _CHUNK.pack(plan_id, chunk_id) + indices.tobytes())
+
+
+def decode_chunk(body: bytes) -> tuple[int, int, list[int]]:
+    """Plan id, chunk id and combination indices."""
+    plan_id, chunk_id = _CHUNK.unpack_from(body)
+    return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size).tolist()
+
+
+def encode_ready(description: EngineDescription) -> bytes:
+    """The READY frame: the engine stands, and this is what it declares."""
+    text = json.dumps(asdict(description), default=lambda value: value.value)
+    return frame(MessageKind.READY, text.encode())
+
+
+def decode_ready(body: bytes) -> EngineDescription:
+    """What the worker's engine declares.
+
+    Raises:
+        MalformedMessageError: The body is no description.
+    """
+    try:
+        fields = json.loads(body)
+        return EngineDescription(
+            strategies=tuple(_strategy(entry) for entry in fields["strategies"]),
+            metrics=tuple(Metric(**entry) for entry in fields["metrics"]),
+            uses_market_data=bool(fields["uses_market_data"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise MalformedMessageError(f"a READY message that does not parse: {error}") from error
+
+
+def _strategy(fields: dict[str, Any]) -> Strategy:
+    parameters = tuple(
+        StrategyParameter(
+            **{
+                **entry,
+                "type": ParameterType(entry["type"]),
+                "choices": tuple(entry["choices"]),
+            }
+        )
+        for entry in fields["parameters"]
+    )
+    return Strategy(fields["name"], fields["description"], parameters)
+
+
+def encode_start_failed(message: str) -> bytes:
+    """The START_FAILED frame: the engine could not be built, and why."""
+    return frame(MessageKind.START_FAILED, message.encode(errors="replace"))
+
+
+def encode_outcomes(
+    chunk_id: int,
+    offset: int,
+    busy_duration: float,
+    durations: Sequence[float],
+    metric_names: Sequence[str],
+    metrics: NDArray[np.float64],
+    failures: Sequence[tuple[int, str, str]],
+) -> bytes:
+    """The OUTCOMES frame; failures are (row, message, traceback)."""
+    header = json.dumps([metric_names, failures]).encode(errors="replace")
+    prefix = _OUTCOMES.pack(chunk_id, offset, len(durations), len(header), busy_duration)
+    numbers = np.asarray(durations, np.float64).tobytes() + metrics.tobytes()
+    return frame(MessageKind.OUTCOMES, prefix + header + numbers)
+
+
+def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
+    """Outcomes as the server keeps them.
+
+    Args:
+        body: The frame's body.
+        indices_of: Gives the combination indices of a chunk from an offset on.
+
+    Raises:
+        MalformedMessageError: The body does not parse or does not fit the chunk.
+    """
+    try:
+        chunk_id, offset, count, header_length, busy_duration = _OUTCOMES.unpack_from(body)
+        start = _OUTCOMES.size + header_length
+        names, failures = json.loads(body[_OUTCOMES.size : start])
+        numbers = np.frombuffer(body, np.float64, offset=start)
+        durations, metrics = numbers[:count], numbers[count:].reshape(count, len(names))
+        indices = indices_of(chunk_id, offset, count)
+        batch = OutcomeBatch(
+            indices=indices,
+            durations=durations,
+            metric_names=tuple(map(str, names)),
+            metrics=metrics,
+            failures=tuple(
+                BacktestFailure(
+                    int(indices[row]),
+                    FailureKind.ERROR,
+                    str(message),
+                    str(traceback),
+                    float(durations[row]),
+                )
+                for row, message, traceback in failures
+            ),
+        )
+    except (struct.error, ValueError, TypeError, IndexError, LookupError) as error:
+        raise MalformedMessageError(f"an OUTCOMES message that does not parse: {error}") from error
+    return Outcomes(chunk_id, offset, busy_duration, batch)

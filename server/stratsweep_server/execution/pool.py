@@ -1,0 +1,359 @@
+"""The worker pool: slots, a scheduler that shares them, and the workloads that wait for outcomes.
+
+    optimization ─submit─▶ Workload ─queue─▶ FairScheduler ─chunk─▶ Slot ─frame─▶ worker process
+         ▲                     │                                     │
+         └──── on_outcomes ◀───┴────────── outcomes, failures ◀──────┘
+
+All of it lives on one event loop and nothing polls: a slot that becomes idle asks the scheduler, a
+submit offers work to the idle slots. Processes are started and reaped on the launcher's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from loky import cpu_count
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.execution import messages
+from stratsweep_server.execution.launcher import Launcher
+from stratsweep_server.execution.messages import Outcomes
+from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.execution.run_directory import RunDirectory
+from stratsweep_server.execution.scheduler import Chunk, CombinationQueue, FairScheduler
+from stratsweep_server.execution.slot import Assignment, Slot, SlotState
+
+START_TIMEOUT_SECONDS = 120.0
+_START_FAILURES_TO_GIVE_UP = 3
+
+OutcomeListener: TypeAlias = Callable[[OutcomeBatch], None]
+AvailabilityListener: TypeAlias = Callable[[bool], None]
+
+
+class WorkersUnavailableError(Exception):
+    """No worker process starts, so nothing can run. The text has the last cause."""
+
+
+class RunningWorkload(Protocol):
+    """Backtests that a pool was given."""
+
+    async def wait(self) -> None:
+        """Return when every combination has its outcome, or when cancelled.
+
+        Raises:
+            WorkersUnavailableError: Workers stopped starting.
+        """
+
+    def cancel(self) -> None:
+        """Drop what is pending and free the workers at once."""
+
+
+class BacktestPool(Protocol):
+    """Runs backtests in parallel. `WorkerPool` is the one that does; tests may give another."""
+
+    @property
+    def worker_count(self) -> int:
+        """How many backtests run at a time."""
+
+    @property
+    def directory(self) -> Path:
+        """Where files that the workers share can be put."""
+
+    async def describe_engine(self) -> EngineDescription:
+        """What the engine declares; waits for the first worker.
+
+        Raises:
+            WorkersUnavailableError: No worker starts.
+        """
+
+    def submit(
+        self,
+        plan: BacktestPlan,
+        indices: NDArray[np.int64],
+        *,
+        backtest_timeout: float,
+        on_outcomes: OutcomeListener,
+    ) -> RunningWorkload:
+        """Start to run combinations, by index; `on_outcomes` is called once or more for each batch.
+
+        Raises:
+            WorkersUnavailableError: No worker starts.
+        """
+
+
+class Workload:
+    """The backtests of one optimization in a `WorkerPool`."""
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        plan_id: int,
+        plan: BacktestPlan,
+        queue: CombinationQueue,
+        backtest_timeout: float,
+        on_outcomes: OutcomeListener,
+    ) -> None:
+        self.plan_id = plan_id
+        self.plan_frame = messages.encode_plan(plan_id, plan)
+        self.queue = queue
+        self.backtest_timeout = backtest_timeout
+        self._pool = pool
+        self._on_outcomes = on_outcomes
+        self._missing_count = queue.pending_count
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._missing_count == 0:
+            self._end.set_result(None)
+
+    async def wait(self) -> None:
+        """Return when every combination has its outcome, or when cancelled."""
+        await asyncio.shield(self._end)
+
+    def cancel(self) -> None:
+        """Drop what is pending and free the workers at once."""
+        self.finish()
+
+    def add(self, batch: OutcomeBatch) -> None:
+        """Pass outcomes on, and finish after the last one."""
+        if self._end.done():
+            return
+        try:
+            self._on_outcomes(batch)
+        except Exception as error:
+            self.finish(error)
+            return
+        self._missing_count -= len(batch)
+        if self._missing_count == 0:
+            self.finish()
+
+    def finish(self, error: Exception | None = None) -> None:
+        """End the workload, whatever is still running."""
+        if self._end.done():
+            return
+        if error is None:
+            self._end.set_result(None)
+        else:
+            self._end.set_exception(error)
+        self._pool.forget(self)
+
+
+class WorkerPool:
+    """Runs backtests in `max_workers` processes. Use it as an async context manager.
+
+    Args:
+        engine: What each worker builds its engine from.
+        max_workers: Processes; default: the CPUs that this process may use, counting affinity and
+            cgroup limits.
+        start_method: `forkserver` or `spawn`; default: the better one of this platform.
+        directory: Where to put shared files; default: the system's temporary directory.
+        start_timeout: Seconds a worker may take to be ready.
+        on_availability: Called with False when no worker starts any more, and with True when one
+            does.
+    """
+
+    def __init__(
+        self,
+        engine: EngineSpec,
+        *,
+        max_workers: int | None = None,
+        start_method: str | None = None,
+        directory: Path | None = None,
+        start_timeout: float = START_TIMEOUT_SECONDS,
+        on_availability: AvailabilityListener | None = None,
+    ) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        self._worker_count = max_workers or cpu_count()
+        self._engine = engine
+        self._start_method = start_method
+        self._parent_directory = directory
+        self._start_timeout = start_timeout
+        self._on_availability = on_availability
+        self._scheduler = FairScheduler(self._worker_count)
+        self._workloads: dict[CombinationQueue, Workload] = {}
+        self._plan_ids = itertools.count(1)
+        self._slots: list[Slot] = []
+        self._description: EngineDescription | None = None
+        self._unavailable_cause: str | None = None
+        self._first_report = asyncio.Event()
+
+    @property
+    def worker_count(self) -> int:
+        """How many backtests run at a time."""
+        return self._worker_count
+
+    @property
+    def directory(self) -> Path:
+        """Where files that the workers share can be put; gone when the pool closes."""
+        return self._run_directory.path
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots, for the operator's view."""
+        return tuple(self._slots)
+
+    async def __aenter__(self) -> WorkerPool:
+        self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
+        self._launcher = Launcher(self._engine, self._run_directory.path, self._start_method)
+        self._slots = [
+            Slot(number, self._launcher, self, self._start_timeout)
+            for number in range(self._worker_count)
+        ]
+        self._supervisors = [asyncio.create_task(slot.supervise()) for slot in self._slots]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for workload in list(self._workloads.values()):
+            workload.finish(WorkersUnavailableError("the worker pool was closed"))
+        for slot in self._slots:
+            slot.close()
+        await asyncio.gather(*self._supervisors)
+        self._launcher.close()
+        await asyncio.to_thread(self._run_directory.close)
+
+    async def describe_engine(self) -> EngineDescription:
+        """What the engine declares; waits for the first worker."""
+        while self._description is None:
+            await self._first_report.wait()
+            self._require_workers()
+        return self._description
+
+    def submit(
+        self,
+        plan: BacktestPlan,
+        indices: NDArray[np.int64],
+        *,
+        backtest_timeout: float,
+        on_outcomes: OutcomeListener,
+        weight: float = 1.0,
+    ) -> Workload:
+        """Start to run combinations; see `BacktestPool.submit`.
+
+        Args:
+            plan: What they have in common.
+            indices: int64, unique, each in [0, plan.grid_size).
+            backtest_timeout: Seconds that each backtest may take, from its own start.
+            on_outcomes: Called on the event loop with each batch.
+            weight: Share of the workers relative to other workloads.
+        """
+        self._require_workers()
+        queue = CombinationQueue(indices, weight)
+        workload = Workload(self, next(self._plan_ids), plan, queue, backtest_timeout, on_outcomes)
+        if queue.pending_count:
+            self._workloads[queue] = workload
+            self._scheduler.add(queue)
+            self._offer_work()
+        return workload
+
+    def forget(self, workload: Workload) -> None:
+        """A workload has ended: stop what runs of it and let the workers forget its plan."""
+        self._workloads.pop(workload.queue, None)
+        self._scheduler.remove(workload.queue)
+        for slot in self._slots:
+            chunk = slot.chunk
+            if chunk is not None and chunk.queue is workload.queue and not chunk.is_done:
+                slot.cancel()
+            else:
+                slot.release_plan(workload.plan_id)
+
+    # What slots tell.
+
+    def slot_ready(self, description: EngineDescription) -> None:
+        """A new worker is ready."""
+        self._description = description
+        if self._unavailable_cause is not None:
+            self._unavailable_cause = None
+            if self._on_availability is not None:
+                self._on_availability(True)
+        if not self._first_report.is_set():
+            self._first_report.set()
+            if self._on_availability is not None:
+                self._on_availability(True)
+        self._offer_work()
+
+    def slot_idle(self, slot: Slot) -> None:
+        """A slot can take a chunk."""
+        self._feed(slot)
+
+    def slot_failed_to_start(self, slot: Slot) -> None:
+        """A worker ended before it was ready: give up when no slot has one and all failed often."""
+        hopeless = all(
+            slot.start_failure_count >= _START_FAILURES_TO_GIVE_UP for slot in self._slots
+        )
+        if hopeless and self._unavailable_cause is None:
+            self._unavailable_cause = slot.start_error or "unknown"
+            self._first_report.set()
+            if self._on_availability is not None:
+                self._on_availability(False)
+            for workload in list(self._workloads.values()):
+                workload.finish(self._unavailable_error())
+
+    def outcomes_arrived(self, chunk: Chunk, outcomes: Outcomes) -> None:
+        """The next combinations of a chunk have outcomes."""
+        self._scheduler.completed(chunk, len(outcomes.batch), outcomes.busy_duration)
+        self._deliver(chunk, outcomes.batch)
+
+    def backtest_failed(self, chunk: Chunk, failure: BacktestFailure) -> None:
+        """One combination timed out or crashed, for good."""
+        self._deliver(chunk, OutcomeBatch.of_failure(failure))
+
+    def chunk_returned(
+        self, chunk: Chunk, innocent: tuple[int, ...], suspect: int | None, busy_duration: float
+    ) -> None:
+        """A worker is gone; the innocent go first again, the suspect alone."""
+        self._scheduler.abandon(chunk, busy_duration)
+        chunk.queue.give_back(innocent)
+        if suspect is not None:
+            chunk.queue.suspect(suspect)
+        self._offer_work()
+
+    # Work and workers.
+
+    def _deliver(self, chunk: Chunk, batch: OutcomeBatch) -> None:
+        workload = self._workloads.get(chunk.queue)
+        if workload is not None:
+            workload.add(batch)
+
+    def _offer_work(self) -> None:
+        for slot in self._slots:
+            self._feed(slot)
+
+    def _feed(self, slot: Slot) -> None:
+        if not slot.is_idle:
+            return
+        chunk = self._scheduler.next_chunk(fresh_worker=slot.is_fresh)
+        if chunk is None:
+            self._renew_for_suspects(slot)
+            return
+        workload = self._workloads[chunk.queue]
+        slot.assign(
+            Assignment(chunk, workload.plan_id, workload.plan_frame, workload.backtest_timeout)
+        )
+
+    def _renew_for_suspects(self, slot: Slot) -> None:
+        """Suspects wait for a fresh worker; when none is on its way, make this idle one fresh."""
+        if not any(queue.has_suspects for queue in self._scheduler.queues):
+            return
+        on_its_way = (SlotState.STARTING, SlotState.REPLACING)
+        if not any(other.state in on_its_way for other in self._slots):
+            slot.cancel()
+
+    def _require_workers(self) -> None:
+        if self._unavailable_cause is not None:
+            raise self._unavailable_error()
+
+    def _unavailable_error(self) -> WorkersUnavailableError:
+        return WorkersUnavailableError(f"no worker starts: {self._unavailable_cause}")

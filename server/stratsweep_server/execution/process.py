@@ -1,0 +1,210 @@
+"""One worker process, seen from the server: start, talk, kill, know how it ended.
+
+The process is carried by a ProcessPoolExecutor with a single worker, so that it can be killed and
+replaced without touching any other. Starting and reaping block for milliseconds, so both run on the
+launcher: one permanent thread per pool (permanent because, with the spawn method, a worker's
+parent-death signal is bound to the thread that started it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, cast
+
+from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.execution import worker
+from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.messages import FrameReader, MalformedMessageError, MessageKind
+
+_RECEIVE_BYTES = 1 << 18
+
+
+class WorkerProcess:
+    """A started worker. Everything but `start` and `reap` is called on the event loop.
+
+    Attributes:
+        pid: Its process id.
+        activity: The words in which it says what it runs.
+    """
+
+    def __init__(
+        self,
+        executor: ProcessPoolExecutor,
+        process: BaseProcess,
+        peer: socket.socket,
+        activity_path: Path,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        if process.pid is None:
+            raise RuntimeError("the worker process was not started")
+        self.pid = process.pid
+        self.activity = Activity(activity_path)
+        self._activity_path = activity_path
+        self._executor = executor
+        self._process = process
+        self._socket = peer
+        self._reader = FrameReader()
+        self._outgoing = bytearray()
+        self._pidfd = os.pidfd_open(self.pid) if sys.platform == "linux" else None
+        self._loop = loop
+
+    @staticmethod
+    def start(
+        context: BaseContext,
+        activity_path: Path,
+        engine: EngineSpec,
+        loop: asyncio.AbstractEventLoop,
+    ) -> WorkerProcess:
+        """Start a worker (blocking; on the launcher thread) that is then used on `loop`."""
+        ours, theirs = socket.socketpair()
+        Activity.create(activity_path).close()
+        carrier = _CarrierContext(context)
+        pipe = Connection(theirs.detach())
+        executor = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=cast(BaseContext, carrier),
+            initializer=worker.connect,
+            initargs=(pipe, activity_path, engine),
+        )
+        try:
+            executor.submit(worker.serve)
+            if carrier.process is None:
+                raise RuntimeError("the executor started no process")
+            ours.setblocking(False)
+            return WorkerProcess(executor, carrier.process, ours, activity_path, loop)
+        except BaseException:
+            ours.close()
+            executor.shutdown(wait=False)
+            raise
+        finally:
+            pipe.close()
+
+    def attach(
+        self,
+        on_message: Callable[[MessageKind, bytes], None],
+        on_malformed: Callable[[MalformedMessageError], None],
+        on_exit: Callable[[], None],
+    ) -> None:
+        """Call back for each message, for bytes that are none, and once after the exit."""
+        self._on_message = on_message
+        self._on_malformed = on_malformed
+        self._loop.add_reader(self._socket, self._receive)
+        self._loop.add_reader(self._exit_descriptor, self._exited, on_exit)
+
+    def send(self, data: bytes) -> None:
+        """Send without waiting; what the socket does not take now goes when it can."""
+        if self._outgoing:
+            self._outgoing += data
+            return
+        sent = 0
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            sent = self._socket.send(data)
+        if sent < len(data):
+            self._outgoing += data[sent:]
+            self._loop.add_writer(self._socket, self._send_rest)
+
+    def kill(self) -> None:
+        """SIGKILL the process. `on_exit` follows."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+
+    def detach(self) -> None:
+        """After the exit: hand over what was still in the socket, then let go of everything."""
+        self._receive()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        # What a backtest started goes with it. The group has the worker's own id.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.activity.close()
+        self._activity_path.unlink(missing_ok=True)
+
+    def reap(self) -> str:
+        """After the exit: end the executor and say how the process ended (blocking; launcher)."""
+        self._executor.shutdown(wait=True)
+        return describe_exit(self._process.exitcode)
+
+    @property
+    def _exit_descriptor(self) -> int:
+        # When the fork server is killed sentinels fire though workers still run; a pidfd does not.
+        return self._process.sentinel if self._pidfd is None else self._pidfd
+
+    def _exited(self, on_exit: Callable[[], None]) -> None:
+        self._loop.remove_reader(self._exit_descriptor)
+        on_exit()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except (BlockingIOError, ConnectionResetError):
+                return
+            if not data:
+                self._loop.remove_reader(self._socket)
+                return
+            try:
+                for kind, body in self._reader.feed(data):
+                    self._on_message(kind, body)
+            except MalformedMessageError as error:
+                self._loop.remove_reader(self._socket)
+                self._on_malformed(error)
+                return
+            if len(data) < _RECEIVE_BYTES:
+                return
+
+    def _send_rest(self) -> None:
+        try:
+            sent = self._socket.send(self._outgoing)
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError):
+            sent = len(self._outgoing)  # it is dying; on_exit says the rest
+        del self._outgoing[:sent]
+        if not self._outgoing:
+            self._loop.remove_writer(self._socket)
+
+
+class _CarrierContext:
+    """A multiprocessing context that remembers the process it made."""
+
+    def __init__(self, context: BaseContext) -> None:
+        self._context = context
+        self.process: BaseProcess | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - every attribute of a context
+        return getattr(self._context, name)
+
+    def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: ANN401, N802
+        self.process = self._context.Process(*args, **kwargs)  # type: ignore[attr-defined]
+        return self.process
+
+
+def describe_exit(exit_code: int | None) -> str:
+    """How a process ended, in words: `was killed by SIGSEGV (signal 11)`, `exited with code 3`."""
+    if exit_code is None:
+        return "ended"
+    if exit_code >= 0:
+        return f"exited with code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = "a signal"
+    hint = " — out of memory?" if -exit_code == signal.SIGKILL else ""
+    return f"was killed by {name} (signal {-exit_code}){hint}"

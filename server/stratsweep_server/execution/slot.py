@@ -1,0 +1,392 @@
+"""A slot: the server's place for one worker. It outlives the worker in it.
+
+    STARTING ──READY──▶ IDLE ──assign──▶ RUNNING ──last outcome──▶ IDLE
+        │                │                  │
+        └─────exit───────┴───────exit───────┴──▶ REPLACING ──▶ STARTING   (after a back-off when the
+                                                     │                     worker never was ready)
+                                                     └──▶ CLOSED
+
+Everything here runs on the event loop. One task per slot, `supervise`, walks the states from one
+worker's start to its end and starts the next; messages and timers are callbacks in between, and the
+only thing they do to a worker is to kill it. Whatever the cause, the exit of the process is what
+moves the slot on, so there is one place where a death is settled: `_settle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.execution import messages
+from stratsweep_server.execution.activity import RunningBacktest
+from stratsweep_server.execution.blame import assign_blame
+from stratsweep_server.execution.launcher import Launcher
+from stratsweep_server.execution.messages import MessageKind, Outcomes
+from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
+from stratsweep_server.execution.process import WorkerProcess
+from stratsweep_server.execution.scheduler import Chunk
+
+logger = logging.getLogger(__name__)
+
+Callback: TypeAlias = Callable[[], None]
+
+_FIRST_BACK_OFF_SECONDS = 0.1
+_LONGEST_BACK_OFF_SECONDS = 10.0
+_STALL_RECHECK_SECONDS = 1.0
+
+
+class SlotState(Enum):
+    """Where a slot is between one worker's start and the next one's."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    RUNNING = "running"
+    REPLACING = "replacing"
+    CLOSED = "closed"
+
+
+class KillReason(Enum):
+    """Why the server killed a worker."""
+
+    TIMED_OUT = "timed out"
+    STALLED = "made no progress"
+    CANCELLED = "cancelled"
+    MALFORMED = "sent garbage"
+    START_TIMED_OUT = "did not start in time"
+    CLOSING = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A kill that was decided: why, and for a timeout which combination and for how long it ran."""
+
+    reason: KillReason
+    detail: str = ""
+    guilty: int | None = None
+    duration: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A chunk with what its backtests need.
+
+    Attributes:
+        chunk: What to run.
+        plan_id: The plan to run it by.
+        plan_frame: The PLAN frame, for a worker that has not seen the plan.
+        backtest_timeout: Seconds that each backtest may take.
+    """
+
+    chunk: Chunk
+    plan_id: int
+    plan_frame: bytes
+    backtest_timeout: float
+
+
+class SlotOwner(Protocol):
+    """What a slot tells its pool."""
+
+    def slot_ready(self, description: EngineDescription) -> None:
+        """A new worker of the slot is ready."""
+
+    def slot_idle(self, slot: Slot) -> None:
+        """The slot can take a chunk."""
+
+    def slot_failed_to_start(self, slot: Slot) -> None:
+        """A worker ended before it was ready; see `slot.start_error`."""
+
+    def outcomes_arrived(self, chunk: Chunk, outcomes: Outcomes) -> None:
+        """The next combinations of a chunk have outcomes."""
+
+    def backtest_failed(self, chunk: Chunk, failure: BacktestFailure) -> None:
+        """One combination timed out or crashed, for good."""
+
+    def chunk_returned(
+        self, chunk: Chunk, innocent: tuple[int, ...], suspect: int | None, busy_duration: float
+    ) -> None:
+        """A worker is gone; these have to run (again), the suspect alone."""
+
+
+class Slot:
+    """One place for a worker.
+
+    Args:
+        number: 0-based, for logs.
+        launcher: Starts and reaps workers.
+        owner: The pool.
+        start_timeout: Seconds that a worker may take to be ready.
+    """
+
+    def __init__(
+        self, number: int, launcher: Launcher, owner: SlotOwner, start_timeout: float
+    ) -> None:
+        self.number = number
+        self.state = SlotState.REPLACING
+        self.start_error: str | None = None
+        self.start_failure_count = 0
+        self._launcher = launcher
+        self._owner = owner
+        self._start_timeout = start_timeout
+        self._closing = asyncio.Event()
+        self._exited = asyncio.Event()
+        self._worker: WorkerProcess | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._kill: Kill | None = None
+        self._assignment: Assignment | None = None
+        self._assign_time = 0.0
+        self._known_plans: set[int] = set()
+        self._is_fresh = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a chunk can be assigned."""
+        return self.state is SlotState.IDLE and self._kill is None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the worker has run no backtest yet."""
+        return self._is_fresh
+
+    @property
+    def chunk(self) -> Chunk | None:
+        """The chunk that the worker is on."""
+        return self._assignment.chunk if self._assignment is not None else None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker, where there is one."""
+        return self._worker.pid if self._worker is not None else None
+
+    async def supervise(self) -> None:
+        """Keep a worker in the slot until `close`."""
+        while not self._closing.is_set():
+            try:
+                await self._run_one_worker()
+            except Exception as error:  # whatever it was, a slot without a task would be lost
+                logger.exception("worker %d", self.number)
+                self._note_start_failure(f"the worker process could not be started: {error!r}")
+            if self.start_failure_count:
+                await self._back_off()
+        self.state = SlotState.CLOSED
+
+    def assign(self, assignment: Assignment) -> None:
+        """Have the worker run a chunk. The slot must be idle."""
+        worker = self._worker
+        if worker is None or not self.is_idle:
+            raise RuntimeError(f"slot {self.number} is {self.state.value}")
+        self.state = SlotState.RUNNING
+        self._is_fresh = False
+        self._assignment = assignment
+        self._assign_time = time.monotonic()
+        data = b"" if assignment.plan_id in self._known_plans else assignment.plan_frame
+        self._known_plans.add(assignment.plan_id)
+        chunk = assignment.chunk
+        worker.send(data + messages.encode_chunk(assignment.plan_id, chunk.chunk_id, chunk.indices))
+        self._set_timer(assignment.backtest_timeout, self._check_deadline)
+
+    def release_plan(self, plan_id: int) -> None:
+        """Let the worker forget a plan."""
+        if plan_id in self._known_plans and self._worker is not None:
+            self._known_plans.discard(plan_id)
+            self._worker.send(messages.encode_release(plan_id))
+
+    def cancel(self) -> None:
+        """Give up the chunk at once: the worker is killed and replaced."""
+        self._kill_worker(Kill(KillReason.CANCELLED))
+
+    def close(self) -> None:
+        """End the worker and `supervise`."""
+        self._closing.set()
+        self._kill_worker(Kill(KillReason.CLOSING))
+
+    # From one worker's start to its end.
+
+    async def _run_one_worker(self) -> None:
+        self.state = SlotState.STARTING
+        self._kill, self._is_fresh = None, True
+        self._known_plans.clear()
+        self._exited.clear()
+        worker = self._worker = await self._launcher.start()
+        worker.attach(self._on_message, self._on_malformed, self._exited.set)
+        self._set_timer(self._start_timeout, self._start_timed_out)
+        if self._closing.is_set():
+            worker.kill()
+        await self._exited.wait()
+        was_ready = self.state is not SlotState.STARTING
+        running = worker.activity.running()
+        worker.detach()
+        self._set_timer(None)
+        self.state = SlotState.REPLACING
+        cause = await self._launcher.reap(worker)
+        self._worker = None
+        if self._kill is not None and self._kill.detail:
+            cause = self._kill.detail
+        self._settle(running, cause)
+        if not was_ready and not self._closing.is_set():
+            self._note_start_failure(self.start_error or f"the worker process {cause}")
+
+    async def _back_off(self) -> None:
+        delay = _FIRST_BACK_OFF_SECONDS * 2 ** (self.start_failure_count - 1)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), min(delay, _LONGEST_BACK_OFF_SECONDS))
+
+    def _note_start_failure(self, cause: str) -> None:
+        self.start_failure_count += 1
+        self.start_error = cause
+        logger.error("worker %d did not start: %s", self.number, cause)
+        self._owner.slot_failed_to_start(self)
+
+    def _settle(self, running: RunningBacktest | None, cause: str) -> None:
+        """The worker is gone: give its chunk's combinations what each has earned."""
+        assignment, self._assignment = self._assignment, None
+        kill = self._kill
+        if assignment is None or assignment.chunk.is_done:
+            if kill is None and not self._closing.is_set():
+                logger.warning("worker %d %s while it was idle", self.number, cause)
+            return
+        chunk = assignment.chunk
+        now = time.monotonic()
+        begin = running.start_time if running is not None else self._assign_time
+        if kill is not None and kill.reason in (KillReason.CANCELLED, KillReason.CLOSING):
+            self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
+        elif kill is not None and kill.guilty in chunk.rest():
+            self._settle_timeout(chunk, kill, assignment.backtest_timeout)
+        elif kill is not None and kill.reason is KillReason.TIMED_OUT:
+            # Its outcome arrived while the kill was on its way: nobody is guilty.
+            self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
+        else:
+            self._settle_death(chunk, running, f"the worker process {cause}", now - begin)
+
+    def _settle_timeout(self, chunk: Chunk, kill: Kill, timeout: float) -> None:
+        guilty = kill.guilty
+        if guilty is None:
+            raise RuntimeError("a timeout without a combination")
+        innocent = tuple(index for index in chunk.rest() if index != guilty)
+        self._owner.chunk_returned(chunk, innocent, None, kill.duration)
+        message = f"still running after its timeout of {timeout:g} s; its process was killed"
+        failure = BacktestFailure(guilty, FailureKind.TIMED_OUT, message, duration=kill.duration)
+        self._owner.backtest_failed(chunk, failure)
+
+    def _settle_death(
+        self, chunk: Chunk, running: RunningBacktest | None, cause: str, busy_duration: float
+    ) -> None:
+        blame = assign_blame(chunk, running)
+        if not chunk.alone:
+            logger.warning(
+                "worker %d: %s while it ran combination %d, which is run again alone",
+                self.number,
+                cause,
+                blame.suspect,
+            )
+            self._owner.chunk_returned(chunk, blame.innocent, blame.suspect, busy_duration)
+            return
+        self._owner.chunk_returned(chunk, blame.innocent, None, busy_duration)
+        failure = BacktestFailure(blame.suspect, FailureKind.CRASHED, cause, duration=busy_duration)
+        self._owner.backtest_failed(chunk, failure)
+
+    # What a worker says.
+
+    def _on_message(self, kind: MessageKind, body: bytes) -> None:
+        if kind is MessageKind.OUTCOMES and self.state is SlotState.RUNNING:
+            self._on_outcomes(messages.decode_outcomes(body, self._indices_of))
+        elif kind is MessageKind.READY and self.state is SlotState.STARTING:
+            self._on_ready(messages.decode_ready(body))
+        elif kind is MessageKind.START_FAILED and self.state is SlotState.STARTING:
+            self.start_error = body.decode(errors="replace").strip()
+        else:
+            raise messages.MalformedMessageError(f"{kind.name} while {self.state.value}")
+
+    def _on_ready(self, description: EngineDescription) -> None:
+        self._set_timer(None)
+        self.state = SlotState.IDLE
+        self.start_error, self.start_failure_count = None, 0
+        self._owner.slot_ready(description)
+
+    def _on_outcomes(self, outcomes: Outcomes) -> None:
+        chunk = self.chunk
+        if chunk is None:
+            raise messages.MalformedMessageError("outcomes without a chunk")
+        self._owner.outcomes_arrived(chunk, outcomes)
+        if chunk.is_done:
+            self._assignment = None
+            if self._kill is None:
+                self._set_timer(None)
+                self.state = SlotState.IDLE
+                self._owner.slot_idle(self)
+
+    def _indices_of(self, chunk_id: int, offset: int, count: int) -> NDArray[np.int64]:
+        chunk = self.chunk
+        if chunk is None or (chunk_id, offset) != (chunk.chunk_id, chunk.done_count):
+            raise LookupError(f"chunk {chunk_id} is not at {offset}")
+        if not 0 < count <= len(chunk.indices) - offset:
+            raise LookupError(f"chunk {chunk_id} has no {count} combinations left")
+        return chunk.indices[offset : offset + count]
+
+    def _on_malformed(self, error: messages.MalformedMessageError) -> None:
+        self._kill_worker(
+            Kill(KillReason.MALFORMED, f"sent the server something that is no message: {error}")
+        )
+
+    # Deadlines.
+
+    def _check_deadline(self) -> None:
+        """Kill the worker if its backtest's time is up; else look again when it would be."""
+        worker, assignment = self._worker, self._assignment
+        if worker is None or assignment is None:
+            return
+        running = worker.activity.running()
+        now = time.monotonic()
+        if running is None or running.chunk_id != assignment.chunk.chunk_id:
+            self._check_stall(now, assignment)
+            return
+        remaining = running.start_time + assignment.backtest_timeout - now
+        if remaining > 0:
+            self._set_timer(remaining, self._check_deadline)
+            return
+        guilty = int(assignment.chunk.indices[running.offset])
+        self._kill_worker(
+            Kill(KillReason.TIMED_OUT, guilty=guilty, duration=now - running.start_time)
+        )
+
+    def _check_stall(self, now: float, assignment: Assignment) -> None:
+        # Between two backtests there are microseconds; a worker found there twice is stuck.
+        done = assignment.chunk.done_count
+        waited = now - self._assign_time
+
+        def check_again() -> None:
+            worker = self._worker
+            if worker is None or self._assignment is not assignment:
+                return
+            if worker.activity.running() is not None or assignment.chunk.done_count != done:
+                self._check_deadline()
+            else:
+                detail = f"made no progress for {waited:.0f} s and was killed"
+                self._kill_worker(Kill(KillReason.STALLED, detail))
+
+        self._set_timer(_STALL_RECHECK_SECONDS, check_again)
+
+    def _start_timed_out(self) -> None:
+        detail = f"was not ready after {self._start_timeout:g} s"
+        self._kill_worker(Kill(KillReason.START_TIMED_OUT, detail))
+
+    def _set_timer(self, delay: float | None, callback: Callback | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay is not None and callback is not None:
+            self._timer = asyncio.get_running_loop().call_later(delay, callback)
+
+    def _kill_worker(self, kill: Kill) -> None:
+        if self._worker is not None and self._kill is None:
+            self._kill = kill
+            self._worker.kill()

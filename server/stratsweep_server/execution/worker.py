@@ -1,0 +1,240 @@
+"""The child's side: a loop that reads chunks from a socket and answers with outcomes.
+
+The process is carried by a ProcessPoolExecutor with one worker: its initializer is `connect`, its
+only call is `serve`. Everything that must arrive travels over the private socket instead of the
+executor's queues, because a worker that is killed while it writes a large result there leaves the
+executor's future unresolved for ever.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from stratsweep_server.backtest import BacktestConfig, BacktestEngine, StrategyConfig
+from stratsweep_server.backtest.loading import EngineSpec, describe, load_engine
+from stratsweep_server.execution import messages
+from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.lifeline import die_with_server
+from stratsweep_server.execution.messages import FrameReader, MessageKind
+from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.market_data.bars import Bars, open_bars
+
+FLUSH_SECONDS = 0.002
+"""Outcomes wait this long for company: a frame costs 15-42 us, so this keeps its share near 1 %."""
+
+_MAX_METRICS = 1_000
+_MAX_MESSAGE_CHARACTERS = 2_000
+_MAX_TRACEBACK_CHARACTERS = 32_000
+_RECEIVE_BYTES = 1 << 18
+
+_connection: WorkerConnection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConnection:
+    """What a worker holds of its server."""
+
+    socket: socket.socket
+    activity: Activity
+    engine: EngineSpec
+
+
+def connect(pipe: Connection, activity_path: Path, engine: EngineSpec) -> None:
+    """The executor's initializer: set the process up and keep the socket."""
+    global _connection  # noqa: PLW0603 - an initializer has no other way to hand over
+    os.setpgid(0, 0)  # children of a backtest are killed with it; Ctrl-C is the server's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_server()
+    os.dup2(2, 1)  # a backtest's print() is log, not the server's output
+    server = socket.socket(fileno=os.dup(pipe.fileno()))
+    pipe.close()
+    _connection = WorkerConnection(server, Activity(activity_path), engine)
+
+
+def serve() -> None:
+    """The executor's only call: build the engine, then run chunks until the server hangs up."""
+    connection = _connection
+    if connection is None:
+        raise RuntimeError("the worker was not connected")
+    try:
+        engine = load_engine(connection.engine)
+        ready = messages.encode_ready(describe(engine))
+    except BaseException as error:
+        text = f"{describe_exception(error)}\n{format_traceback(error)}"
+        connection.socket.sendall(messages.encode_start_failed(text))
+        raise
+    connection.socket.sendall(ready)
+    Session(connection.socket, connection.activity, engine).run()
+
+
+class Session:
+    """Runs the chunks that the server sends."""
+
+    def __init__(self, server: socket.socket, activity: Activity, engine: BacktestEngine) -> None:
+        self._server = server
+        self._activity = activity
+        self._engine = engine
+        self._plans: dict[int, PlannedBacktests] = {}
+
+    def run(self) -> None:
+        """Until the server closes the socket."""
+        reader = FrameReader()
+        while data := self._server.recv(_RECEIVE_BYTES):
+            for kind, body in reader.feed(data):
+                self._handle(kind, body)
+
+    def _handle(self, kind: MessageKind, body: bytes) -> None:
+        if kind is MessageKind.PLAN:
+            plan_id, plan = messages.decode_plan(body)
+            self._plans[plan_id] = PlannedBacktests(plan, self._engine)
+        elif kind is MessageKind.RELEASE:
+            self._plans.pop(messages.decode_release(body), None)
+        elif kind is MessageKind.CHUNK:
+            plan_id, chunk_id, indices = messages.decode_chunk(body)
+            self._run_chunk(self._plans[plan_id], chunk_id, indices)
+
+    def _run_chunk(self, plan: PlannedBacktests, chunk_id: int, indices: Sequence[int]) -> None:
+        activity = self._activity
+        outbox = Outbox(self._server, chunk_id)
+        activity.begin_chunk(chunk_id)
+        for offset, index in enumerate(indices):
+            start = activity.begin_backtest(offset)
+            try:
+                metrics = plan.run(index)
+            except BaseException as error:  # SystemExit and the like too
+                outbox.add_failure(start, describe_exception(error), format_traceback(error))
+            else:
+                outbox.add_metrics(start, metrics)
+        activity.idle()
+        outbox.flush()
+
+
+class PlannedBacktests:
+    """The backtests of one plan on this worker's engine; bars are mapped at the first one."""
+
+    def __init__(self, plan: BacktestPlan, engine: BacktestEngine) -> None:
+        self._plan = plan
+        self._engine = engine
+        self._bars: dict[str, Bars] | None = None
+
+    def run(self, index: int) -> dict[str, float]:
+        """Run one combination and return its metrics as plain finite floats."""
+        plan = self._plan
+        if self._bars is None and plan.bars_paths is not None:
+            paths = plan.bars_paths
+            self._bars = {symbol: open_bars(symbol, Path(paths[symbol])) for symbol in paths}
+        config = BacktestConfig(
+            strategy=StrategyConfig(plan.strategy, plan.combination(index)),
+            symbols=plan.symbols,
+            start_date=plan.start_date,
+            end_date=plan.end_date,
+            starting_cash=plan.starting_cash,
+            commission=plan.commission,
+            slippage=plan.slippage,
+            bars=self._bars,
+        )
+        return plain_metrics(self._engine.run_sync(config))
+
+
+class Outbox:
+    """Outcomes of a chunk on their way out, grouped so that each frame carries a few ms of work."""
+
+    def __init__(self, server: socket.socket, chunk_id: int) -> None:
+        self._server = server
+        self._chunk_id = chunk_id
+        self._offset = 0
+        self._last_flush = time.monotonic_ns()
+        self._durations: list[float] = []
+        self._rows: list[dict[str, float]] = []
+        self._failures: list[tuple[int, str, str]] = []
+
+    def add_metrics(self, start: int, metrics: dict[str, float]) -> None:
+        """A backtest that began at `start` (monotonic ns) gave metrics."""
+        now = time.monotonic_ns()
+        self._durations.append((now - start) / 1e9)
+        self._rows.append(metrics)
+        if now - self._last_flush > FLUSH_SECONDS * 1e9:
+            self.flush()
+
+    def add_failure(self, start: int, message: str, traceback_text: str) -> None:
+        """A backtest that began at `start` (monotonic ns) raised."""
+        self._failures.append((len(self._rows), message, traceback_text))
+        self.add_metrics(start, {})
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        if not self._rows:
+            return
+        now = time.monotonic_ns()
+        names, table = tabulate(self._rows)
+        busy = (now - self._last_flush) / 1e9
+        self._server.sendall(
+            messages.encode_outcomes(
+                self._chunk_id, self._offset, busy, self._durations, names, table, self._failures
+            )
+        )
+        self._offset += len(self._rows)
+        self._last_flush = now
+        self._durations, self._rows, self._failures = [], [], []
+
+
+def tabulate(rows: Sequence[dict[str, float]]) -> tuple[list[str], np.ndarray]:
+    """Rows of metrics as columns: the names that occur, and float64 (rows, names), NaN = absent."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    nan = math.nan
+    table = np.array([[row.get(name, nan) for name in names] for row in rows], dtype=np.float64)
+    return list(names), table.reshape(len(rows), len(names))
+
+
+def plain_metrics(result: object) -> dict[str, float]:
+    """The metrics of an engine's answer as finite floats; others count as absent.
+
+    Raises:
+        TypeError: The answer is not a `BacktestResult`, or a metric is not a number.
+        ValueError: There are too many metrics.
+    """
+    metrics = getattr(result, "metrics", None)
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"run_sync returned {type(result).__name__}, not a BacktestResult")
+    if len(metrics) > _MAX_METRICS:
+        raise ValueError(f"{len(metrics)} metrics; {_MAX_METRICS} are allowed")
+    plain = {}
+    for name, value in metrics.items():
+        if not isinstance(name, str) or len(name) > 100 or isinstance(value, (str, bytes)):
+            raise TypeError(f"metric {name!r:.100} of type {type(value).__name__} is not a number")
+        number = math.nan if value is None else float(value)
+        if math.isfinite(number):
+            plain[str(name)] = number
+    return plain
+
+
+def describe_exception(error: BaseException) -> str:
+    """Type and text of an exception in one line, whatever its own methods do."""
+    name = type(error).__qualname__
+    try:
+        text = " ".join(str(error).split())
+    except BaseException as second:  # a hostile __str__ is no reason to die
+        text = f"<its text could not be made: {type(second).__name__}>"
+    return (f"{name}: {text}" if text else name)[:_MAX_MESSAGE_CHARACTERS]
+
+
+def format_traceback(error: BaseException) -> str:
+    """The traceback as text, its end where it is long."""
+    try:
+        text = "".join(traceback.format_exception(error, limit=-50))
+    except BaseException as second:
+        text = f"<the traceback could not be made: {type(second).__name__}>"
+    return text[-_MAX_TRACEBACK_CHARACTERS:]

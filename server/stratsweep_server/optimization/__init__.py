@@ -1,0 +1,35 @@
+"""Optimizations: config, grid, validation, ranking, and the optimizer that runs them."""
+
+from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
+from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.optimization.config import (
+    DoubleRange,
+    IntegerRange,
+    OptimizationConfig,
+    OptimizationDirection,
+    Parameter,
+)
+from stratsweep_server.optimization.optimizer import GridSearchOptimizer
+from stratsweep_server.optimization.result import (
+    OptimizationResult,
+    OptimizationState,
+    ParameterResult,
+)
+from stratsweep_server.optimization.validation import InvalidConfigError, Violation
+
+__all__ = [
+    "BacktestFailure",
+    "DoubleRange",
+    "FailureKind",
+    "GridSearchOptimizer",
+    "IntegerRange",
+    "InvalidConfigError",
+    "OptimizationConfig",
+    "OptimizationDirection",
+    "OptimizationResult",
+    "OptimizationState",
+    "Parameter",
+    "ParameterResult",
+    "Violation",
+    "WorkersUnavailableError",
+]

@@ -1,0 +1,112 @@
+"""What to optimize: the config and the values of the grid's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import TypeAlias
+
+from stratsweep_server.backtest import ParameterValue
+
+DEFAULT_OPTIMIZATION_TARGET = "sharpe_ratio"
+DEFAULT_BACKTEST_TIMEOUT_SECONDS = 300.0
+DEFAULT_STARTING_CASH = 10_000.0
+
+
+class OptimizationDirection(Enum):
+    """Which end of the optimization target is best."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerRange:
+    """Whole numbers from start up to and including stop, where a step lands on it.
+
+    Attributes:
+        start: First value.
+        stop: Inclusive upper end, at least start.
+        step: Distance between neighbours, positive.
+    """
+
+    start: int
+    stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleRange:
+    """Numbers from start to stop, both included, by step or by number of points; it does not drift.
+
+    Attributes:
+        start: First value, finite.
+        stop: Inclusive upper end, finite, at least start.
+        step: Distance between neighbours, positive; or None.
+        point_count: Number of evenly spaced points; or None. Exactly one of the two is given.
+    """
+
+    start: float
+    stop: float
+    step: float | None = None
+    point_count: int | None = None
+
+
+ParameterValues: TypeAlias = IntegerRange | DoubleRange | Sequence[ParameterValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One axis of the grid: a parameter's name and the values to try, in order.
+
+    `values` is None for values that could not even be read; the reader reports why.
+    """
+
+    name: str
+    values: ParameterValues | None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationConfig:
+    """What to optimize. Equal configs give equal rankings on any number of workers.
+
+    Attributes:
+        strategy: The strategy's id.
+        symbols: Instruments, each with an equal share of the starting cash.
+        parameters: The axes of the grid, the last one varying fastest: a mapping of name to values,
+            or `Parameter`s.
+        start_date: First day of the bars, included; None: the first bar's.
+        end_date: Last day of the bars, included; None: the last bar's.
+        constraints: SQL boolean expressions over the parameters, such as `fast < slow`; a
+            combination for which any is not true is not run.
+        optimization_target: The metric to rank by.
+        direction: Which end of the target is best.
+        backtest_timeout: Seconds that one backtest may run, from its own start.
+        starting_cash: The account at the start, positive.
+        commission: Fraction of each fill's value per side, in [0, 1).
+        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
+        max_ranked_results: Rows of the ranking to keep; 0 keeps all.
+    """
+
+    strategy: str
+    symbols: Sequence[str] = ()
+    parameters: Mapping[str, ParameterValues] | Sequence[Parameter] = field(default_factory=dict)
+    start_date: date | None = None
+    end_date: date | None = None
+    constraints: Sequence[str] = ()
+    optimization_target: str = DEFAULT_OPTIMIZATION_TARGET
+    direction: OptimizationDirection = OptimizationDirection.MAXIMIZE
+    backtest_timeout: float = DEFAULT_BACKTEST_TIMEOUT_SECONDS
+    starting_cash: float = DEFAULT_STARTING_CASH
+    commission: float = 0.0
+    slippage: float = 0.0
+    max_ranked_results: int = 0
+
+    @property
+    def axes(self) -> tuple[Parameter, ...]:
+        """The parameters in grid order, whichever way they were given."""
+        if isinstance(self.parameters, Mapping):
+            return tuple(Parameter(name, values) for name, values in self.parameters.items())
+        return tuple(self.parameters)

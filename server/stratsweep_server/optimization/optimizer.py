@@ -1,0 +1,330 @@
+"""GridSearchOptimizer: runs every combination of a grid and ranks the results, without gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+
+from stratsweep_server.backtest.loading import DEFAULT_ENGINE, EngineSource, EngineSpec
+from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.execution.pool import (
+    BacktestPool,
+    RunningWorkload,
+    WorkerPool,
+    WorkersUnavailableError,
+)
+from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
+from stratsweep_server.optimization.ranking import rank
+from stratsweep_server.optimization.result import (
+    OptimizationResult,
+    OptimizationState,
+    RankedResults,
+)
+from stratsweep_server.optimization.validation import DEFAULT_MAX_COMBINATIONS, Violation
+
+logger = logging.getLogger(__name__)
+
+_LOGGED_FAILURES = 100
+_KEPT_TRACEBACKS = 1_000
+
+ProgressCallback: TypeAlias = Callable[[int, int], None]
+
+
+class GridSearchOptimizer:
+    """Finds the best parameters of a strategy by running one backtest per combination.
+
+    Example:
+        >>> import asyncio
+        >>> from stratsweep_server.optimization import (
+        ...     GridSearchOptimizer, IntegerRange, OptimizationConfig
+        ... )
+        >>> config = OptimizationConfig(
+        ...     strategy="sma_cross",
+        ...     symbols=["SPY"],
+        ...     parameters={"fast": IntegerRange(5, 50, 5), "slow": [100, 150, 200]},
+        ... )
+        >>> async def main():
+        ...     async with GridSearchOptimizer(max_workers=2, data="prices") as optimizer:
+        ...         result = await optimizer.optimize(config, progress_callback=print)
+        ...     print(result.best)
+        >>> if __name__ == "__main__":  # worker processes import this file again
+        ...     asyncio.run(main())  # doctest: +SKIP
+
+    As an async context manager it keeps its workers between optimizations; without, they live as
+    long as one `optimize` call.
+
+    Args:
+        max_workers: Worker processes; default: the CPUs that this process may use.
+        engine: What runs a backtest: "default", "module:factory", a picklable factory such as a
+            class, or a picklable engine.
+        data: The directory of price files, for engines that use market data.
+        strategy_modules: Modules that register strategies with the default engine.
+        max_combinations: The largest grid that is accepted, before constraints.
+        pool: Runs the backtests instead of processes of its own; `max_workers` and `engine` are its
+            business then, and so is closing it.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        engine: EngineSource = DEFAULT_ENGINE,
+        *,
+        data: DataDirectory | Path | str | None = None,
+        strategy_modules: Sequence[str] = (),
+        max_combinations: int = DEFAULT_MAX_COMBINATIONS,
+        pool: BacktestPool | None = None,
+    ) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        self._max_workers = max_workers
+        self._engine = EngineSpec(engine, tuple(strategy_modules))
+        self._data = DataDirectory(Path(data)) if isinstance(data, str | Path) else data
+        self._max_combinations = max_combinations
+        self._pool = pool
+        self._own_pool = AsyncExitStack()
+
+    async def __aenter__(self) -> GridSearchOptimizer:
+        if self._pool is None:
+            pool = WorkerPool(self._engine, max_workers=self._max_workers)
+            self._pool = await self._own_pool.enter_async_context(pool)
+            self._own_pool.callback(setattr, self, "_pool", None)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._own_pool.aclose()
+
+    async def optimize(
+        self, config: OptimizationConfig, progress_callback: ProgressCallback | None = None
+    ) -> OptimizationResult:
+        """Run every combination and rank the results.
+
+        A backtest that raises, crashes or runs past its timeout is logged and reported in the
+        result's failures; the rest goes on. Cancelling frees the workers at once.
+
+        Args:
+            config: What to optimize.
+            progress_callback: Called with (completed, total) once for each backtest that completes,
+                failed ones included, on the event loop.
+
+        Raises:
+            InvalidConfigError: With every violation of the config.
+            WorkersUnavailableError: No worker process starts.
+        """
+        if self._pool is None:
+            async with self:
+                return await self.optimize(config, progress_callback)
+        prepared = await self.prepare(config)
+        async with self.start(prepared, progress_callback) as optimization:
+            return await optimization.result()
+
+    async def prepare(
+        self, config: OptimizationConfig, known_violations: Sequence[Violation] = ()
+    ) -> PreparedOptimization:
+        """Validate a config, count its grid and load its bars, without running anything.
+
+        Raises:
+            InvalidConfigError: With every violation, `known_violations` first.
+            WorkersUnavailableError: No worker process starts.
+        """
+        return await prepare(
+            config,
+            await self._started_pool.describe_engine(),
+            self._data,
+            max_combinations=self._max_combinations,
+            known_violations=known_violations,
+        )
+
+    def start(
+        self,
+        prepared: PreparedOptimization,
+        progress_callback: ProgressCallback | None = None,
+        *,
+        optimization_id: str = "",
+    ) -> Optimization:
+        """An optimization that runs while its async context is open; for streaming its log."""
+        return Optimization(self._started_pool, prepared, progress_callback, optimization_id)
+
+    @property
+    def _started_pool(self) -> BacktestPool:
+        if self._pool is None:
+            raise RuntimeError("the optimizer has no workers yet: use it with `async with`")
+        return self._pool
+
+
+class Optimization:
+    """A running optimization: its log grows until every combination has an outcome.
+
+    Attributes:
+        prepared: What runs.
+        log: The outcomes so far.
+        start_time: Monotonic seconds when it started.
+    """
+
+    def __init__(
+        self,
+        pool: BacktestPool,
+        prepared: PreparedOptimization,
+        progress_callback: ProgressCallback | None,
+        optimization_id: str,
+    ) -> None:
+        self.prepared = prepared
+        self.log = OutcomeLog(prepared.total_count)
+        self.start_time = time.monotonic()
+        self._pool = pool
+        self._progress_callback = progress_callback
+        self._label = f"optimization {optimization_id}".strip()
+        self._workload: RunningWorkload | None = None
+        self._directory: Path | None = None
+
+    async def __aenter__(self) -> Optimization:
+        try:
+            plan = await asyncio.to_thread(self._share_bars)
+            self._workload = self._pool.submit(
+                plan,
+                self.prepared.indices,
+                backtest_timeout=self.prepared.config.backtest_timeout,
+                on_outcomes=self._append,
+            )
+        except BaseException:
+            self._remove_bars()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+        self.log.close()
+        self._remove_bars()
+
+    def cancel(self) -> None:
+        """Stop for good and free the workers at once; what has completed stays in the log."""
+        if self._workload is not None:
+            self._workload.cancel()
+
+    async def result(self) -> OptimizationResult:
+        """Wait for the end and rank. When workers stop starting, what has completed is ranked."""
+        if self._workload is None:
+            raise RuntimeError("the optimization was not started")
+        failure = ""
+        try:
+            await self._workload.wait()
+        except WorkersUnavailableError as error:
+            failure = str(error)
+        finally:
+            self.log.close()
+        execution_time = time.monotonic() - self.start_time
+        result = await asyncio.to_thread(conclude, self.prepared, self.log, execution_time, failure)
+        logger.info(
+            "%s %s: %d of %d backtests succeeded in %.3g s",
+            self._label,
+            result.state.value.lower(),
+            result.succeeded_count,
+            result.total_count,
+            execution_time,
+        )
+        return result
+
+    def _share_bars(self) -> BacktestPlan:
+        if not self.prepared.bars:
+            return self.prepared.plan
+        self._directory = Path(tempfile.mkdtemp(prefix="bars-", dir=self._pool.directory))
+        return self.prepared.share_bars(self._directory)
+
+    def _remove_bars(self) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _append(self, batch: OutcomeBatch) -> None:
+        first = self.log.count + 1
+        for position, failure in enumerate(batch.failures):
+            self._log_failure(failure, self.log.failed_count + position + 1)
+        if self.log.failed_count + len(batch.failures) > _KEPT_TRACEBACKS:
+            failures = tuple(replace(failure, traceback="") for failure in batch.failures)
+            batch = replace(batch, failures=failures)
+        self.log.append(batch, time.time())
+        if self._progress_callback is not None:
+            for completed in range(first, self.log.count + 1):
+                self._progress_callback(completed, self.log.total_count)
+
+    def _log_failure(self, failure: BacktestFailure, number: int) -> None:
+        if number <= _LOGGED_FAILURES:
+            logger.warning(
+                "%s: combination %d %s after %.3g s with %s: %s",
+                self._label,
+                failure.combination_index,
+                failure.kind.value,
+                failure.duration,
+                self.prepared.plan.combination(failure.combination_index),
+                failure.message,
+            )
+        if number == _LOGGED_FAILURES:
+            logger.warning("%s: further failures are reported, not logged", self._label)
+
+
+def conclude(
+    prepared: PreparedOptimization, log: OutcomeLog, execution_time: float, failure: str = ""
+) -> OptimizationResult:
+    """Rank what the log has and say how the optimization ended; `failure` says what ended it."""
+    config = prepared.config
+    scores = log.metric(config.optimization_target)
+    indices = log.indices()
+    order = rank(scores, indices, config.direction)
+    if log.failures:
+        failed = np.fromiter(log.failures, dtype=np.int64, count=log.failed_count)
+        order = order[~np.isin(indices[order], failed)]
+    succeeded_count = len(order)
+    state, message = OptimizationState.SUCCEEDED, ""
+    if failure:
+        state, message = OptimizationState.FAILED, failure
+    elif log.count < log.total_count:
+        state = OptimizationState.CANCELLED
+    elif np.isnan(scores).all():
+        state, message = OptimizationState.FAILED, _why_unranked(config, log)
+    if config.max_ranked_results:
+        order = order[: config.max_ranked_results]
+    return OptimizationResult(
+        state=state,
+        ranked_results=RankedResults(log, prepared.plan, order),
+        failures=tuple(log.failures[index] for index in sorted(log.failures)),
+        total_count=log.total_count,
+        succeeded_count=succeeded_count,
+        failed_count=log.failed_count,
+        execution_time=execution_time,
+        message=message,
+    )
+
+
+def _why_unranked(config: OptimizationConfig, log: OutcomeLog) -> str:
+    if log.failed_count == log.total_count:
+        first = log.failures[min(log.failures)]
+        return f"all {log.total_count} backtests failed; the first: {first.message}"
+    if not log.metric_names:
+        return "no result has any metric"
+    return (
+        f"no result has a value for the optimization target {config.optimization_target!r}; "
+        f"the metrics that results have: {', '.join(log.metric_names)}"
+    )

@@ -1,0 +1,177 @@
+"""From a config to what can run: validated, counted, its bars loaded, every default filled in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.market_data.bars import Bars, combined_time, periods_per_year
+from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
+from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
+from stratsweep_server.optimization.validation import (
+    InvalidConfigError,
+    Violation,
+    ViolationKind,
+    expand_axes,
+    find_violations,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDataSummary:
+    """The bars that every backtest of an optimization sees.
+
+    Attributes:
+        bar_count: Distinct bar times over all symbols.
+        first_time: Nanoseconds since the epoch.
+        last_time: Nanoseconds since the epoch.
+        periods_per_year: Bars in a year of 365.25 days at their own spacing.
+    """
+
+    bar_count: int
+    first_time: int
+    last_time: int
+    periods_per_year: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedOptimization:
+    """An optimization that can run.
+
+    Attributes:
+        config: The effective config: defaults and dates filled in.
+        plan: What its backtests have in common; without bars.
+        indices: int64, the combinations to run, ascending.
+        bars: The bars of each symbol; empty when the engine loads its own.
+        summary: Of the bars; None without.
+    """
+
+    config: OptimizationConfig
+    plan: BacktestPlan
+    indices: NDArray[np.int64]
+    bars: tuple[Bars, ...] = ()
+    summary: MarketDataSummary | None = None
+
+    @property
+    def total_count(self) -> int:
+        """Combinations to run."""
+        return len(self.indices)
+
+    @property
+    def rejected_count(self) -> int:
+        """Grid points that a constraint rejected."""
+        return self.plan.grid_size - len(self.indices)
+
+    def share_bars(self, directory: Path) -> BacktestPlan:
+        """Write the bars where workers can map them; returns the plan that names the files."""
+        paths = {}
+        for number, bars in enumerate(self.bars):
+            path = directory / f"{number}.npy"
+            bars.save(path)
+            paths[bars.symbol] = str(path)
+        return replace(self.plan, bars_paths=paths)
+
+
+async def prepare(
+    config: OptimizationConfig,
+    engine: EngineDescription,
+    data: DataDirectory | None,
+    *,
+    max_combinations: int,
+    known_violations: Sequence[Violation] = (),
+) -> PreparedOptimization:
+    """Validate a config and load what it needs.
+
+    Args:
+        config: What the caller wants.
+        engine: What the engine declares.
+        data: Where the bars are; needed when the engine uses market data.
+        max_combinations: The largest grid allowed.
+        known_violations: Found while the config was read.
+
+    Raises:
+        InvalidConfigError: With every violation.
+    """
+    violations = [*known_violations, *find_violations(config, engine, max_combinations)]
+    bars: tuple[Bars, ...] = ()
+    if engine.uses_market_data:
+        bars, data_violations = await asyncio.to_thread(_load_bars, config, data)
+        violations += data_violations
+    if violations:
+        raise InvalidConfigError(violations)
+    return await asyncio.to_thread(_assemble, config, bars)
+
+
+def _load_bars(
+    config: OptimizationConfig, data: DataDirectory | None
+) -> tuple[tuple[Bars, ...], list[Violation]]:
+    loaded: list[Bars] = []
+    violations: list[Violation] = []
+    for number, symbol in enumerate(config.symbols):
+        field = f"symbols[{number}]"
+        if not symbol:
+            continue  # reported already
+        if data is None:
+            violations.append(Violation(field, "there is no data directory to load bars from"))
+            continue
+        try:
+            loaded.append(data.load(symbol, config.start_date, config.end_date))
+        except UnknownSymbolError as error:
+            violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
+        except MarketDataError as error:
+            violations.append(Violation(field, str(error)))
+    if not violations and loaded and len(combined_time(loaded)) < 2:
+        violations.append(Violation("date_range", "has a single bar; a backtest needs two"))
+    return tuple(loaded), violations
+
+
+def _assemble(config: OptimizationConfig, bars: tuple[Bars, ...]) -> PreparedOptimization:
+    summary = _summarize(bars) if bars else None
+    if summary is not None:
+        config = replace(
+            config,
+            start_date=config.start_date or _date(summary.first_time),
+            end_date=config.end_date or _date(summary.last_time),
+        )
+    plan = BacktestPlan(
+        strategy=config.strategy,
+        axes=expand_axes(config),
+        symbols=tuple(config.symbols),
+        start_date=config.start_date,
+        end_date=config.end_date,
+        starting_cash=config.starting_cash,
+        commission=config.commission,
+        slippage=config.slippage,
+    )
+    try:
+        indices = accepted_indices(plan.axes, plan.grid_size, config.constraints)
+    except InvalidConstraintError as error:
+        raise InvalidConfigError([Violation("constraints", str(error))]) from error
+    if len(indices) == 0:
+        raise InvalidConfigError(
+            [
+                Violation(
+                    "constraints", f"reject all {plan.grid_size} combinations; loosen one of them"
+                )
+            ]
+        )
+    return PreparedOptimization(config, plan, indices, bars, summary)
+
+
+def _summarize(bars: tuple[Bars, ...]) -> MarketDataSummary:
+    time = combined_time(bars)
+    return MarketDataSummary(len(time), int(time[0]), int(time[-1]), periods_per_year(time))
+
+
+def _date(nanoseconds: int) -> date:
+    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, tz=UTC).date()
