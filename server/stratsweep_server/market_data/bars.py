@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
+
+_NANOSECONDS_PER_DAY = 86_400 * 10**9
+_EPOCH = date(1970, 1, 1).toordinal()
+_INT64 = np.iinfo(np.int64)
 
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -38,6 +44,31 @@ class Bars:
     def __len__(self) -> int:
         return len(self.time)
 
+    @property
+    def byte_count(self) -> int:
+        """Size of the arrays in bytes."""
+        return sum(getattr(self, name).nbytes for name in _COLUMNS)
+
+    def make_read_only(self) -> None:
+        """Make numpy refuse to write to the arrays, and to the views that `between` gives."""
+        for name in _COLUMNS:
+            getattr(self, name).setflags(write=False)
+
+    def between(self, start_date: date | None, end_date: date | None) -> Bars:
+        """Select the bars within whole UTC days, both ends included: views, nothing is copied.
+
+        Args:
+            start_date: First day; None for no limit.
+            end_date: Last day; None for no limit.
+        """
+        first = 0 if start_date is None else self._first_index_from(start_date.toordinal())
+        end = len(self) if end_date is None else self._first_index_from(end_date.toordinal() + 1)
+        return Bars(self.symbol, *(getattr(self, name)[first:end] for name in _COLUMNS))
+
+    def _first_index_from(self, ordinal: int) -> int:
+        midnight = (ordinal - _EPOCH) * _NANOSECONDS_PER_DAY
+        return int(np.searchsorted(self.time, min(max(midnight, _INT64.min), _INT64.max)))
+
     def save(self, path: Path) -> None:
         """Write the bars to one file that `open_bars` maps without copying."""
         table = np.empty((len(_COLUMNS), len(self)), dtype=np.float64)
@@ -52,6 +83,20 @@ def open_bars(symbol: str, path: Path) -> Bars:
     """Map a file that `Bars.save` wrote: read-only, shared between processes, nothing copied."""
     table = np.load(path, mmap_mode="r")
     return Bars(symbol, table[0].view(np.int64), *table[1:])
+
+
+def combined_time(bars: Sequence[Bars]) -> NDArray[np.int64]:
+    """Merge the times of several symbols' bars: int64 nanoseconds, ascending, each once.
+
+    Args:
+        bars: At least one symbol's.
+    """
+    return np.unique(np.concatenate([one.time for one in bars]))
+
+
+def date_of(time: int) -> date:
+    """Return the UTC day of a time in nanoseconds since 1970-01-01."""
+    return date.fromordinal(_EPOCH + int(time) // _NANOSECONDS_PER_DAY)
 
 
 def periods_per_year(time: NDArray[np.int64]) -> float:

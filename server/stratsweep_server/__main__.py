@@ -1,0 +1,130 @@
+"""The server program: `python -m stratsweep_server`, or `stratsweep serve`.
+
+Worker processes import this file again, so it keeps gRPC out of its top level.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXIT_CANNOT_LISTEN = 4
+
+
+def _read_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    """Make a TOML file's keys the defaults of the options of the same name."""
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from error
+    known = {parameter.name for parameter in context.command.params}
+    unknown = sorted(set(values) - {name.replace("_", "-") for name in known if name} - known)
+    if unknown:
+        raise click.BadParameter(f"{path} has keys that are no options: {', '.join(unknown)}")
+    context.default_map = {name.replace("-", "_"): value for name, value in values.items()}
+
+
+@click.command(
+    "serve",
+    context_settings={"auto_envvar_prefix": "STRATSWEEP", "show_default": True},
+    epilog=(
+        "Each option can also be set by an environment variable, such as STRATSWEEP_WORKERS. "
+        "Exit codes: 0 stopped when asked to; 1 failed; 2 bad usage; 4 the address cannot be used."
+    ),
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:50051",
+    metavar="HOST:PORT|unix:PATH",
+    help="Where to listen. Port 0 takes a free one. There is no encryption and no authentication: "
+    "other than on this machine, put a proxy in front.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Worker processes.  [default: the CPUs that this process may use]",
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of SYMBOL.csv or SYMBOL.parquet files.",
+)
+@click.option("--engine", default="default", metavar="NAME|MODULE:FACTORY", help="What backtests.")
+@click.option(
+    "--strategies",
+    multiple=True,
+    metavar="MODULE",
+    help="Module with strategies of yours; may be repeated.",
+)
+@click.option(
+    "--max-combinations",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    help="Largest grid accepted, before constraints.",
+)
+@click.option(
+    "--max-optimizations",
+    type=click.IntRange(min=1),
+    default=64,
+    help="Optimizations that may run at a time.",
+)
+@click.option(
+    "--scratch",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Where shared bars go while they are used.  [default: the system's temporary directory]",
+)
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    help="Seconds that a worker may take to be ready.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    help="Seconds that running optimizations get when the server is asked to stop.",
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"
+)
+@click.option(
+    "--exit-on-stdin-eof",
+    is_flag=True,
+    help="Stop when standard input ends: a server started by a program then never outlives it.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_file,
+    help="TOML file with defaults for these options.",
+)
+def main(*, log_format: str, log_level: str, **options: Any) -> None:  # noqa: ANN401 - ServerConfig's
+    """Serve optimizations over gRPC until SIGTERM or Ctrl-C."""
+    from stratsweep_server.app import serve  # noqa: PLC0415 - see the top
+    from stratsweep_server.config import ServerConfig  # noqa: PLC0415
+    from stratsweep_server.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(log_level, as_json=log_format == "json")
+    try:
+        asyncio.run(serve(ServerConfig(**options)))
+    except OSError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_CANNOT_LISTEN)
+    except KeyboardInterrupt:
+        sys.exit(128 + errno.EINTR)
+
+
+if __name__ == "__main__":
+    main(prog_name="stratsweep serve")

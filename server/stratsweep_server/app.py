@@ -1,0 +1,121 @@
+"""The server's life: wire, start, serve until asked to stop, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.config import ServerConfig
+from stratsweep_server.execution.pool import WorkerPool
+from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.rpc.server import RpcServer
+from stratsweep_server.rpc.service import OptimizationService
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """A whole server; an async context manager that serves while it is open.
+
+    Attributes:
+        address: Where it listens, with the real port; set when entered.
+        pool: Its workers; set when entered.
+
+    Raises:
+        OSError: On entering, when the address cannot be bound.
+    """
+
+    address: str
+    pool: WorkerPool
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._resources = AsyncExitStack()
+        self._health_updates: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Server:
+        config = self._config
+        async with AsyncExitStack() as stack:
+            self.pool = await stack.enter_async_context(
+                WorkerPool(
+                    EngineSpec(config.engine, config.strategies),
+                    max_workers=config.workers,
+                    directory=config.scratch,
+                    start_timeout=config.start_timeout,
+                    on_availability=self._update_health,
+                )
+            )
+            data = DataDirectory(config.data) if config.data is not None else None
+            optimizer = GridSearchOptimizer(
+                data=data, max_combinations=config.max_combinations, pool=self.pool
+            )
+            service = OptimizationService(self.pool, optimizer, data, config.max_optimizations)
+            self._rpc = RpcServer(service, config.listen)
+            stack.push_async_callback(self._rpc.stop, config.grace)
+            await self._rpc.start()
+            self.address = self._rpc.address
+            self._resources = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._resources.aclose()
+
+    def _update_health(self, is_serving: bool) -> None:
+        update = asyncio.ensure_future(self._rpc.set_serving(is_serving=is_serving))
+        self._health_updates.add(update)
+        update.add_done_callback(self._health_updates.discard)
+
+
+async def serve(config: ServerConfig) -> None:
+    """Serve until SIGTERM, SIGINT, or the end of standard input where configured.
+
+    The first line on standard output is `listening on ADDRESS`, once calls are accepted. A second
+    signal ends running optimizations without grace.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    stop = asyncio.Event()
+    async with Server(config) as server:
+        with _stopping_on_signals(stop):
+            if config.exit_on_stdin_eof:
+                _stop_on_stdin_eof(stop)
+            print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
+            logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
+            await stop.wait()
+            logger.info("stopping; running optimizations get %g s", config.grace)
+    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:  # the next signal has its default action: it ends the process at once
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _stop_on_stdin_eof(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        # os.read takes no lock that the interpreter would wait for when it exits.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait, name="stdin-watch", daemon=True).start()

@@ -1,0 +1,47 @@
+"""ServerConfig: everything that can be set about a server, in one frozen place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratsweep_server.backtest.loading import DEFAULT_ENGINE
+from stratsweep_server.execution.pool import START_TIMEOUT_SECONDS
+from stratsweep_server.optimization.validation import DEFAULT_MAX_COMBINATIONS
+from stratsweep_server.rpc.service import DEFAULT_MAX_OPTIMIZATIONS
+
+DEFAULT_LISTEN = "127.0.0.1:50051"
+DEFAULT_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How a server runs.
+
+    Attributes:
+        listen: `host:port` (port 0: a free one) or `unix:PATH`.
+        workers: Worker processes; None: the CPUs that this process may use.
+        data: The directory of price files; None without.
+        engine: "default" or "module:factory".
+        strategies: Modules that register strategies with the default engine.
+        max_combinations: The largest grid accepted, before constraints.
+        max_optimizations: How many may run at a time.
+        scratch: Where shared bars go while an optimization runs; None: the system's temporary
+            directory.
+        start_timeout: Seconds that a worker may take to be ready.
+        grace: Seconds that running optimizations get when the server is asked to stop.
+        exit_on_stdin_eof: Stop when standard input ends, so that a server started by a program
+            never outlives it.
+    """
+
+    listen: str = DEFAULT_LISTEN
+    workers: int | None = None
+    data: Path | None = None
+    engine: str = DEFAULT_ENGINE
+    strategies: tuple[str, ...] = ()
+    max_combinations: int = DEFAULT_MAX_COMBINATIONS
+    max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS
+    scratch: Path | None = None
+    start_timeout: float = START_TIMEOUT_SECONDS
+    grace: float = DEFAULT_GRACE_SECONDS
+    exit_on_stdin_eof: bool = False

@@ -1,0 +1,252 @@
+"""A folder of price files, one for each symbol: what it holds, and the bars of a symbol."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from stratsweep_server.market_data.bars import Bars, date_of
+from stratsweep_server.market_data.errors import (
+    InvalidBarsError,
+    InvalidSymbolError,
+    MarketDataError,
+    NoBarsError,
+    UnknownSymbolError,
+)
+from stratsweep_server.market_data.price_file import read_bars
+
+_EXTENSIONS = (".csv", ".parquet")
+_LONGEST_SYMBOL = 64
+
+# A file's size, modification time in nanoseconds and inode: equal while its content is.
+_Version: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolCoverage:
+    """What the data directory has for one symbol.
+
+    Attributes:
+        name: The symbol.
+        bar_count: The number of its bars; 0 when the file cannot be used.
+        first_time: The first bar's, nanoseconds since 1970-01-01 UTC; None without bars.
+        last_time: The last bar's.
+        error: Why its file cannot be used; empty for a good one.
+    """
+
+    name: str
+    bar_count: int = 0
+    first_time: int | None = None
+    last_time: int | None = None
+    error: str = ""
+
+
+class DataDirectory:
+    """A folder of `SYMBOL.csv` and `SYMBOL.parquet` files. Safe to use from several threads.
+
+    The folder is looked at anew on each call, so files may come, change and go while the server
+    runs; what was read is kept until its file changes. A symbol never becomes part of a path: it is
+    looked up among the names that the folder lists.
+    """
+
+    def __init__(self, path: Path, cache_byte_limit: int = 256 * 2**20) -> None:
+        """Use a folder; it is not read yet.
+
+        Args:
+            path: The folder.
+            cache_byte_limit: How many bytes of bars are kept, least recently used go first.
+        """
+        self._path = path
+        self._bars = _BarsCache(cache_byte_limit)
+        self._coverage: dict[str, tuple[_Version, SymbolCoverage]] = {}
+
+    def symbols(self) -> list[str]:
+        """Return the names of all symbols, sorted, those of unusable files included.
+
+        Raises:
+            MarketDataError: The folder cannot be read.
+        """
+        return sorted(self._file_names())
+
+    def load(
+        self, symbol: str, start_date: date | None = None, end_date: date | None = None
+    ) -> Bars:
+        """Return the bars of a symbol within whole UTC days, both ends included.
+
+        Args:
+            symbol: A name of `symbols()`, in its case.
+            start_date: First day; None for no limit.
+            end_date: Last day; None for no limit.
+
+        Returns:
+            At least one bar: read-only views of the arrays that are kept.
+
+        Raises:
+            InvalidSymbolError: The text is no name.
+            UnknownSymbolError: No file has that name.
+            InvalidBarsError: The file cannot be used.
+            NoBarsError: The file has no bar within the dates.
+            MarketDataError: The folder cannot be read.
+        """
+        if not _is_symbol(symbol):
+            raise InvalidSymbolError(symbol)
+        file_names = self._file_names()
+        if symbol not in file_names:
+            raise UnknownSymbolError(symbol, _nearest(symbol, file_names))
+        file_name = _only(file_names[symbol])
+        with _open(self._path, file_name) as file:
+            version = _version(file)
+            bars = self._bars.get(file_name, version)
+            if bars is None:
+                bars = read_bars(symbol, file_name, _content(file_name, file))
+                self._bars.put(file_name, version, bars)
+        selected = bars.between(start_date, end_date)
+        if not len(selected):
+            covered = date_of(bars.time[0]), date_of(bars.time[-1])
+            raise NoBarsError(symbol, start_date, end_date, *covered)
+        return selected
+
+    def coverage(self) -> list[SymbolCoverage]:
+        """Return what there is for each symbol, by name.
+
+        Each file is read once and again when it has changed: the first call on a large folder takes
+        as long as reading it.
+
+        Raises:
+            MarketDataError: The folder cannot be read.
+        """
+        file_names = self._file_names()
+        return [self._coverage_of(symbol, file_names[symbol]) for symbol in sorted(file_names)]
+
+    def _coverage_of(self, symbol: str, file_names: list[str]) -> SymbolCoverage:
+        try:
+            file_name = _only(file_names)
+            with _open(self._path, file_name) as file:
+                version = _version(file)
+                known_version, coverage = self._coverage.get(file_name, (None, None))
+                if coverage is None or known_version != version:
+                    coverage = _read_coverage(symbol, file_name, file)
+                    self._coverage[file_name] = version, coverage
+                return coverage
+        except MarketDataError as error:
+            return SymbolCoverage(symbol, error=str(error))
+
+    def _file_names(self) -> dict[str, list[str]]:
+        """List the price files of each symbol; more than one is an error of that symbol."""
+        found: dict[str, list[str]] = {}
+        try:
+            paths = sorted(self._path.iterdir())
+        except OSError as error:
+            reason = f"the data directory cannot be read: {error.strerror}"
+            raise MarketDataError(reason) from error
+        for path in paths:
+            if path.suffix.lower() in _EXTENSIONS and _is_symbol(path.stem):
+                found.setdefault(path.stem, []).append(path.name)
+        return found
+
+
+class _BarsCache:
+    """The bars of the files used last, up to a number of bytes."""
+
+    def __init__(self, byte_limit: int) -> None:
+        self._byte_limit = byte_limit
+        self._byte_count = 0
+        self._entries: OrderedDict[str, tuple[_Version, Bars]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, file_name: str, version: _Version) -> Bars | None:
+        with self._lock:
+            known_version, bars = self._entries.get(file_name, (None, None))
+            if known_version != version:
+                return None
+            self._entries.move_to_end(file_name)
+            return bars
+
+    def put(self, file_name: str, version: _Version, bars: Bars) -> None:
+        with self._lock:
+            _, replaced = self._entries.pop(file_name, (None, None))
+            self._byte_count += bars.byte_count - (replaced.byte_count if replaced else 0)
+            self._entries[file_name] = version, bars
+            while self._byte_count > self._byte_limit:
+                _, (_, evicted) = self._entries.popitem(last=False)
+                self._byte_count -= evicted.byte_count
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether a text can be a symbol: printable, without separators, no hidden file's name."""
+    return (
+        0 < len(text) <= _LONGEST_SYMBOL
+        and text.isprintable()
+        and text == text.strip()
+        and not text.startswith(".")
+        and not any(separator in text for separator in "/\\")
+    )
+
+
+def _nearest(symbol: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return up to three names that are most like a symbol, in whatever case."""
+    by_folded: dict[str, list[str]] = {}
+    for name in names:
+        by_folded.setdefault(name.casefold(), []).append(name)
+    close = difflib.get_close_matches(symbol.casefold(), by_folded, n=3, cutoff=0.5)
+    return tuple(name for folded in close for name in by_folded[folded])[:3]
+
+
+def _only(file_names: list[str]) -> str:
+    first, *others = file_names
+    if others:
+        also = " and ".join(others)
+        raise InvalidBarsError(first, None, f"there is {also} too; keep one file for each symbol")
+    return first
+
+
+def _open(directory: Path, file_name: str) -> BinaryIO:
+    """Open a price file, if it is a regular file that really is in the directory."""
+    try:
+        root = directory.resolve()
+        target = (root / file_name).resolve()
+        if not target.is_relative_to(root):
+            reason = "the file is a link out of the data directory; put the file itself there"
+            raise InvalidBarsError(file_name, None, reason)
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. O_NOFOLLOW: the
+        # target may have become a link since it was checked.
+        descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except (OSError, RuntimeError) as error:  # RuntimeError: Python < 3.13 on a loop of links
+        raise _unreadable(file_name, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidBarsError(file_name, None, "this is not a regular file; remove it")
+    return os.fdopen(descriptor, "rb")
+
+
+def _version(file: BinaryIO) -> _Version:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _content(file_name: str, file: BinaryIO) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise _unreadable(file_name, error) from error
+
+
+def _unreadable(file_name: str, error: Exception) -> InvalidBarsError:
+    cause = getattr(error, "strerror", None) or "a loop of links"
+    return InvalidBarsError(file_name, None, f"the file cannot be read: {cause}")
+
+
+def _read_coverage(symbol: str, file_name: str, file: BinaryIO) -> SymbolCoverage:
+    try:
+        bars = read_bars(symbol, file_name, _content(file_name, file))
+    except InvalidBarsError as error:
+        return SymbolCoverage(symbol, error=str(error))
+    return SymbolCoverage(symbol, len(bars), int(bars.time[0]), int(bars.time[-1]))

@@ -1,0 +1,110 @@
+"""What can be wrong with market data.
+
+MarketDataError
+ ├─ InvalidSymbolError   the text is not a symbol at all
+ ├─ UnknownSymbolError   no file has that name
+ ├─ InvalidBarsError     the file cannot be used
+ └─ NoBarsError          the file has nothing within the dates
+
+Messages are fit for clients: they name files and symbols, never the data directory.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+_LONGEST_ECHO = 40
+
+
+def quoted(text: object) -> str:
+    """Quote a text of unknown origin for a message: escaped, and cut after 40 characters."""
+    shown = str(text)
+    return repr(shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…")
+
+
+class MarketDataError(Exception):
+    """Bars could not be provided."""
+
+
+class InvalidSymbolError(MarketDataError):
+    """A text that cannot be the name of a symbol, such as a path.
+
+    Attributes:
+        symbol: The text.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        super().__init__(
+            f"{quoted(symbol)} is not a symbol: a symbol is a name such as SPY or BRK.B, the price "
+            "file's without its extension, and never a path"
+        )
+
+
+class UnknownSymbolError(MarketDataError):
+    """A symbol without a price file.
+
+    Attributes:
+        symbol: The symbol.
+        nearest: Names that there are, most similar first; may be empty.
+    """
+
+    def __init__(self, symbol: str, nearest: tuple[str, ...]) -> None:
+        self.symbol = symbol
+        self.nearest = nearest
+        hint = f"the nearest: {', '.join(nearest)}" if nearest else "no symbol is named like it"
+        super().__init__(
+            f"no bars for the symbol {quoted(symbol)}; {hint}; "
+            "`stratsweep strategies` lists every symbol"
+        )
+
+
+class InvalidBarsError(MarketDataError):
+    """A price file that cannot be used.
+
+    Attributes:
+        file_name: The file's name, without its directory.
+        row: Where: the 1-based line in a CSV file, header included, or the 1-based row in a Parquet
+            file; None when it concerns the whole file.
+        reason: What is wrong there, and what to do.
+    """
+
+    def __init__(self, file_name: str, row: int | None, reason: str) -> None:
+        self.file_name = file_name
+        self.row = row
+        self.reason = reason
+        unit = "row" if file_name.lower().endswith(".parquet") else "line"
+        place = file_name if row is None else f"{file_name}, {unit} {row}"
+        super().__init__(f"{place}: {reason}")
+
+
+class NoBarsError(MarketDataError):
+    """A symbol that has no bars within the dates.
+
+    Attributes:
+        symbol: The symbol.
+        start_date: The first day asked for; None for no limit.
+        end_date: The last day asked for; None for no limit.
+        first_date: The day of the symbol's first bar.
+        last_date: The day of its last bar.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        start_date: date | None,
+        end_date: date | None,
+        first_date: date,
+        last_date: date,
+    ) -> None:
+        self.symbol = symbol
+        self.start_date = start_date
+        self.end_date = end_date
+        self.first_date = first_date
+        self.last_date = last_date
+        asked = " ".join(
+            f"{word} {day}" for word, day in (("from", start_date), ("to", end_date)) if day
+        )
+        super().__init__(
+            f"{symbol} has no bars {asked}; choose dates within {first_date} to {last_date}"
+        )

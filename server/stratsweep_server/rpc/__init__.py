@@ -1,0 +1,1 @@
+"""The only floor that knows gRPC: service, conversions, event streams, status mapping."""

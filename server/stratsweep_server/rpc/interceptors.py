@@ -1,0 +1,90 @@
+"""The outermost layer of every call: errors become statuses, and nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from stratsweep_server.rpc.status import MalformedRequestError, status_of
+
+logger = logging.getLogger(__name__)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Handler: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Maps what a handler raises to a status.
+
+    Handlers are coroutines: unary ones return the response, streaming ones write with
+    `context.write`. An async generator would not do: cancelled while it is suspended at a `yield`,
+    its cleanup waits for the garbage collector.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> MethodHandler | None:
+        """Wrap the handler of a call of our own services."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith("/stratsweep."):
+            return handler
+        streams = handler.response_streaming
+        make: Any = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        )
+        inner: Any = handler.unary_stream if streams else handler.unary_unary
+        deserialize: Any = handler.request_deserializer
+        wrapped: MethodHandler = make(
+            _mapping_errors(inner, handler_call_details.method),
+            request_deserializer=_tolerant(deserialize),
+            response_serializer=handler.response_serializer,
+        )
+        return wrapped
+
+
+def _mapping_errors(inner: Handler, method: str) -> Handler:
+    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+        try:
+            if isinstance(request, MalformedRequestError):
+                raise request
+            return await inner(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            if context.cancelled() or context.done():
+                raise
+            # A cancelled task of ours would leave the client waiting for ever: grpc#29248.
+            await _abort(context, RuntimeError(f"{method} cancelled itself"), method)
+        except Exception as error:
+            await _abort(context, error, method)
+
+    return call
+
+
+async def _abort(context: Context, error: Exception, method: str) -> None:
+    status = status_of(error)
+    if status.code is grpc.StatusCode.INTERNAL:
+        logger.error("%s failed, %s", method, status.metadata, exc_info=error)
+    else:
+        logger.info("%s refused: %s", method, status.message)
+    await context.abort(status.code, status.message, status.trailing_metadata())
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Let bytes that do not parse reach the handler's wrapper instead of failing as UNKNOWN."""
+
+    def parse(data: bytes) -> Any:  # noqa: ANN401 - any message
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return MalformedRequestError("the request's bytes are not the message this RPC takes")
+
+    return parse

@@ -1,0 +1,136 @@
+"""OptimizationService: from a request to an optimizer's run, and back as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from stratsweep.v1 import optimization_service_pb2 as service_pb2
+from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
+
+from stratsweep_server.execution.pool import BacktestPool
+from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.optimization import GridSearchOptimizer, Violation
+from stratsweep_server.optimization.preparation import PreparedOptimization
+from stratsweep_server.rpc import requests, responses
+from stratsweep_server.rpc.event_stream import Event, EventStream
+from stratsweep_server.rpc.status import DrainingError, TooManyOptimizationsError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_OPTIMIZATIONS = 64
+_RETRY_SECONDS = 5.0
+
+
+class OptimizationService(OptimizationServiceServicer):
+    """Serves optimizations on one pool.
+
+    Args:
+        pool: Runs the backtests; also describes the engine.
+        optimizer: Uses that pool.
+        data: The price files; None when there are none.
+        max_optimizations: How many may run at a time; more are refused.
+    """
+
+    def __init__(
+        self,
+        pool: BacktestPool,
+        optimizer: GridSearchOptimizer,
+        data: DataDirectory | None,
+        max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS,
+    ) -> None:
+        self._pool = pool
+        self._optimizer = optimizer
+        self._data = data
+        self._max_optimizations = max_optimizations
+        self._running_count = 0
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Refuse new optimizations from now on."""
+        self._is_draining = True
+
+    async def Optimize(  # type: ignore[override]  # noqa: N802
+        self,
+        request: service_pb2.OptimizeRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> None:
+        """Run an optimization and stream its events; the call's end is the optimization's end."""
+        with self._admission():
+            config, violations = requests.read_config(request.config)
+            interval = _read_progress_interval(request, violations)
+            prepared = await self._optimizer.prepare(config, violations)
+            optimization_id = secrets.token_hex(8)
+            await _write(context, self._started(optimization_id, prepared))
+            if request.validate_only:
+                return
+            async with self._optimizer.start(
+                prepared, optimization_id=optimization_id
+            ) as optimization:
+                async for event in EventStream(optimization, interval).events():
+                    await _write(context, event)
+
+    async def ListStrategies(  # noqa: N802
+        self,
+        request: service_pb2.ListStrategiesRequest,  # noqa: ARG002 - nothing to choose yet
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> service_pb2.ListStrategiesResponse:
+        """What can be run: strategies, metrics, symbols."""
+        description = await self._pool.describe_engine()
+        coverage = []
+        if self._data is not None and description.uses_market_data:
+            coverage = await asyncio.to_thread(self._data.coverage)
+        return service_pb2.ListStrategiesResponse(
+            strategies=responses.strategies(description),
+            metrics=responses.metrics(description),
+            symbols=responses.symbols(coverage),
+            accepts_any_strategy=not description.strategies,
+        )
+
+    def _started(self, optimization_id: str, prepared: PreparedOptimization) -> Event:
+        logger.info(
+            "optimization %s: %s on %s, %d combinations (%d rejected by constraints)",
+            optimization_id,
+            prepared.config.strategy,
+            ", ".join(prepared.config.symbols),
+            prepared.total_count,
+            prepared.rejected_count,
+        )
+        return Event(
+            sequence_number=1,
+            event_time=responses.now(),
+            started=responses.started(optimization_id, self._pool.worker_count, prepared),
+        )
+
+    @contextmanager
+    def _admission(self) -> Iterator[None]:
+        if self._is_draining:
+            raise DrainingError("the server is shutting down")
+        if self._running_count >= self._max_optimizations:
+            raise TooManyOptimizationsError(self._max_optimizations, _RETRY_SECONDS)
+        self._running_count += 1
+        try:
+            yield
+        finally:
+            self._running_count -= 1
+
+
+def _read_progress_interval(
+    request: service_pb2.OptimizeRequest, violations: list[Violation]
+) -> float | None:
+    if not request.HasField("progress_interval"):
+        return None
+    interval = requests.seconds(request.progress_interval)
+    if interval <= 0:
+        field = "progress_interval"
+        violations.append(Violation(field, f"is {interval:g} s; make it positive, or leave it out"))
+    return interval
+
+
+async def _write(context: grpc.aio.ServicerContext[Any, Any], event: Event) -> None:
+    await context.write(service_pb2.OptimizeResponse(event=event))

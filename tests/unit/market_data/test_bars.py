@@ -1,0 +1,107 @@
+"""Bars: saving and mapping, selecting by date, merging times."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from stratsweep_server.market_data.bars import (
+    Bars,
+    combined_time,
+    date_of,
+    open_bars,
+    periods_per_year,
+)
+
+DAY = 86_400 * 10**9
+COLUMNS = ("time", "open", "high", "low", "close", "volume")
+
+ascending_times = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=30, unique=True).map(
+    lambda times: np.array(sorted(times), dtype=np.int64)
+)
+days = st.dates(date(1900, 1, 1), date(2200, 1, 1))
+
+
+def bars_at(time: np.ndarray) -> Bars:
+    prices = 1.0 + np.arange(len(time))
+    return Bars("X", time, prices, prices, prices, prices, np.full(len(time), np.nan))
+
+
+@given(ascending_times, st.data())
+def test_saved_bars_come_back_bit_for_bit_and_read_only(time, data):
+    columns = [data.draw(npst.arrays(np.float64, len(time))) for _ in COLUMNS[1:]]
+    bars = Bars("X", time, *columns)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npy"
+        bars.save(path)
+        mapped = open_bars("X", path)
+    for name in COLUMNS:
+        before, after = getattr(bars, name), getattr(mapped, name)
+        assert after.dtype == before.dtype
+        assert after.tobytes() == before.tobytes()
+        assert not after.flags.writeable
+
+
+@given(
+    st.lists(days, min_size=1, unique=True),
+    st.none() | days,
+    st.none() | days,
+    st.integers(0, DAY - 1),
+)
+def test_dates_select_whole_days_with_both_ends(bar_days, start, end, time_of_day):
+    time = np.array([(day - date(1970, 1, 1)).days * DAY + time_of_day for day in sorted(bar_days)])
+    selected = bars_at(time).between(start, end)
+    expected = [
+        day for day in sorted(bar_days) if (not start or day >= start) and (not end or day <= end)
+    ]
+    assert [date_of(instant) for instant in selected.time] == expected
+
+
+def test_the_first_and_the_last_nanosecond_belong_to_the_day():
+    time = np.array([DAY - 1, DAY, 2 * DAY - 1, 2 * DAY])
+    selected = bars_at(time).between(date(1970, 1, 2), date(1970, 1, 2))
+    assert selected.time.tolist() == [DAY, 2 * DAY - 1]
+
+
+def test_dates_beyond_what_nanoseconds_hold_are_no_limit():
+    bars = bars_at(np.array([0, DAY]))
+    assert len(bars.between(date.min, date.max)) == 2
+    assert len(bars.between(date.max, None)) == 0
+    assert len(bars.between(None, date.min)) == 0
+
+
+def test_selecting_copies_nothing():
+    bars = bars_at(np.arange(10) * DAY)
+    selected = bars.between(date(1970, 1, 3), date(1970, 1, 5))
+    assert np.shares_memory(selected.close, bars.close)
+    assert selected.close.tolist() == [3.0, 4.0, 5.0]
+
+
+@given(st.lists(ascending_times, min_size=1, max_size=4))
+def test_the_combined_time_has_each_time_of_any_symbol_once_in_order(times):
+    combined = combined_time([bars_at(time) for time in times])
+    assert combined.dtype == np.int64
+    assert combined.tolist() == sorted({instant for time in times for instant in time.tolist()})
+
+
+def test_read_only_bars_cannot_be_written_to():
+    bars = bars_at(np.arange(3))
+    bars.make_read_only()
+    with pytest.raises(ValueError, match="read-only"):
+        bars.between(None, None).close[0] = 1.0
+
+
+def test_seven_days_a_week_are_365_periods_per_year():
+    assert periods_per_year(np.arange(1000) * DAY) == pytest.approx(365.25)
+
+
+def test_the_day_of_a_time_is_the_utc_day_before_1970_too():
+    assert date_of(-1) == date(1969, 12, 31)
+    assert date_of(0) == date(1970, 1, 1)
+    assert date_of(DAY * 365) == date(1970, 1, 1) + timedelta(days=365)

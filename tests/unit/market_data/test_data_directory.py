@@ -1,0 +1,300 @@
+"""A folder of price files: names, loading, caching, and what a symbol may not reach."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stratsweep_server.market_data import data_directory
+from stratsweep_server.market_data.data_directory import DataDirectory, SymbolCoverage
+from stratsweep_server.market_data.errors import (
+    InvalidBarsError,
+    InvalidSymbolError,
+    MarketDataError,
+    NoBarsError,
+    UnknownSymbolError,
+)
+
+DAY = 86_400 * 10**9
+TEXT = """\
+Date,Open,High,Low,Close
+2024-01-02,10,12,9,11
+2024-01-03,11,13,10,12
+2024-01-04,12,14,11,13
+"""
+REAL_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "prices"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def directory(folder: Path) -> DataDirectory:
+    (folder / "SPY.csv").write_text(TEXT)
+    return DataDirectory(folder)
+
+
+@pytest.fixture
+def read_count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by a symbol each time that a file is parsed."""
+    symbols: list[str] = []
+
+    def read_bars(symbol, *arguments):
+        symbols.append(symbol)
+        return original(symbol, *arguments)
+
+    original = data_directory.read_bars
+    monkeypatch.setattr(data_directory, "read_bars", read_bars)
+    return symbols
+
+
+def test_symbols_are_the_names_of_price_files_in_order(folder, directory):
+    for name in (
+        "msft.CSV",
+        "BTC-USD.csv",
+        "QQQ.Parquet",
+        "notes.txt",
+        "README",
+        ".hidden.csv",
+        ".csv",
+    ):
+        (folder / name).write_text(TEXT)
+    assert directory.symbols() == ["BTC-USD", "QQQ", "SPY", "msft"]
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["BRK.B", "BTC-USD", "^GSPC", "ES=F", "EURUSD", "M&M.NS", "S&P 500", "日経", "A", "X" * 64],
+)
+def test_symbols_as_markets_have_them_are_loaded(folder, directory, symbol):
+    (folder / f"{symbol}.csv").write_text(TEXT)
+    assert directory.load(symbol).symbol == symbol
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "../prices/SPY",
+        "./SPY",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "SPY\0",
+        "SPY\n",
+        " SPY",
+        ".hidden",
+        "X" * 65,
+        "X" * 100_000,
+        "\udcff",
+    ],
+)
+def test_a_symbol_is_never_a_path(directory, symbol):
+    with pytest.raises(InvalidSymbolError) as caught:
+        directory.load(symbol)
+    assert caught.value.symbol == symbol
+    assert len(str(caught.value)) < 250
+
+
+def test_the_absolute_path_of_a_price_file_is_no_symbol(folder, directory):
+    with pytest.raises(InvalidSymbolError):
+        directory.load(str(folder / "SPY"))
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_link_out_of_the_directory_is_refused(folder, directory, tmp_path, link):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.csv").write_text(TEXT)
+    target = outside / "secret.csv" if link == "file" else outside
+    (folder / "LINK.csv").symlink_to(target)
+    with pytest.raises(InvalidBarsError) as caught:
+        directory.load("LINK")
+    assert caught.value.reason.startswith("the file is a link out of the data directory")
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_link_within_the_directory_is_followed(folder, directory):
+    (folder / "SPX.csv").symlink_to("SPY.csv")
+    assert len(directory.load("SPX")) == 3
+
+
+def test_the_directory_itself_may_be_a_link(folder, directory, tmp_path):
+    (tmp_path / "current").symlink_to(folder)
+    assert len(DataDirectory(tmp_path / "current").load("SPY")) == 3
+
+
+def test_a_pipe_does_not_hang_and_is_refused(folder, directory):
+    os.mkfifo(folder / "PIPE.csv")
+    with pytest.raises(InvalidBarsError, match="not a regular file"):
+        directory.load("PIPE")
+
+
+def test_a_folder_that_is_named_like_a_price_file_is_refused(folder, directory):
+    (folder / "FOLDER.csv").mkdir()
+    with pytest.raises(InvalidBarsError, match="not a regular file"):
+        directory.load("FOLDER")
+
+
+@pytest.mark.parametrize("target", ["LOOP.csv", "gone.csv"])
+def test_a_link_that_leads_nowhere_is_refused(folder, directory, tmp_path, target):
+    (folder / "LOOP.csv").symlink_to(target)
+    with pytest.raises(InvalidBarsError, match="cannot be read") as caught:
+        directory.load("LOOP")
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused(folder, directory):
+    (folder / "SPY.csv").chmod(0)
+    with pytest.raises(InvalidBarsError, match="cannot be read: Permission denied"):
+        directory.load("SPY")
+
+
+def test_two_files_for_one_symbol_are_refused(folder, directory):
+    (folder / "SPY.parquet").write_text(TEXT)
+    with pytest.raises(InvalidBarsError, match=r"SPY.csv: there is SPY.parquet too; keep one"):
+        directory.load("SPY")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "nearest"), [("spy", ("SPY",)), ("SPYY", ("SPY",)), ("SP", ("SPY",)), ("ZZZ", ())]
+)
+def test_an_unknown_symbol_names_the_nearest_in_any_case(directory, symbol, nearest):
+    with pytest.raises(UnknownSymbolError) as caught:
+        directory.load(symbol)
+    assert caught.value.symbol == symbol
+    assert caught.value.nearest == nearest
+    assert "`stratsweep strategies` lists every symbol" in str(caught.value)
+
+
+def test_a_missing_directory_is_an_error_without_its_path(tmp_path):
+    directory = DataDirectory(tmp_path / "gone")
+    for call in (directory.symbols, directory.coverage, lambda: directory.load("SPY")):
+        with pytest.raises(MarketDataError) as caught:
+            call()
+        assert str(caught.value) == "the data directory cannot be read: No such file or directory"
+
+
+def test_dates_limit_what_is_loaded_with_both_ends(directory):
+    assert len(directory.load("SPY")) == 3
+    assert directory.load("SPY", date(2024, 1, 3), None).close.tolist() == [12, 13]
+    assert directory.load("SPY", None, date(2024, 1, 3)).close.tolist() == [11, 12]
+    assert directory.load("SPY", date(2024, 1, 3), date(2024, 1, 3)).close.tolist() == [12]
+
+
+def test_dates_without_bars_are_refused_with_the_dates_there_are(directory):
+    with pytest.raises(NoBarsError) as caught:
+        directory.load("SPY", date(2030, 1, 1), date(2031, 1, 1))
+    error = caught.value
+    assert (error.first_date, error.last_date) == (date(2024, 1, 2), date(2024, 1, 4))
+    assert str(error) == (
+        "SPY has no bars from 2030-01-01 to 2031-01-01; "
+        "choose dates within 2024-01-02 to 2024-01-04"
+    )
+
+
+def test_a_file_is_parsed_once_and_again_when_it_changes(folder, directory, read_count):
+    first = directory.load("SPY")
+    assert np.shares_memory(first.close, directory.load("SPY", date(2024, 1, 3)).close)
+    assert read_count == ["SPY"]
+    (folder / "SPY.csv").write_text(TEXT + "2024-01-05,12,14,11,13\n")
+    assert len(directory.load("SPY")) == 4
+    assert read_count == ["SPY", "SPY"]
+    assert len(first) == 3
+
+
+def test_the_cache_lets_go_of_what_was_used_least_recently(folder, read_count):
+    for symbol in "ABC":
+        (folder / f"{symbol}.csv").write_text(TEXT)
+    one = 3 * 6 * 8
+    directory = DataDirectory(folder, cache_byte_limit=2 * one)
+    for symbol in "ABACAB":
+        directory.load(symbol)
+    assert read_count == ["A", "B", "C", "B"]
+
+
+def test_a_file_that_changes_takes_no_more_of_the_cache_each_time(folder, read_count):
+    for symbol in "AB":
+        (folder / f"{symbol}.csv").write_text(TEXT)
+    directory = DataDirectory(folder, cache_byte_limit=2 * 3 * 6 * 8)
+    directory.load("A")
+    for volume in (1, 10, 100):
+        (folder / "B.csv").write_text(TEXT.replace("\n", f",{volume}\n"))
+        directory.load("B")
+    directory.load("A")
+    assert read_count == ["A", "B", "B", "B"]
+
+
+def test_bars_larger_than_the_cache_are_loaded_all_the_same(folder, read_count):
+    (folder / "A.csv").write_text(TEXT)
+    directory = DataDirectory(folder, cache_byte_limit=1)
+    assert len(directory.load("A")) == len(directory.load("A")) == 3
+    assert read_count == ["A", "A"]
+
+
+def test_coverage_tells_of_each_symbol_and_why_a_file_is_bad(folder, directory):
+    (folder / "BAD.csv").write_text(TEXT.replace("12,9", ",9"))
+    (folder / "FOLDER.csv").mkdir()
+    bad, blocked, good = directory.coverage()
+    assert good == SymbolCoverage("SPY", 3, 19_724 * DAY, 19_726 * DAY, "")
+    assert bad == SymbolCoverage(
+        "BAD", error="BAD.csv, line 2: the high is missing; fill it or delete the row"
+    )
+    assert blocked.error == "FOLDER.csv: this is not a regular file; remove it"
+
+
+def test_coverage_reads_each_file_once_until_it_changes(folder, directory, read_count):
+    (folder / "BAD.csv").write_text("nothing")
+    assert directory.coverage() == directory.coverage()
+    assert read_count == ["BAD", "SPY"]
+    (folder / "BAD.csv").write_text(TEXT)
+    assert [coverage.error for coverage in directory.coverage()] == ["", ""]
+
+
+def test_many_threads_may_load_at_once(folder):
+    for index in range(8):
+        (folder / f"S{index}.csv").write_text(TEXT)
+    directory = DataDirectory(folder, cache_byte_limit=3 * 3 * 6 * 8)
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda index: directory.load(f"S{index % 8}"), range(200)))
+    assert [bars.symbol for bars in loaded] == [f"S{index % 8}" for index in range(200)]
+    assert all(len(bars) == 3 for bars in loaded)
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"needs real bars in {REAL_DATA}")
+@pytest.mark.parametrize(
+    ("symbol", "bar_count", "first", "last"),
+    [
+        ("SPY", 5849, "1998-01-02T00:00:00", "2021-03-31T00:00:00"),
+        ("AAPL", 5849, "1998-01-02T00:00:00", "2021-03-31T00:00:00"),
+        ("BTCUSD", 1318, "2014-12-01T00:00:00", "2018-08-13T00:00:00"),
+        ("SPY_1h", 40_832, "1998-01-02T09:00:00", "2021-03-31T15:00:00"),
+    ],
+)
+def test_real_bars_load(symbol, bar_count, first, last):
+    bars = DataDirectory(REAL_DATA).load(symbol)
+    assert len(bars) == bar_count
+    ends = bars.time[[0, -1]].astype("datetime64[ns]").astype("datetime64[s]")
+    assert [str(end) for end in ends] == [first, last]
+    assert (bars.high >= np.maximum(bars.open, bars.close)).all()
+    assert (bars.low <= np.minimum(bars.open, bars.close)).all()
+    assert (bars.volume >= 0).all()
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"needs real bars in {REAL_DATA}")
+def test_a_year_of_real_hourly_bars_has_its_last_day_whole():
+    bars = DataDirectory(REAL_DATA).load("SPY_1h", date(2020, 1, 2), date(2020, 12, 31))
+    last = bars.time[-1].astype("datetime64[ns]").astype("datetime64[s]")
+    assert str(last) == "2020-12-31T15:00:00"

@@ -1,0 +1,322 @@
+"""Price files: which columns are read, and what is refused with which row and reason."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.price_file import read_bars
+
+HEADER = "Date,Open,High,Low,Close,Volume"
+ROWS = [
+    "2024-01-02,10,12,9,11,100",
+    "2024-01-03,11,13,10,12,200",
+    "2024-01-04,12,14,11,13,300",
+]
+
+
+def read(text: str | bytes) -> Bars:
+    return read_bars("X", "X.csv", text.encode() if isinstance(text, str) else text)
+
+
+def read_parquet(frame: pl.DataFrame) -> Bars:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return read_bars("X", "X.parquet", buffer.getvalue())
+
+
+def refusal(content: str | bytes, file_name: str = "X.csv") -> InvalidBarsError:
+    data = content.encode() if isinstance(content, str) else content
+    with pytest.raises(InvalidBarsError) as caught:
+        read_bars("X", file_name, data)
+    return caught.value
+
+
+def with_row(row: str) -> str:
+    """A file whose line 3 is this row."""
+    return "\n".join([HEADER, ROWS[0], row, ROWS[2]])
+
+
+def same(first: Bars, second: Bars) -> bool:
+    return all(
+        np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
+        for name in ("time", "open", "high", "low", "close", "volume")
+    )
+
+
+PLAIN = "\n".join([HEADER, *ROWS])
+
+
+def test_a_plain_file_is_read_as_it_stands():
+    bars = read(PLAIN)
+    assert bars.symbol == "X"
+    assert bars.open.tolist() == [10, 11, 12]
+    assert bars.high.tolist() == [12, 13, 14]
+    assert bars.low.tolist() == [9, 10, 11]
+    assert bars.close.tolist() == [11, 12, 13]
+    assert bars.volume.tolist() == [100, 200, 300]
+    assert np.diff(bars.time).tolist() == [86_400 * 10**9] * 2
+
+
+def test_bars_that_were_read_cannot_be_written_to():
+    bars = read(PLAIN)
+    with pytest.raises(ValueError, match="read-only"):
+        bars.close[0] = 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + PLAIN,
+        "\ufeff\n\n" + PLAIN,
+        PLAIN.replace("\n", "\r\n") + "\r\n",
+        PLAIN + "\n\n\n",
+        "\n\n" + PLAIN,
+        PLAIN + "\n,,,,,\n",
+        PLAIN.replace("\n", "\n\n"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", " , "),
+        PLAIN.replace("10,12", "10.0,1.2e1"),
+        PLAIN.upper(),
+        PLAIN.lower(),
+        "\n".join(
+            ",".join(f'"{field}"' for field in line.split(",")) for line in PLAIN.split("\n")
+        ),
+        "\n".join(",".join(reversed(line.split(","))) for line in PLAIN.split("\n")),
+        "\n".join(f"SPY,{line},note" for line in PLAIN.split("\n")),
+        PLAIN.replace("Date,", "<DATE>,").replace("Open", "<OPEN>"),
+    ],
+    ids=[
+        "byte order mark",
+        "byte order mark before blank lines",
+        "CRLF",
+        "blank lines at the end",
+        "blank lines at the start",
+        "an empty row at the end",
+        "blank lines between",
+        "semicolons",
+        "tabs",
+        "spaces",
+        "number spellings",
+        "upper case",
+        "lower case",
+        "quotation marks",
+        "columns in another order",
+        "further columns",
+        "names in brackets",
+    ],
+)
+def test_variations_of_a_file_are_the_same_bars(text):
+    assert same(read(text), read(PLAIN))
+
+
+def test_a_comma_is_a_decimal_point_where_fields_are_separated_otherwise():
+    text = "Date;Open;High;Low;Close\n2024-01-02;1,5;2,5;1,25;2"
+    bars = read(text)
+    assert (bars.open[0], bars.high[0], bars.low[0], bars.close[0]) == (1.5, 2.5, 1.25, 2.0)
+
+
+def test_the_three_header_lines_of_yfinance_are_understood():
+    text = (
+        "Price,Close,High,Low,Open,Volume\nTicker,X,X,X,X,X\nDate,,,,,\n"
+        "2024-01-02,11,12,9,10,100\n2024-01-03,12,13,10,11,200\n2024-01-04,13,14,11,12,300\n"
+    )
+    assert same(read(text), read(PLAIN))
+    assert refusal(text.replace("2024-01-03,12", "2024-01-03,")).row == 5
+
+
+def test_a_parquet_file_is_the_same_bars():
+    frame = pl.read_csv(PLAIN.encode(), try_parse_dates=True)
+    assert same(read_parquet(frame), read(PLAIN))
+    assert same(
+        read_parquet(frame.cast({"Open": pl.Float32, "Close": pl.Decimal(10, 2)})), read(PLAIN)
+    )
+    assert same(read_parquet(frame.cast(pl.String)), read(PLAIN))
+
+
+def test_volume_is_optional_in_the_file_and_in_a_row():
+    without = "\n".join(line.rpartition(",")[0] for line in PLAIN.split("\n"))
+    assert np.isnan(read(without).volume).all()
+    assert np.isnan(read(PLAIN.replace("200", "")).volume).tolist() == [False, True, False]
+
+
+def test_an_adjusted_close_scales_the_four_prices_and_not_the_volume():
+    text = f"{HEADER},Adj Close\n2024-01-02,10,12,8,10,100,5\n2024-01-03,10,12,8,10,100,10"
+    bars = read(text)
+    assert bars.open.tolist() == [5, 10]
+    assert bars.high.tolist() == [6, 12]
+    assert bars.low.tolist() == [4, 8]
+    assert bars.close.tolist() == [5, 10]
+    assert bars.volume.tolist() == [100, 100]
+
+
+@pytest.mark.parametrize("name", ["Adj Close", "adj_close", "AdjClose", "Adjusted Close"])
+def test_an_adjusted_close_has_any_usual_name(name):
+    assert read(f"{HEADER},{name}\n2024-01-02,10,12,8,10,100,5").close[0] == 5
+
+
+prices = st.floats(0.001, 1e6)
+
+
+@given(st.lists(prices, min_size=4, max_size=4), prices)
+def test_adjusted_bars_stay_consistent(corners, adjusted_close):
+    low, opened, close, high = sorted(corners)
+    bars = read(f"{HEADER},Adj Close\n2024-01-02,{opened},{high},{low},{close},1,{adjusted_close}")
+    assert bars.close[0] == adjusted_close
+    assert bars.low[0] <= min(bars.open[0], bars.close[0])
+    assert bars.high[0] >= max(bars.open[0], bars.close[0])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2024-01-03,,13,10,12,1", "the open is missing"),
+        ("2024-01-03,11", "the high is missing"),
+        ("2024-01-03,null,13,10,12,1", "the open 'null' is not a number"),
+        ("2024-01-03,11,13,10,$12,1", "the close '$12' is not a number"),
+        ('2024-01-03,11,"1,300",10,12,1', "the high '1,300' is not a number"),
+        ("2024-01-03,11,inf,10,12,1", "the high is inf"),
+        ("2024-01-03,11,13,nan,12,1", "the low is nan"),
+        ("2024-01-03,11,13,0,12,1", "the low 0.0 is not positive"),
+        ("2024-01-03,-11,13,10,12,1", "the open -11.0 is not positive"),
+        ("2024-01-03,11,9,10,9,1", "the high 9.0 is below the low 10.0"),
+        ("2024-01-03,14,13,10,12,1", "the high 13.0 is below the open 14.0"),
+        ("2024-01-03,11,13,10,14,1", "the high 13.0 is below the close 14.0"),
+        ("2024-01-03,9,13,10,12,1", "the open 9.0 is below the low 10.0"),
+        ("2024-01-03,11,13,10,9,1", "the close 9.0 is below the low 10.0"),
+        ("2024-01-03,11,13,10,12,many", "the volume 'many' is not a number"),
+        ("2024-01-03,11,13,10,12,-1", "the volume -1.0 is not a quantity"),
+        ("2024-01-03,11,13,10,12,1,7", "there are 7 fields under 6 column names"),
+        (",11,13,10,12,1", "the time is missing"),
+        ("soon,11,13,10,12,1", "'soon' is not a time"),
+        ("2024-01-02,11,13,10,12,1", "the time 2024-01-02T00:00:00 is there twice"),
+        ("2024-01-01,11,13,10,12,1", "the time 2024-01-01T00:00:00 is before 2024-01-02T00:00:00"),
+        ("2024-01-05,11,13,10,12,1", "the time 2024-01-04T00:00:00 is before 2024-01-05T00:00:00"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line_and_reason(row, reason):
+    error = refusal(with_row(row))
+    assert error.file_name == "X.csv"
+    assert error.row == (4 if row.startswith("2024-01-05") else 3)
+    assert error.reason.startswith(reason)
+    assert str(error) == f"X.csv, line {error.row}: {error.reason}"
+
+
+def test_the_line_of_a_bad_row_counts_blank_lines():
+    text = "\r\n\r\n" + with_row("\r\n\r\n2024-01-03,11,13,10,,1")
+    assert refusal(text).row == 7
+
+
+def test_the_line_of_a_bad_row_is_right_far_down_a_large_file():
+    days = pl.date_range(pl.date(1900, 1, 1), pl.date(2000, 1, 1), eager=True).cast(pl.String)
+    lines = [HEADER, *(f"{day},10,12,9,11,100" for day in days)]
+    lines[30_001] = lines[30_001].replace("12", "")
+    assert refusal("\n".join(lines)).row == 30_002
+
+
+def test_a_bad_row_of_a_parquet_file_is_counted_in_rows():
+    frame = pl.read_csv(with_row("2024-01-03,11,9,10,9,1").encode())
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    error = refusal(buffer.getvalue(), "X.parquet")
+    assert str(error).startswith("X.parquet, row 2: the high 9.0 is below the low 10.0")
+
+
+def test_rounding_within_a_millionth_is_widened_and_not_refused():
+    bars = read(f"{HEADER}\n2024-01-02,100.00001,100,99.00001,99,1")
+    assert bars.high[0] == bars.open[0] == 100.00001
+    assert bars.low[0] == bars.close[0] == 99
+
+
+@given(st.permutations(ROWS).filter(lambda rows: rows != ROWS))
+def test_any_order_of_rows_but_the_sorted_one_is_refused(rows):
+    assert "sort the file" in refusal("\n".join([HEADER, *rows])).reason
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n  \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+@pytest.mark.parametrize("file_name", ["X.csv", "X.parquet"])
+def test_an_empty_file_is_refused(content, file_name):
+    assert refusal(content, file_name).row is None
+
+
+def test_a_file_of_column_names_alone_is_refused():
+    assert refusal(HEADER + "\n").reason == "there is no row under the column names"
+    assert refusal(HEADER + "\n\n\n").reason == "there is no row under the column names"
+
+
+def test_missing_columns_are_named_with_those_found_and_those_wanted():
+    reason = refusal("Date,Open,Last\n2024-01-02,1,1").reason
+    assert reason.startswith("no column for high, low, close among Date, Open, Last; wanted are ")
+    assert "Adj Close and Volume are optional" in reason
+
+
+def test_a_file_without_a_time_says_so():
+    assert refusal("Open,High,Low,Close\n1,1,1,1").reason.startswith("no column for time among")
+
+
+def test_a_file_without_column_names_says_which_are_wanted():
+    assert "wanted are a time" in refusal("\n".join(ROWS)).reason
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    reason = refusal(f"{HEADER},close\n2024-01-02,10,12,9,11,100,11").reason
+    assert reason == "Close, close are the same column; keep one"
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_line():
+    error = refusal(with_row("2024-01-03,11,13,10,12,1").encode() + b"\n\xff\xfe")
+    assert (error.row, error.reason) == (5, "the text is not UTF-8; save the file as UTF-8")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00" * 200_000,
+        b"x" * 200_000,
+        b"PAR1",
+        bytes(range(256)) * 10,
+        b'"',
+        PLAIN.encode("utf-16"),
+    ],
+)
+@pytest.mark.parametrize("file_name", ["X.csv", "X.parquet"])
+def test_a_file_that_is_something_else_is_refused(content, file_name):
+    assert refusal(content, file_name).file_name == file_name
+
+
+def test_a_quotation_mark_left_open_is_refused():
+    assert isinstance(refusal(with_row('"2024-01-03,11,13,10,12,1')), InvalidBarsError)
+
+
+def test_a_parquet_file_that_was_cut_off_is_refused():
+    buffer = io.BytesIO()
+    pl.read_csv(PLAIN.encode()).write_parquet(buffer)
+    error = refusal(buffer.getvalue()[:-20], "X.parquet")
+    assert error.reason == "the file is damaged or is not Parquet; write it again"
+
+
+@given(
+    st.binary(max_size=300) | st.text(alphabet='0123456789,;.\n"-xé', max_size=300).map(str.encode)
+)
+def test_no_text_file_ends_in_another_exception(content):
+    for data in (content, HEADER.encode() + b"\n" + content):
+        with pytest.raises(InvalidBarsError):
+            read_bars("X", "X.csv", data)
+
+
+def test_a_price_column_of_another_type_is_refused():
+    frame = pl.read_csv(PLAIN.encode()).with_columns(Open=pl.lit(value=True))
+    with pytest.raises(InvalidBarsError, match="the open column holds Boolean"):
+        read_parquet(frame)
+
+
+def test_a_refusal_quotes_no_more_than_a_little_of_the_file():
+    assert len(refusal(with_row("x" * 5000 + ",11,13,10,12,1")).reason) < 200
+    assert len(refusal(",".join(["y" * 5000] * 500)).reason) < 700
