@@ -278,7 +278,7 @@ class OptimizationResult(message.Message):
     EXECUTION_DURATION_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     PART_INDEX_FIELD_NUMBER: builtins.int
-    PART_COUNT_FIELD_NUMBER: builtins.int
+    IS_LAST_PART_FIELD_NUMBER: builtins.int
     state: OptimizationState.ValueType
     """state is how it ended."""
     total_count: builtins.int
@@ -291,8 +291,8 @@ class OptimizationResult(message.Message):
     """message says why state is FAILED. Empty otherwise."""
     part_index: builtins.int
     """part_index is the 0-based number of this part."""
-    part_count: builtins.int
-    """part_count is the number of parts; the one with part_index = part_count - 1 is the last."""
+    is_last_part: builtins.bool
+    """is_last_part is true for the part that ends the stream."""
     @builtins.property
     def ranked_results(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.ParameterResult]:
         """ranked_results are the results by rank: by the target, then by combination index; results
@@ -319,10 +319,10 @@ class OptimizationResult(message.Message):
         execution_duration: duration_pb2.Duration | None = ...,
         message: builtins.str = ...,
         part_index: builtins.int = ...,
-        part_count: builtins.int = ...,
+        is_last_part: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "message", b"message", "part_count", b"part_count", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "is_last_part", b"is_last_part", "message", b"message", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -1,4 +1,7 @@
-"""Engines: the protocol that every engine follows, and the default engine."""
+"""Engines: the protocol that every engine follows, and the default engine.
+
+Importing this package is light: numba and TA-Lib are loaded with the default engine, in workers.
+"""
 
 from stratsweep_server.backtest.engine import (
     BacktestConfig,
@@ -12,16 +15,21 @@ from stratsweep_server.backtest.engine import (
     StrategyConfig,
     StrategyParameter,
 )
+from stratsweep_server.backtest.registry import Parameter, strategy
+from stratsweep_server.market_data.bars import Bars
 
 __all__ = [
     "BacktestConfig",
     "BacktestEngine",
     "BacktestResult",
+    "Bars",
     "EngineDescription",
     "Metric",
+    "Parameter",
     "ParameterType",
     "ParameterValue",
     "Strategy",
     "StrategyConfig",
     "StrategyParameter",
+    "strategy",
 ]

@@ -62,6 +62,7 @@ class KillReason(Enum):
     STALLED = "made no progress"
     CANCELLED = "cancelled"
     MALFORMED = "sent garbage"
+    START_FAILED = "could not build its engine"
     START_TIMED_OUT = "did not start in time"
     CLOSING = "closing"
 
@@ -303,6 +304,7 @@ class Slot:
             self._on_ready(messages.decode_ready(body))
         elif kind is MessageKind.START_FAILED and self.state is SlotState.STARTING:
             self.start_error = body.decode(errors="replace").strip()
+            self._kill_worker(Kill(KillReason.START_FAILED))
         else:
             raise messages.MalformedMessageError(f"{kind.name} while {self.state.value}")
 

@@ -37,6 +37,7 @@ _MAX_METRICS = 1_000
 _MAX_MESSAGE_CHARACTERS = 2_000
 _MAX_TRACEBACK_CHARACTERS = 32_000
 _RECEIVE_BYTES = 1 << 18
+_SESSION_FAILED = 70  # EX_SOFTWARE
 
 _connection: WorkerConnection | None = None
 
@@ -73,9 +74,13 @@ def serve() -> None:
     except BaseException as error:
         text = f"{describe_exception(error)}\n{format_traceback(error)}"
         connection.socket.sendall(messages.encode_start_failed(text))
-        raise
+        return
     connection.socket.sendall(ready)
-    Session(connection.socket, connection.activity, engine).run()
+    try:
+        Session(connection.socket, connection.activity, engine).run()
+    except BaseException:  # the executor would swallow it and the process would live on, deaf
+        traceback.print_exc()
+        os._exit(_SESSION_FAILED)
 
 
 class Session:

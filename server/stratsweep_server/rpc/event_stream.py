@@ -37,7 +37,7 @@ class EventStream:
         self,
         optimization: Optimization,
         progress_interval: float | None,
-        heartbeat_interval: float = HEARTBEAT_SECONDS,
+        heartbeat_interval: float,
     ) -> None:
         self._optimization = optimization
         self._log = optimization.log

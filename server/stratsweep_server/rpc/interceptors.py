@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from stratsweep_server.rpc.status import MalformedRequestError, status_of
+from stratsweep_server.rpc.status import DrainingError, MalformedRequestError, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,9 @@ def _mapping_errors(inner: Handler, method: str) -> Handler:
         except asyncio.CancelledError:
             if context.cancelled() or context.done():
                 raise
-            # A cancelled task of ours would leave the client waiting for ever: grpc#29248.
-            await _abort(context, RuntimeError(f"{method} cancelled itself"), method)
+            # The server stops. A handler that just ends cancelled leaves its client waiting for
+            # ever: grpc#29248.
+            await _abort(context, DrainingError("the server stopped before the end"), method)
         except Exception as error:
             await _abort(context, error, method)
 

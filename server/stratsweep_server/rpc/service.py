@@ -18,7 +18,7 @@ from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer, Violation
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
-from stratsweep_server.rpc.event_stream import Event, EventStream
+from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, Event, EventStream
 from stratsweep_server.rpc.status import DrainingError, TooManyOptimizationsError
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class OptimizationService(OptimizationServiceServicer):
             async with self._optimizer.start(
                 prepared, optimization_id=optimization_id
             ) as optimization:
-                async for event in EventStream(optimization, interval).events():
+                async for event in EventStream(optimization, interval, HEARTBEAT_SECONDS).events():
                     await _write(context, event)
 
     async def ListStrategies(  # noqa: N802

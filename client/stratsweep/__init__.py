@@ -1,0 +1,92 @@
+"""Stratsweep: find the best parameters of a trading strategy, over gRPC.
+
+import stratsweep
+
+with stratsweep.Client("127.0.0.1:50051") as client:
+    stream = client.optimize("sma_cross", symbols="SPY", parameters={"fast": range(5, 55, 5)})
+    for event in stream:
+        ...
+    best = stream.result().best
+"""
+
+from stratsweep._version import __version__
+from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
+from stratsweep.client import Client, OptimizationStream
+from stratsweep.errors import (
+    DeadlineExceededError,
+    InvalidConfigError,
+    NotFoundError,
+    OptimizationCancelledError,
+    ServerBusyError,
+    ServerError,
+    ServerStartError,
+    ServerUnavailableError,
+    StratsweepError,
+    StreamInterruptedError,
+    Violation,
+)
+from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
+from stratsweep.results import (
+    BacktestFailure,
+    FailureKind,
+    MarketDataSummary,
+    OptimizationConfig,
+    OptimizationDirection,
+    OptimizationEvent,
+    OptimizationResult,
+    OptimizationStarted,
+    OptimizationState,
+    Outcome,
+    ParameterResult,
+    Progress,
+)
+from stratsweep.server_process import ServerProcess
+from stratsweep.strategies import (
+    Metric,
+    ParameterType,
+    Strategy,
+    StrategyList,
+    StrategyParameter,
+    Symbol,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AsyncOptimizationStream",
+    "BacktestFailure",
+    "Client",
+    "DeadlineExceededError",
+    "DoubleRange",
+    "FailureKind",
+    "IntegerRange",
+    "InvalidConfigError",
+    "MarketDataSummary",
+    "Metric",
+    "NotFoundError",
+    "OptimizationCancelledError",
+    "OptimizationConfig",
+    "OptimizationDirection",
+    "OptimizationEvent",
+    "OptimizationResult",
+    "OptimizationStarted",
+    "OptimizationState",
+    "OptimizationStream",
+    "Outcome",
+    "ParameterResult",
+    "ParameterType",
+    "ParameterValue",
+    "Progress",
+    "ServerBusyError",
+    "ServerError",
+    "ServerProcess",
+    "ServerStartError",
+    "ServerUnavailableError",
+    "Strategy",
+    "StrategyList",
+    "StrategyParameter",
+    "StratsweepError",
+    "StreamInterruptedError",
+    "Symbol",
+    "Violation",
+    "__version__",
+]

@@ -1,0 +1,304 @@
+"""Messages of the contract to events: decoding, and putting a result's parts together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+from google.protobuf import duration_pb2, timestamp_pb2
+
+from stratsweep._rows import Rows
+from stratsweep.errors import ServerError, StreamInterruptedError
+from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
+from stratsweep.results import (
+    BacktestFailure,
+    FailureKind,
+    MarketDataSummary,
+    OptimizationConfig,
+    OptimizationDirection,
+    OptimizationEvent,
+    OptimizationResult,
+    OptimizationStarted,
+    OptimizationState,
+    Outcome,
+    ParameterResult,
+    Progress,
+)
+from stratsweep.strategies import (
+    Metric,
+    ParameterType,
+    Strategy,
+    StrategyList,
+    StrategyParameter,
+    Symbol,
+)
+from stratsweep.v1 import (
+    optimization_config_pb2,
+    optimization_event_pb2,
+    optimization_service_pb2,
+    outcome_pb2,
+    parameter_pb2,
+    strategy_pb2,
+)
+
+
+class EventAssembler:
+    """Turns the messages of one stream into events; a result becomes one when it is complete.
+
+    Attributes:
+        started: The first event, once it has come.
+        result: The last event, once its last part has come.
+        message_received: Whether any message has come.
+    """
+
+    def __init__(self) -> None:
+        self.started: OptimizationStarted | None = None
+        self.result: OptimizationResult | None = None
+        self.message_received = False
+        self._parts: list[optimization_event_pb2.OptimizationResult] = []
+
+    def feed(self, response: optimization_service_pb2.OptimizeResponse) -> OptimizationEvent | None:
+        """Return the event of a message; None for a heartbeat and a part that is not the last.
+
+        Raises:
+            StreamInterruptedError: A part of the result is missing.
+            ServerError: An event came before the stream's started event.
+        """
+        self.message_received = True
+        event = response.event
+        match event.WhichOneof("kind"):
+            case "started":
+                self.started = _started(event.started)
+                return self.started
+            case "progress":
+                return _progress(event.progress, self._first_event().config)
+            case "result":
+                return self._feed_part(event.result)
+            case _:
+                return None
+
+    def finished_result(self) -> OptimizationResult:
+        """Return the result of a stream that has ended.
+
+        Raises:
+            StreamInterruptedError: The stream ended without its last part.
+        """
+        if self.result is None:
+            raise StreamInterruptedError("the stream ended before the last part of the result")
+        return self.result
+
+    def started_event(self) -> OptimizationStarted:
+        """Return the only event of a `validate_only` stream that has ended.
+
+        Raises:
+            StreamInterruptedError: The stream ended without it.
+        """
+        if self.started is None:
+            raise StreamInterruptedError("the stream ended before its started event")
+        return self.started
+
+    def _feed_part(
+        self, part: optimization_event_pb2.OptimizationResult
+    ) -> OptimizationResult | None:
+        if part.part_index != len(self._parts):
+            raise StreamInterruptedError(f"part {len(self._parts)} of the result is missing")
+        self._parts.append(part)
+        if not part.is_last_part:
+            return None
+        self.result = _result(self._parts, self._first_event())
+        self._parts = []
+        return self.result
+
+    def _first_event(self) -> OptimizationStarted:
+        if self.started is None:
+            raise ServerError("the server sent an event before the started event")
+        return self.started
+
+
+def strategy_list(response: optimization_service_pb2.ListStrategiesResponse) -> StrategyList:
+    """Decode the answer of `ListStrategies`."""
+    return StrategyList(
+        strategies=tuple(
+            Strategy(each.name, each.description, tuple(map(_strategy_parameter, each.parameters)))
+            for each in response.strategies
+        ),
+        metrics=tuple(Metric(each.name, each.description) for each in response.metrics),
+        symbols=tuple(map(_symbol, response.symbols)),
+        accepts_any_strategy=response.accepts_any_strategy,
+    )
+
+
+def _strategy_parameter(message: strategy_pb2.StrategyParameter) -> StrategyParameter:
+    type_name = strategy_pb2.ParameterType.Name(message.type)
+    return StrategyParameter(
+        name=message.name,
+        type=ParameterType(type_name.removeprefix("PARAMETER_TYPE_")),
+        default=_value(message.default_value) if message.HasField("default_value") else None,
+        minimum=message.minimum if message.HasField("minimum") else None,
+        maximum=message.maximum if message.HasField("maximum") else None,
+        choices=tuple(message.choices),
+        description=message.description,
+    )
+
+
+def _symbol(message: strategy_pb2.Symbol) -> Symbol:
+    return Symbol(
+        name=message.name,
+        bar_count=message.bar_count,
+        first_bar_time=_time(message.first_bar_time)
+        if message.HasField("first_bar_time")
+        else None,
+        last_bar_time=_time(message.last_bar_time) if message.HasField("last_bar_time") else None,
+        error=message.error,
+    )
+
+
+def _started(message: optimization_event_pb2.OptimizationStarted) -> OptimizationStarted:
+    return OptimizationStarted(
+        optimization_id=message.optimization_id,
+        total_count=message.total_count,
+        rejected_count=message.rejected_count,
+        worker_count=message.worker_count,
+        config=_config(message.config),
+        market_data=_market_data(message.market_data) if message.HasField("market_data") else None,
+    )
+
+
+def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDataSummary:
+    return MarketDataSummary(
+        bar_count=message.bar_count,
+        first_bar_time=_time(message.first_bar_time),
+        last_bar_time=_time(message.last_bar_time),
+        periods_per_year=message.periods_per_year,
+    )
+
+
+def _config(message: optimization_config_pb2.OptimizationConfig) -> OptimizationConfig:
+    minimize = message.direction == optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
+    return OptimizationConfig(
+        strategy=message.strategy,
+        symbols=tuple(message.symbols),
+        start_date=_date(message.date_range.start_date),
+        end_date=_date(message.date_range.end_date),
+        parameters={each.name: _grid_values(each) for each in message.parameters},
+        constraints=tuple(message.constraints),
+        optimization_target=message.optimization_target,
+        direction=OptimizationDirection.MINIMIZE if minimize else OptimizationDirection.MAXIMIZE,
+        backtest_timeout=_span(message.backtest_timeout),
+        starting_cash=message.starting_cash,
+        commission=message.commission,
+        slippage=message.slippage,
+        max_ranked_results=message.max_ranked_results,
+    )
+
+
+def _grid_values(message: parameter_pb2.Parameter) -> GridValues:
+    match message.WhichOneof("values"):
+        case "integer_range":
+            integers = message.integer_range
+            step = integers.step if integers.HasField("step") else 1
+            return IntegerRange(integers.start, integers.stop, step)
+        case "double_range":
+            doubles = message.double_range
+            spacing = doubles.WhichOneof("spacing") or "step"
+            return DoubleRange(doubles.start, doubles.stop, **{spacing: getattr(doubles, spacing)})
+        case None:
+            return ()
+        case kind:
+            return tuple(getattr(message, kind).values)
+
+
+def _progress(message: optimization_event_pb2.Progress, config: OptimizationConfig) -> Progress:
+    names = tuple(config.parameters)
+    remaining = message.estimated_remaining_duration
+    return Progress(
+        completed_count=message.completed_count,
+        total_count=message.total_count,
+        failed_count=message.failed_count,
+        outcomes=Rows(message.outcomes, partial(_outcome, names=names)),
+        best=_parameter_result(message.best, names) if message.HasField("best") else None,
+        elapsed_duration=_span(message.elapsed_duration),
+        estimated_remaining_duration=(
+            _span(remaining) if message.HasField("estimated_remaining_duration") else None
+        ),
+    )
+
+
+def _result(
+    parts: list[optimization_event_pb2.OptimizationResult], started: OptimizationStarted
+) -> OptimizationResult:
+    last = parts[-1]
+    state = optimization_event_pb2.OptimizationState.Name(last.state)
+    names = tuple(started.config.parameters)
+    return OptimizationResult(
+        optimization_id=started.optimization_id,
+        state=OptimizationState(state.removeprefix("OPTIMIZATION_STATE_")),
+        config=started.config,
+        ranked=Rows(
+            [row for part in parts for row in part.ranked_results],
+            partial(_parameter_result, names=names),
+        ),
+        failures=Rows(
+            [row for part in parts for row in part.failures], partial(_failure, names=names)
+        ),
+        total_count=last.total_count,
+        succeeded_count=last.succeeded_count,
+        failed_count=last.failed_count,
+        execution_duration=_span(last.execution_duration),
+        message=last.message,
+    )
+
+
+def _outcome(message: outcome_pb2.Outcome, names: Iterable[str]) -> Outcome:
+    if message.HasField("failure"):
+        return _failure(message.failure, names)
+    return _parameter_result(message.result, names)
+
+
+def _parameter_result(
+    message: outcome_pb2.ParameterResult, names: Iterable[str]
+) -> ParameterResult:
+    return ParameterResult(
+        combination_index=message.combination_index,
+        parameters=_parameters(message.parameters, names),
+        metrics=dict(sorted(message.metrics.items())),
+        rank=message.rank or None,
+        backtest_duration=_span(message.backtest_duration),
+    )
+
+
+def _failure(message: outcome_pb2.BacktestFailure, names: Iterable[str]) -> BacktestFailure:
+    kind = outcome_pb2.FailureKind.Name(message.kind)
+    return BacktestFailure(
+        combination_index=message.combination_index,
+        parameters=_parameters(message.parameters, names),
+        kind=FailureKind(kind.removeprefix("FAILURE_KIND_")),
+        message=message.message,
+        traceback=message.traceback,
+        backtest_duration=_span(message.backtest_duration),
+    )
+
+
+def _parameters(
+    values: Mapping[str, parameter_pb2.ParameterValue], names: Iterable[str]
+) -> dict[str, ParameterValue]:
+    """Return the values in grid order: a protobuf map has none."""
+    return {name: _value(values[name]) for name in names if name in values}
+
+
+def _value(message: parameter_pb2.ParameterValue) -> ParameterValue:
+    value: ParameterValue = getattr(message, message.WhichOneof("kind") or "integer_value")
+    return value
+
+
+def _span(message: duration_pb2.Duration) -> timedelta:
+    return timedelta(seconds=message.seconds, microseconds=message.nanos / 1000)
+
+
+def _time(message: timestamp_pb2.Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def _date(text: str) -> date | None:
+    return date.fromisoformat(text) if text else None

@@ -1,0 +1,94 @@
+"""gRPC statuses to this package's errors: one mapper for the sync and the async face."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from stratsweep.errors import (
+    DeadlineExceededError,
+    InvalidConfigError,
+    NotFoundError,
+    OptimizationCancelledError,
+    ServerBusyError,
+    ServerError,
+    ServerUnavailableError,
+    StratsweepError,
+    StreamInterruptedError,
+    Violation,
+)
+
+_DOMAIN = "stratsweep"
+
+_WITH_VIOLATIONS = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidConfigError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+}
+_PLAIN = {
+    grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.CANCELLED: OptimizationCancelledError,
+}
+
+
+class _Details:
+    """The google.rpc details of a status; empty messages where it has none."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        self.info = error_details_pb2.ErrorInfo()
+        self.bad_request = error_details_pb2.BadRequest()
+        self.retry_info = error_details_pb2.RetryInfo()
+        for detail in _status_details(error):
+            for message in (self.info, self.bad_request, self.retry_info):
+                detail.Unpack(message)
+        self.reason = self.info.reason if self.info.domain == _DOMAIN else ""
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        return tuple(
+            Violation(each.field, each.description) for each in self.bad_request.field_violations
+        )
+
+
+def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> StratsweepError:
+    """Return the most specific error for a failed call.
+
+    Args:
+        error: What the sync or the async stub raised.
+        stream_started: Whether a message had arrived: a lost connection is then an interruption.
+    """
+    details = _Details(error)
+    reason = details.reason
+    code = error.code()
+    message = error.details() or code.name
+    if code is grpc.StatusCode.UNAVAILABLE and stream_started:
+        return StreamInterruptedError(f"the connection was lost: {message}", reason=reason)
+    if code in _WITH_VIOLATIONS:
+        return _WITH_VIOLATIONS[code](message, reason=reason, violations=details.violations)
+    if code in _PLAIN:
+        return _PLAIN[code](message, reason=reason)
+    # Without a reason of the server's own it is gRPC's, for instance a message too large: an error
+    # that asking again does not heal.
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and reason:
+        return _busy(message, details)
+    error_id = details.info.metadata.get("error_id", "")
+    return ServerError(f"{message} ({code.name})", reason=reason, error_id=error_id)
+
+
+def _busy(message: str, details: _Details) -> ServerBusyError:
+    info = details.retry_info
+    retry_after = info.retry_delay.ToTimedelta() if info.HasField("retry_delay") else None
+    return ServerBusyError(message, reason=details.reason, retry_after=retry_after)
+
+
+def _status_details(error: grpc.RpcError) -> list[Any]:
+    try:
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except (ValueError, DecodeError):
+        # Someone on the way changed the code or the text; these still tell the truth.
+        return []
+    return [] if status is None else list(status.details)

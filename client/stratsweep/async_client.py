@@ -1,0 +1,195 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import cached_property
+from types import TracebackType
+from typing import Self, Unpack
+
+import grpc
+from grpc import aio
+
+from stratsweep._channel import channel_options
+from stratsweep._events import EventAssembler, strategy_list
+from stratsweep._requests import (
+    ConfigOptions,
+    Span,
+    optimization_config,
+    optimize_request,
+    seconds,
+)
+from stratsweep._status import error_from_rpc
+from stratsweep.client import DEFAULT_ADDRESS
+from stratsweep.errors import OptimizationCancelledError
+from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
+from stratsweep.strategies import StrategyList
+from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+
+
+class AsyncClient:
+    """A connection to a Stratsweep server for asyncio; it belongs to the loop that first uses it.
+
+    Args:
+        address: `host:port`, or `unix:/path` for a Unix socket.
+
+    Example:
+        >>> async with AsyncClient() as client:
+        ...     async for event in client.optimize(
+        ...         "sma_cross", symbols="SPY", parameters={"fast": [5, 10], "slow": [50, 100]}
+        ...     ):
+        ...         print(event)
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+        self.address = address
+
+    # A channel must be made inside the loop that uses it, and a client may be made outside.
+    @cached_property
+    def _channel(self) -> aio.Channel:
+        return aio.insecure_channel(self.address, options=channel_options(self.address))
+
+    @cached_property
+    def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:
+        return optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+
+    def optimize(
+        self,
+        strategy: str,
+        *,
+        progress_interval: Span | None = None,
+        timeout: Span | None = None,
+        **config: Unpack[ConfigOptions],
+    ) -> AsyncOptimizationStream:
+        """Start an optimization and return its stream; arguments as in `Client.optimize`.
+
+        Raises:
+            TypeError: A parameter's values are not of one usable type.
+            ValueError: A parameter has no values, or a number does not fit into its field.
+        """
+        request = optimize_request(
+            optimization_config(strategy, **config), progress_interval=progress_interval
+        )
+        return AsyncOptimizationStream(self._stub.Optimize(request, timeout=seconds(timeout)))
+
+    async def validate(
+        self,
+        strategy: str,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+        **config: Unpack[ConfigOptions],
+    ) -> OptimizationStarted:
+        """Check a config and count its grid without running anything; arguments as in `optimize`.
+
+        Raises:
+            StratsweepError: What `optimize` would raise for the same config.
+        """
+        request = optimize_request(optimization_config(strategy, **config), validate_only=True)
+        assembler = EventAssembler()
+        try:
+            async for response in self._stub.Optimize(request, timeout=seconds(timeout)):
+                assembler.feed(response)
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+        return assembler.started_event()
+
+    async def list_strategies(
+        self,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> StrategyList:
+        """Return what the server can run: strategies, metrics, symbols.
+
+        Raises:
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.ListStrategiesRequest()
+        try:
+            response = await self._stub.ListStrategies(request, timeout=seconds(timeout))
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+        return strategy_list(response)
+
+    async def close(self) -> None:
+        """Close the connection; streams that are open are cancelled."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class AsyncOptimizationStream:
+    """The events of one running optimization: `async for` over them, or await the `result`.
+
+    Leaving the loop or the `async with` block before the end, and cancelling the task, cancel the
+    optimization. Events and errors are those of `OptimizationStream`.
+    """
+
+    def __init__(
+        self,
+        call: aio.UnaryStreamCall[
+            optimization_service_pb2.OptimizeRequest, optimization_service_pb2.OptimizeResponse
+        ],
+    ) -> None:
+        self._call = call
+        self._assembler = EventAssembler()
+        self._cancelled = False
+
+    async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:
+        try:
+            async for response in self._call:
+                event = self._assembler.feed(response)
+                if event is not None:
+                    yield event
+            self._assembler.finished_result()
+        except grpc.RpcError as error:
+            started = self._assembler.message_received
+            raise error_from_rpc(error, stream_started=started) from error
+        except asyncio.CancelledError:
+            # grpc.aio raises it for a call that was cancelled here, too; that of the task goes on.
+            task = asyncio.current_task()
+            if not self._cancelled or (task is not None and task.cancelling()):
+                raise
+            raise OptimizationCancelledError("the call was cancelled") from None
+        finally:
+            # grpc.aio does not notice that a loop was left: without this the server runs on.
+            self.cancel()
+
+    async def result(self) -> OptimizationResult:
+        """Run to the end and return the result.
+
+        Returns:
+            The result in whatever state it ended; where it FAILED, `best` is None.
+
+        Raises:
+            StratsweepError: The server refused the request, or the stream broke off.
+        """
+        if self._assembler.result is None:
+            async for _ in self:
+                pass
+        return self._assembler.finished_result()
+
+    def cancel(self) -> None:
+        """Stop the optimization: iterating raises `OptimizationCancelledError`, unless it ended."""
+        self._cancelled = True
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()

@@ -1,0 +1,22 @@
+"""The command line: `stratsweep`."""
+
+from __future__ import annotations
+
+import click
+
+from stratsweep._version import __version__
+from stratsweep.cli.exit_codes import EXIT_CODES_HELP, ExitCodeGroup
+from stratsweep.cli.optimize import optimize
+from stratsweep.cli.serve import serve
+from stratsweep.cli.strategies import strategies
+
+
+@click.group(cls=ExitCodeGroup, epilog=EXIT_CODES_HELP)
+@click.version_option(__version__, prog_name="stratsweep")
+def main() -> None:
+    """Find the best parameters of a trading strategy."""
+
+
+main.add_command(serve)
+main.add_command(optimize)
+main.add_command(strategies)

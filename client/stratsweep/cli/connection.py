@@ -1,0 +1,149 @@
+"""Which server a command talks to: one that runs, or a private one for as long as it takes."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+import click
+
+from stratsweep.client import Client
+from stratsweep.errors import (
+    ServerError,
+    ServerUnavailableError,
+    StratsweepError,
+    StreamInterruptedError,
+)
+from stratsweep.server_process import ServerProcess
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+_OPTIONS = (
+    click.option(
+        "--server",
+        metavar="ADDRESS",
+        help="Ask the server at host:port or unix:PATH. Default: start a private one.",
+    ),
+    click.option(
+        "--data",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False),
+        help="The private server's price files, SYMBOL.csv or .parquet. Default: this directory.",
+    ),
+    click.option("--workers", metavar="N", type=int, help="The private server's processes."),
+    click.option(
+        "--engine", metavar="NAME|MODULE:FACTORY", help="The private server's backtest engine."
+    ),
+    click.option(
+        "--strategies",
+        metavar="MODULE",
+        multiple=True,
+        help="A Python module with strategies, for the private server. Repeatable.",
+    ),
+)
+
+
+def server_options(command: _Command) -> _Command:
+    """Add the options that choose a server to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """The values of `server_options`."""
+
+    server: str | None
+    data: str | None
+    workers: int | None
+    engine: str | None
+    strategies: tuple[str, ...]
+
+    def check(self) -> None:
+        """Refuse options of the private server beside `--server`.
+
+        Raises:
+            click.UsageError: They contradict each other.
+        """
+        if self.server is None:
+            return
+        for name in ("data", "workers", "engine", "strategies"):
+            if getattr(self, name):
+                raise click.UsageError(
+                    f"--{name} is for the private server; --server talks to one that runs already"
+                )
+
+    @contextmanager
+    def connect(self) -> Iterator[Client]:
+        """Give a client of the chosen server.
+
+        Raises:
+            StratsweepError: There is no server, or the block raised it; with a note that helps.
+        """
+        if self.server is None:
+            with self._private_server() as client:
+                yield client
+            return
+        with Client(self.server) as client:
+            try:
+                yield client
+            except ServerUnavailableError as error:
+                if not error.reason:
+                    error.add_note(
+                        f"Is a server running at {self.server}? Start one with `stratsweep serve`, "
+                        "or leave out --server for a private one."
+                    )
+                raise
+
+    @contextmanager
+    def _private_server(self) -> Iterator[Client]:
+        with (
+            _exit_on_termination(),
+            tempfile.TemporaryDirectory(prefix="stratsweep-") as folder,
+            ServerProcess(
+                self._server_arguments(), listen=f"unix:{Path(folder) / 'server.sock'}"
+            ) as server,
+            Client(server.address) as client,
+        ):
+            try:
+                yield client
+            except (ServerError, ServerUnavailableError, StreamInterruptedError) as error:
+                _add_log(error, server.log_tail())
+                raise
+
+    def _server_arguments(self) -> list[str]:
+        arguments = ["--data", self.data or "."]
+        if self.workers is not None:
+            arguments += ["--workers", str(self.workers)]
+        if self.engine is not None:
+            arguments += ["--engine", self.engine]
+        for module in self.strategies:
+            arguments += ["--strategies", module]
+        return arguments
+
+
+def _add_log(error: StratsweepError, log: str) -> None:
+    if log:
+        error.add_note(f"The private server's log ends with:\n{log}")
+
+
+@contextmanager
+def _exit_on_termination() -> Iterator[None]:
+    """Let a signal that ends this process unwind it, so that server and files are cleared away."""
+
+    def exit_now(signal_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + signal_number)
+
+    before = {each: signal.signal(each, exit_now) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

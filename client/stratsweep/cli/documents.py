@@ -1,0 +1,86 @@
+"""What programs read: one JSON document, or CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from datetime import date, timedelta
+
+from stratsweep._tables import result_columns
+from stratsweep.cli.formatting import format_value
+from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
+from stratsweep.results import OptimizationConfig, OptimizationResult
+from stratsweep.strategies import StrategyList
+
+
+def result_json(result: OptimizationResult) -> str:
+    """Return a result as one line of strict JSON; spans are seconds."""
+    document = {
+        "optimization_id": result.optimization_id,
+        "state": result.state,
+        "config": _config(result.config),
+        "total_count": result.total_count,
+        "succeeded_count": result.succeeded_count,
+        "failed_count": result.failed_count,
+        "ranked_results": [
+            {
+                "rank": row.rank,
+                "combination_index": row.combination_index,
+                "parameters": row.parameters,
+                "metrics": row.metrics,
+            }
+            for row in result.ranked
+        ],
+        "failures": [
+            {
+                "combination_index": failure.combination_index,
+                "parameters": failure.parameters,
+                "kind": failure.kind,
+                "message": failure.message,
+            }
+            for failure in result.failures
+        ],
+    }
+    return json.dumps(document, allow_nan=False, default=_plain)
+
+
+def result_csv(result: OptimizationResult) -> str:
+    """Return the ranking as CSV: rank, combination_index, parameters, metrics."""
+    columns = result_columns(result.ranked)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(format_value(cell) if isinstance(cell, bool) else cell for cell in row)
+    return text.getvalue()
+
+
+def catalogue_json(catalogue: StrategyList) -> str:
+    """Return what a server can run as one line of JSON."""
+    return json.dumps(dataclasses.asdict(catalogue), allow_nan=False, default=_plain)
+
+
+def _config(config: OptimizationConfig) -> dict[str, object]:
+    fields = {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
+    grid = {name: _grid_values(values) for name, values in config.parameters.items()}
+    return fields | {"parameters": grid}
+
+
+def _grid_values(values: GridValues) -> object:
+    if isinstance(values, IntegerRange | DoubleRange):
+        return {
+            name: value for name, value in dataclasses.asdict(values).items() if value is not None
+        }
+    return values
+
+
+def _plain(value: object) -> object:
+    match value:
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case _:
+            raise TypeError(f"{value!r} has no place in JSON")

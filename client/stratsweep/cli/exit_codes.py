@@ -1,0 +1,75 @@
+"""What the command's exit codes mean, and how errors become one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+
+import click
+
+from stratsweep.errors import (
+    InvalidConfigError,
+    NotFoundError,
+    ServerBusyError,
+    ServerStartError,
+    ServerUnavailableError,
+    StratsweepError,
+)
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command."""
+
+    SUCCESS = 0
+    SERVER_ERROR = 1
+    BAD_USAGE = 2
+    NO_SUCCESS = 3
+    NO_SERVER = 4
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+EXIT_CODES_HELP = """\b
+Exit codes:
+  0    there are results
+  1    the server failed, or the connection to it was lost
+  2    bad usage, or a config that the server refused
+  3    no combination could be ranked
+  4    cannot connect to the server, or start it, or it takes no more work
+  130  interrupted, or stopped by the server
+  141  the reader of standard output went away"""
+
+
+class ExitCodeGroup(click.Group):
+    """A group whose commands end with the documented exit codes and one message."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; print what went wrong and exit with its code."""
+        try:
+            return super().invoke(ctx)
+        except StratsweepError as error:
+            _print_error(error)
+            ctx.exit(exit_code_of(error))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
+        except BrokenPipeError:
+            # The interpreter flushes standard output once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(ExitCode.BROKEN_PIPE)
+
+
+def exit_code_of(error: StratsweepError) -> ExitCode:
+    """Return the exit code for an error."""
+    if isinstance(error, InvalidConfigError | NotFoundError):
+        return ExitCode.BAD_USAGE
+    if isinstance(error, ServerUnavailableError | ServerBusyError | ServerStartError):
+        return ExitCode.NO_SERVER
+    return ExitCode.SERVER_ERROR
+
+
+def _print_error(error: StratsweepError) -> None:
+    click.echo(f"error: {error}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)

@@ -1,0 +1,197 @@
+"""`stratsweep optimize`: run an optimization, show its progress, print its ranking."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from stratsweep._requests import ConfigOptions
+from stratsweep.cli.connection import ServerChoice, server_options
+from stratsweep.cli.documents import result_csv, result_json
+from stratsweep.cli.exit_codes import ExitCode
+from stratsweep.cli.output_files import OutputFileType, write_result
+from stratsweep.cli.parameters import ParameterType
+from stratsweep.cli.violations import in_command_line_words
+from stratsweep.client import Client
+from stratsweep.errors import InvalidConfigError, NotFoundError
+from stratsweep.parameters import GridValues
+from stratsweep.results import OptimizationResult, OptimizationState
+
+_DEFAULT_TABLE_ROWS = 20
+# Much faster than a message per backtest, and still smooth to look at.
+_PROGRESS_INTERVAL = timedelta(milliseconds=100)
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_EXIT_CODES = {
+    OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
+    OptimizationState.FAILED: ExitCode.NO_SUCCESS,
+    OptimizationState.CANCELLED: ExitCode.INTERRUPTED,
+}
+
+
+@click.command(short_help="Find the best parameters of a strategy.")
+@click.argument("strategy")
+@click.option(
+    "--symbol",
+    "symbols",
+    multiple=True,
+    required=True,
+    help="What to trade. Repeatable: each gets an equal share of the cash.",
+)
+@click.option(
+    "--param",
+    "parameters",
+    type=ParameterType(),
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="What to try: name=start:stop:step, both ends included, or name=a,b,c. Repeatable.",
+)
+@click.option(
+    "--where",
+    "constraints",
+    multiple=True,
+    metavar="CONDITION",
+    help='Run only combinations that fulfil this, such as "fast < slow". Repeatable.',
+)
+@click.option(
+    "--target", metavar="METRIC", help="The metric to rank by. Default: the server's, sharpe_ratio."
+)
+@click.option("--minimize", is_flag=True, help="Rank the smallest value first.")
+@click.option("--from", "start_date", type=_DAY, metavar="DATE", help="First day, YYYY-MM-DD.")
+@click.option("--to", "end_date", type=_DAY, metavar="DATE", help="Last day, included.")
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Kill a single backtest that runs longer. Default: 300.",
+)
+@click.option("--cash", type=float, help="The account at the start. Default: 10000.")
+@click.option("--commission", type=float, default=0.0, help="Fraction per side: 0.001 is 0.1 %.")
+@click.option("--slippage", type=float, default=0.0, help="Fraction of the price, per side.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the best N. Default: 20 in the table, all elsewhere.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    help="What to print on standard output.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    type=OutputFileType(),
+    multiple=True,
+    metavar="FILE",
+    help="Also write a .json, .csv or .parquet file. Repeatable.",
+)
+@click.option("--quiet", is_flag=True, help="No progress and no summary of failures.")
+@server_options
+@click.pass_context
+def optimize(
+    context: click.Context,
+    strategy: str,
+    symbols: tuple[str, ...],
+    parameters: tuple[tuple[str, GridValues], ...],
+    constraints: tuple[str, ...],
+    target: str | None,
+    minimize: bool,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    timeout: float | None,
+    cash: float | None,
+    commission: float,
+    slippage: float,
+    top: int | None,
+    output_format: str,
+    outputs: tuple[Path, ...],
+    quiet: bool,
+    server: str | None,
+    data: str | None,
+    workers: int | None,
+    engine: str | None,
+    strategies: tuple[str, ...],
+) -> None:
+    r"""Run one backtest per combination of the parameters' values and rank them.
+
+    \b
+    stratsweep optimize sma_cross --data prices --symbol SPY
+        --param fast=5:50:5 --param slow=20:200:20 --where "fast < slow"
+    """
+    choice = ServerChoice(server, data, workers, engine, strategies)
+    choice.check()
+    table_only = output_format == "table" and not outputs
+    config: ConfigOptions = {
+        "symbols": symbols,
+        "parameters": _by_name(parameters),
+        "constraints": constraints,
+        "start_date": start_date,
+        "end_date": end_date,
+        "optimization_target": target,
+        "minimize": minimize,
+        "backtest_timeout": timeout,
+        "starting_cash": cash,
+        "commission": commission,
+        "slippage": slippage,
+        "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
+    }
+    with choice.connect() as client:
+        result = _run(client, strategy, config, quiet=quiet)
+    for path in outputs:
+        write_result(result, path)
+    _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS)
+    _print_remarks(result, quiet=quiet)
+    context.exit(_EXIT_CODES[result.state])
+
+
+def _by_name(parameters: tuple[tuple[str, GridValues], ...]) -> dict[str, GridValues]:
+    by_name = dict(parameters)
+    if len(by_name) < len(parameters):
+        raise click.UsageError("--param: a parameter is named more than once; join its values")
+    return by_name
+
+
+def _run(
+    client: Client, strategy: str, config: ConfigOptions, *, quiet: bool
+) -> OptimizationResult:
+    from stratsweep.cli.progress import follow, progress_display  # noqa: PLC0415 - rich is slow
+
+    stream = client.optimize(strategy, progress_interval=_PROGRESS_INTERVAL, **config)
+    try:
+        return follow(stream, progress_display(quiet=quiet))
+    except (InvalidConfigError, NotFoundError) as error:
+        given = {
+            "symbols": list(config["symbols"]),
+            "parameters": list(config["parameters"]),
+            "constraints": list(config["constraints"]),
+        }
+        error.violations = in_command_line_words(error.violations, given)
+        raise
+
+
+def _print_result(result: OptimizationResult, output_format: str, row_count: int) -> None:
+    if output_format == "json":
+        click.echo(result_json(result))
+    elif output_format == "csv":
+        click.echo(result_csv(result), nl=False)
+    elif result.ranked:
+        from stratsweep.cli.tables import ranking_table  # noqa: PLC0415 - rich is slow to import
+
+        click.echo(ranking_table(result, row_count), nl=False)
+
+
+def _print_remarks(result: OptimizationResult, *, quiet: bool) -> None:
+    """Print what is wrong with a result, to standard error."""
+    from stratsweep.cli.tables import failure_summary  # noqa: PLC0415 - rich is slow to import
+
+    if result.failures and not quiet:
+        click.echo(failure_summary(result.failures), err=True)
+    if result.state is OptimizationState.FAILED:
+        click.echo(f"error: nothing could be ranked: {result.message}", err=True)
+    elif result.state is OptimizationState.CANCELLED:
+        click.echo("error: the server stopped the optimization; the ranking is partial", err=True)

@@ -1,0 +1,76 @@
+"""`--output`: files whose suffix says the format, checked before anything runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import click
+
+from stratsweep._tables import result_columns
+from stratsweep.cli.documents import result_csv, result_json
+from stratsweep.results import OptimizationResult
+
+_SUFFIXES = (".json", ".csv", ".parquet")
+
+
+class OutputFileType(click.ParamType[Path]):
+    """A path that a result can be written to."""
+
+    name = "file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Check that the file can be written, without touching it.
+
+        Raises:
+            click.BadParameter: The suffix is unknown, the path cannot be written, or there is no
+                library for Parquet.
+        """
+        path = Path(str(value))
+        problem = _problem(path)
+        if problem:
+            self.fail(f"{path}: {problem}", param, ctx)
+        return path
+
+
+def write_result(result: OptimizationResult, path: Path) -> None:
+    """Write a result in the format that the path's suffix names."""
+    match path.suffix.lower():
+        case ".json":
+            path.write_text(result_json(result) + "\n", encoding="utf-8")
+        case ".csv":
+            path.write_text(result_csv(result), encoding="utf-8")
+        case _:
+            _write_parquet(result, path)
+
+
+def _problem(path: Path) -> str:
+    if path.suffix.lower() not in _SUFFIXES:
+        return f"unknown format; end the name with {', '.join(_SUFFIXES)}"
+    if path.is_dir():
+        return "is a directory"
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return "not writable"
+    if path.suffix.lower() == ".parquet" and not (_installed("polars") or _installed("pyarrow")):
+        return "Parquet needs polars or pyarrow: pip install polars"
+    return ""
+
+
+def _write_parquet(result: OptimizationResult, path: Path) -> None:
+    columns = result_columns(result.ranked)
+    if _installed("polars"):
+        import polars as pl  # noqa: PLC0415 - optional, and slow to import
+
+        pl.DataFrame(columns).write_parquet(path)
+    else:
+        parquet = importlib.import_module("pyarrow.parquet")
+        parquet.write_table(importlib.import_module("pyarrow").table(columns), path)
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,207 @@
+"""Progress of an optimization on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import timedelta
+from types import TracebackType
+from typing import Protocol, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
+from stratsweep.cli.exit_codes import ExitCode
+from stratsweep.cli.formatting import format_number, format_parameters, format_span
+from stratsweep.client import OptimizationStream
+from stratsweep.results import OptimizationResult, OptimizationStarted, Progress
+
+_PLAIN_LINE_INTERVAL = timedelta(seconds=10)
+
+
+class ProgressDisplay(Protocol):
+    """Shows the events of one optimization, for the length of a `with` block."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        ...
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+    def show_started(self, started: OptimizationStarted) -> None:
+        """Say what is about to run."""
+        ...
+
+    def show_progress(self, progress: Progress) -> None:
+        """Say how far it is."""
+        ...
+
+
+def follow(stream: OptimizationStream, display: ProgressDisplay) -> OptimizationResult:
+    """Run a stream to its end while showing it; Ctrl-C cancels it and says how far it got.
+
+    Raises:
+        StratsweepError: The server refused the request, or the stream broke off.
+        SystemExit: It was interrupted.
+    """
+    last = None
+    try:
+        with stream, display:
+            for event in stream:
+                if isinstance(event, OptimizationStarted):
+                    display.show_started(event)
+                elif isinstance(event, Progress):
+                    last = event
+                    display.show_progress(event)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted {_how_far(last)}", err=True)
+        raise SystemExit(ExitCode.INTERRUPTED) from None
+    return stream.result()
+
+
+def progress_display(*, quiet: bool = False) -> ProgressDisplay:
+    """Return the display that suits standard error."""
+    if quiet:
+        return _NoDisplay()
+    return BarDisplay() if sys.stderr.isatty() else PlainDisplay()
+
+
+class _NoDisplay:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def show_started(self, started: OptimizationStarted) -> None:
+        """Say nothing."""
+
+    def show_progress(self, progress: Progress) -> None:
+        """Say nothing."""
+
+
+class PlainDisplay(_NoDisplay):
+    """A line for every tenth of the way, or every ten seconds, and one at the end."""
+
+    def __init__(self) -> None:
+        self._target = ""
+        self._shown_tenth = 0
+        self._shown_at = timedelta()
+
+    def show_started(self, started: OptimizationStarted) -> None:
+        """Print what is about to run."""
+        self._target = started.config.optimization_target
+        click.echo(describe_started(started), err=True)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Print a line if one is due."""
+        tenth = 10 * progress.completed_count // max(progress.total_count, 1)
+        quiet_duration = progress.elapsed_duration - self._shown_at
+        if tenth == self._shown_tenth and quiet_duration < _PLAIN_LINE_INTERVAL:
+            return
+        self._shown_tenth, self._shown_at = tenth, progress.elapsed_duration
+        percentage = 100 * progress.completed_count // max(progress.total_count, 1)
+        click.echo(
+            f"{percentage:3d} %  {progress.completed_count:,}/{progress.total_count:,}  "
+            + describe_progress(progress, self._target),
+            err=True,
+        )
+
+
+class BarDisplay:
+    """A bar that moves."""
+
+    def __init__(self) -> None:
+        self._target = ""
+        self._bar = RichProgress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=None, status="starting")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show_started(self, started: OptimizationStarted) -> None:
+        """Print what is about to run above the bar."""
+        self._target = started.config.optimization_target
+        self._bar.console.print(describe_started(started), markup=False, highlight=False)
+        self._bar.update(self._task, total=started.total_count, status="")
+
+    def show_progress(self, progress: Progress) -> None:
+        """Move the bar."""
+        status = describe_progress(progress, self._target)
+        self._bar.update(self._task, completed=progress.completed_count, status=status)
+
+
+def describe_started(started: OptimizationStarted) -> str:
+    """Return one line: what runs, on what, how many."""
+    config = started.config
+    parts = [
+        f"{config.strategy} on {', '.join(config.symbols)}",
+        f"{started.total_count:,} combinations",
+        f"{started.worker_count} worker{'s' if started.worker_count != 1 else ''}",
+    ]
+    if started.rejected_count:
+        parts[1] += f" ({started.rejected_count:,} more rejected by constraints)"
+    if started.market_data is not None:
+        parts.insert(1, f"{started.market_data.bar_count:,} bars")
+    if config.start_date is not None and config.end_date is not None:
+        parts[0] += f", {config.start_date} to {config.end_date}"
+    return " · ".join(parts)
+
+
+def describe_progress(progress: Progress, target: str) -> str:
+    """Return rate, failures, best so far and time remaining, as far as they are known."""
+    parts = []
+    elapsed = progress.elapsed_duration.total_seconds()
+    if elapsed > 0:
+        parts.append(f"{progress.completed_count / elapsed:,.0f}/s")
+    if progress.failed_count:
+        parts.append(f"{progress.failed_count:,} failed")
+    if progress.best is not None and target in progress.best.metrics:
+        parts.append(f"best {target} {format_number(progress.best.metrics[target])}")
+    if progress.completed_count == progress.total_count:
+        parts.append(f"{format_span(progress.elapsed_duration)} elapsed")
+    elif progress.estimated_remaining_duration is not None:
+        seconds = math.ceil(progress.estimated_remaining_duration.total_seconds())
+        parts.append(f"{timedelta(seconds=seconds)} left")
+    return " · ".join(parts)
+
+
+def _how_far(progress: Progress | None) -> str:
+    if progress is None:
+        return "before the first backtest completed"
+    text = (
+        f"after {progress.completed_count:,} of {progress.total_count:,} backtests "
+        f"({progress.failed_count:,} failed)"
+    )
+    if progress.best is not None:
+        text += f"; best so far: {format_parameters(progress.best.parameters)}"
+    return text

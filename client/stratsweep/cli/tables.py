@@ -1,0 +1,164 @@
+"""What a person reads on standard output: the ranking, the failures, the catalogue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+from stratsweep._tables import names_of
+from stratsweep.cli.formatting import format_number, format_parameters, format_span, format_value
+from stratsweep.results import BacktestFailure, OptimizationResult, ParameterResult
+from stratsweep.strategies import StrategyList, StrategyParameter
+
+_HEADLINE_METRICS = (
+    "sharpe_ratio",
+    "total_return",
+    "cagr",
+    "max_drawdown",
+    "trade_count",
+    "win_rate",
+)
+_WIDE = 100_000
+_BOX = box.SIMPLE_HEAD
+
+
+def ranking_table(result: OptimizationResult, row_count: int) -> str:
+    """Return the best rows as a table: parameters, the target, and as many metrics as fit."""
+    rows = list(result.ranked[:row_count])
+    target = result.config.optimization_target
+    metrics = [target, *_other_metrics(rows, target)]
+    console = _console()
+    for metric_count in range(len(metrics), 0, -1):
+        table = _ranking(result, rows, metrics[:metric_count])
+        if Measurement.get(console, console.options, table).maximum <= console.width:
+            break
+    return _render(console, table)
+
+
+def failure_summary(failures: Sequence[BacktestFailure], group_count: int = 5) -> str:
+    """Return the failures grouped by kind and message, the most frequent first."""
+    groups: dict[tuple[str, str], list[BacktestFailure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.message), []).append(failure)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    lines = [f"{len(failures):,} combination{'s' if len(failures) != 1 else ''} failed:"]
+    for (kind, message), members in ordered[:group_count]:
+        example = format_parameters(members[0].parameters)
+        lines.append(f"  {len(members):,} x {kind}: {message} (for instance {example})")
+    hidden = sum(len(members) for _, members in ordered[group_count:])
+    if hidden:
+        lines.append(f"  {hidden:,} more with other messages")
+    return "\n".join(lines)
+
+
+def catalogue_tables(catalogue: StrategyList) -> str:
+    """Return strategies with their parameters, metrics, and symbols with their dates."""
+    tables = [_strategies(catalogue), _metrics(catalogue), _symbols(catalogue)]
+    texts = [_render(_console(), table) for table in tables if table.row_count]
+    if catalogue.accepts_any_strategy:
+        texts.append(
+            "The engine declares nothing: it is given any strategy, parameters, symbols.\n"
+        )
+    return "\n".join(texts)
+
+
+def _other_metrics(rows: Sequence[ParameterResult], target: str) -> list[str]:
+    present = names_of(row.metrics for row in rows)
+    headline = [name for name in _HEADLINE_METRICS if name in present]
+    return [name for name in headline or sorted(present) if name != target]
+
+
+def _ranking(
+    result: OptimizationResult, rows: Sequence[ParameterResult], metrics: Sequence[str]
+) -> Table:
+    table = Table(box=_BOX, caption=_caption(result, len(rows)), caption_justify="left")
+    parameters = names_of(row.parameters for row in rows)
+    table.add_column("rank", justify="right", no_wrap=True)
+    for name in parameters:
+        table.add_column(escape(name), justify="right", no_wrap=True, style="bold")
+    for name in metrics:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    for row in rows:
+        values = [
+            format_value(row.parameters[n]) if n in row.parameters else "" for n in parameters
+        ]
+        figures = [format_number(row.metrics[n]) if n in row.metrics else "-" for n in metrics]
+        table.add_row(str(row.rank), *map(escape, values), *figures)
+    return table
+
+
+def _caption(result: OptimizationResult, row_count: int) -> str:
+    return (
+        f"{row_count:,} of {result.succeeded_count:,} results, {result.failed_count:,} failed, "
+        f"in {format_span(result.execution_duration)}"
+    )
+
+
+def _strategies(catalogue: StrategyList) -> Table:
+    table = Table("strategy", "parameter", "type", "default", "bounds", "description", box=_BOX)
+    for strategy in catalogue.strategies:
+        table.add_row(
+            f"[bold]{escape(strategy.name)}[/]", "", "", "", "", escape(strategy.description)
+        )
+        for parameter in strategy.parameters:
+            table.add_row("", *map(escape, _parameter_cells(parameter)))
+    return table
+
+
+def _parameter_cells(parameter: StrategyParameter) -> list[str]:
+    default = "required" if parameter.default is None else format_value(parameter.default)
+    return [
+        parameter.name,
+        parameter.type.lower(),
+        default,
+        _bounds(parameter),
+        parameter.description,
+    ]
+
+
+def _bounds(parameter: StrategyParameter) -> str:
+    if parameter.choices:
+        return ", ".join(parameter.choices)
+    low, high = (
+        "" if bound is None else f"{bound:.12g}" for bound in (parameter.minimum, parameter.maximum)
+    )
+    if low and high:
+        return f"{low} to {high}"
+    return f"{low} or more" if low else f"up to {high}" if high else ""
+
+
+def _metrics(catalogue: StrategyList) -> Table:
+    table = Table("metric", "description", box=_BOX)
+    for metric in catalogue.metrics:
+        table.add_row(escape(metric.name), escape(metric.description))
+    return table
+
+
+def _symbols(catalogue: StrategyList) -> Table:
+    table = Table("symbol", "bars", "first", "last", "", box=_BOX)
+    for symbol in catalogue.symbols:
+        first, last = (
+            "" if time is None else f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+            for time in (symbol.first_bar_time, symbol.last_bar_time)
+        )
+        table.add_row(
+            escape(symbol.name), f"{symbol.bar_count:,}", first, last, escape(symbol.error)
+        )
+    return table
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal; without one nothing is cut off."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def _render(console: Console, table: Table) -> str:
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"

@@ -1,0 +1,198 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self, Unpack
+
+import grpc
+
+from stratsweep._channel import channel_options
+from stratsweep._events import EventAssembler, strategy_list
+from stratsweep._requests import (
+    ConfigOptions,
+    Span,
+    optimization_config,
+    optimize_request,
+    seconds,
+)
+from stratsweep._status import error_from_rpc
+from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
+from stratsweep.strategies import StrategyList
+from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+class Client:
+    """A connection to a Stratsweep server. It connects when it is first used.
+
+    Args:
+        address: `host:port`, or `unix:/path` for a Unix socket.
+
+    Example:
+        >>> with Client("127.0.0.1:50051") as client:
+        ...     result = client.optimize(
+        ...         "sma_cross",
+        ...         symbols="SPY",
+        ...         parameters={"fast": range(5, 55, 5), "slow": [50, 100, 200]},
+        ...         constraints="fast < slow",
+        ...     ).result()
+        ...     print(result.best)
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+        self.address = address
+        self._channel = grpc.insecure_channel(address, options=channel_options(address))
+        self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+
+    def optimize(
+        self,
+        strategy: str,
+        *,
+        progress_interval: Span | None = None,
+        timeout: Span | None = None,
+        **config: Unpack[ConfigOptions],
+    ) -> OptimizationStream:
+        """Start an optimization and return its stream; the server's refusals come out of that.
+
+        Args:
+            strategy: The id of a strategy that `list_strategies` names.
+            progress_interval: Outcomes that complete within this span (seconds or timedelta) share
+                one `Progress`; none is dropped. None is one `Progress` per backtest; 0.1 is much
+                faster for large grids of short backtests.
+            timeout: Deadline of the whole call, in seconds or as a timedelta; None has none.
+            **config: What to optimize:
+
+                - `symbols` (required): a name or several; each gets an equal share of the cash.
+                - `parameters` (required): what to try, by parameter name, in grid order (the last
+                  varies fastest): a `range`, a list, a numpy array, an `IntegerRange` or
+                  `DoubleRange` (both include their end), or one value.
+                - `constraints`: SQL boolean expressions such as "fast < slow".
+                - `start_date`, `end_date`: first and last day, both included; a date or
+                  "YYYY-MM-DD". Default: all bars.
+                - `optimization_target`: the metric to rank by. Default: "sharpe_ratio".
+                - `minimize`: rank the smallest value first. Default: False.
+                - `backtest_timeout`: how long one backtest may run, in seconds or as a timedelta,
+                  positive. Default: 300 s.
+                - `starting_cash`: positive, in the prices' currency. Default: 10,000.
+                - `commission`, `slippage`: fractions per side in [0, 1). Default: 0.
+                - `max_ranked_results`: keep only the best so many. Default: 0, all.
+
+        Raises:
+            TypeError: A parameter's values are not of one usable type.
+            ValueError: A parameter has no values, or a number does not fit into its field.
+        """
+        request = optimize_request(
+            optimization_config(strategy, **config), progress_interval=progress_interval
+        )
+        return OptimizationStream(self._stub.Optimize(request, timeout=seconds(timeout)))
+
+    def validate(
+        self, strategy: str, *, timeout: Span | None = None, **config: Unpack[ConfigOptions]
+    ) -> OptimizationStarted:
+        """Check a config and count its grid without running anything; arguments as in `optimize`.
+
+        Raises:
+            StratsweepError: What `optimize` would raise for the same config.
+        """
+        request = optimize_request(optimization_config(strategy, **config), validate_only=True)
+        assembler = EventAssembler()
+        try:
+            for response in self._stub.Optimize(request, timeout=seconds(timeout)):
+                assembler.feed(response)
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+        return assembler.started_event()
+
+    def list_strategies(self, *, timeout: Span | None = None) -> StrategyList:
+        """Return what the server can run: strategies, metrics, symbols.
+
+        Raises:
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.ListStrategiesRequest()
+        try:
+            return strategy_list(self._stub.ListStrategies(request, timeout=seconds(timeout)))
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+
+    def close(self) -> None:
+        """Close the connection; streams that are open are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class OptimizationStream:
+    """The events of one running optimization: iterate over them, or ask for the `result`.
+
+    Leaving the loop or the `with` block before the end cancels the optimization. Events are
+    `OptimizationStarted`, any number of `Progress`, and `OptimizationResult` last.
+
+    Iterating raises the errors of `stratsweep.errors`: refusals before the first event,
+    `StreamInterruptedError` where the stream breaks off. An optimization that failed is a result
+    with the state FAILED, not an exception.
+    """
+
+    def __init__(self, call: _ResponseCall) -> None:
+        self._call = call
+        self._assembler = EventAssembler()
+
+    def __iter__(self) -> Iterator[OptimizationEvent]:
+        try:
+            for response in self._call:
+                event = self._assembler.feed(response)
+                if event is not None:
+                    yield event
+            self._assembler.finished_result()
+        except grpc.RpcError as error:
+            started = self._assembler.message_received
+            raise error_from_rpc(error, stream_started=started) from error
+        finally:
+            self.cancel()
+
+    def result(self) -> OptimizationResult:
+        """Run to the end and return the result.
+
+        Returns:
+            The result in whatever state it ended; where it FAILED, `best` is None.
+
+        Raises:
+            StratsweepError: The server refused the request, or the stream broke off.
+        """
+        if self._assembler.result is None:
+            for _ in self:
+                pass
+        return self._assembler.finished_result()
+
+    def cancel(self) -> None:
+        """Stop the optimization: iterating raises `OptimizationCancelledError`, unless it ended."""
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+
+class _ResponseCall(Protocol):
+    def __iter__(self) -> Iterator[optimization_service_pb2.OptimizeResponse]: ...
+
+    def cancel(self) -> object: ...

@@ -1,0 +1,135 @@
+"""The errors of this package.
+
+StratsweepError
+├── InvalidConfigError         the server refused the request; `violations` says why
+├── NotFoundError              the server has no such strategy or symbol; `violations` names it
+├── ServerUnavailableError     nobody answers, or the server is shutting down
+├── ServerBusyError            the server takes no more for now; `retry_after` says when to ask
+├── DeadlineExceededError      the call's own timeout passed
+├── OptimizationCancelledError the call was cancelled
+├── StreamInterruptedError     the stream ended before its result
+├── ServerError                the server failed; its log has the cause under `error_id`
+└── ServerStartError           a server of our own did not start; `exit_code` and `log` say why
+
+Wrong types and empty lists are caught before anything is sent, as TypeError and ValueError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing wrong with a request.
+
+    Attributes:
+        field: The path of the field, such as `config.parameters[1].integer_range.step`.
+        description: What is wrong with it and what to do, for people.
+    """
+
+    field: str
+    description: str
+
+
+class StratsweepError(Exception):
+    """Anything that goes wrong between this client and a server.
+
+    Attributes:
+        message: What happened, for people.
+        reason: A name of the contract's `ErrorReason` without its prefix, such as
+            "UNKNOWN_SYMBOL"; empty where the server gave none.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+
+
+class _ViolationsError(StratsweepError):
+    """An error with a list of violations.
+
+    Attributes:
+        violations: Everything that is wrong, not only the first; empty where the server gave none.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "", violations: tuple[Violation, ...] = ()
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.violations = violations
+
+    def __str__(self) -> str:
+        if not self.violations:
+            return self.message
+        lines = [f"  {each.field}: {each.description}" for each in self.violations]
+        return "\n".join(["the server refused the request:", *lines])
+
+
+class InvalidConfigError(_ViolationsError):
+    """The server refused the request; nothing ran."""
+
+
+class NotFoundError(_ViolationsError):
+    """The server has no strategy or symbol of that name."""
+
+
+class ServerUnavailableError(StratsweepError):
+    """No server answers at the address, or it is shutting down. Nothing ran."""
+
+
+class ServerBusyError(StratsweepError):
+    """The server runs as many optimizations as it is allowed to.
+
+    Attributes:
+        retry_after: How long to wait before asking again; None where the server does not say.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "", retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
+
+
+class DeadlineExceededError(StratsweepError):
+    """The timeout given to the call passed; the server stopped the work."""
+
+
+class OptimizationCancelledError(StratsweepError):
+    """The call was cancelled; the server stopped the work."""
+
+
+class StreamInterruptedError(StratsweepError):
+    """The stream ended before the last part of the result: the connection or the server died."""
+
+
+class ServerError(StratsweepError):
+    """The server failed, or answered what this client does not understand.
+
+    Attributes:
+        error_id: What to search the server's log for; empty where the server gave none.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", error_id: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.error_id = error_id
+
+
+class ServerStartError(StratsweepError):
+    """A server that this process started did not come up.
+
+    Attributes:
+        exit_code: The program's exit code, negative for a signal; None if it had not ended.
+        log: The last lines that it wrote.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None, log: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.log}".rstrip()

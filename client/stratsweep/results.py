@@ -1,0 +1,250 @@
+"""What a server tells of an optimization: its events, outcomes and final result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from stratsweep._tables import result_columns
+from stratsweep.parameters import GridValues, ParameterValue
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+class OptimizationDirection(StrEnum):
+    """Which end of the optimization target is best."""
+
+    MAXIMIZE = "MAXIMIZE"
+    MINIMIZE = "MINIMIZE"
+
+
+class OptimizationState(StrEnum):
+    """How an optimization ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    """Every combination ran and at least one result has the target."""
+    FAILED = "FAILED"
+    """No result can be ranked; `OptimizationResult.message` says why."""
+    CANCELLED = "CANCELLED"
+    """The server stopped it; what had completed is ranked."""
+
+
+class FailureKind(StrEnum):
+    """How a backtest failed."""
+
+    ERROR = "ERROR"
+    """It raised an exception, or returned something that is not a result."""
+    TIMED_OUT = "TIMED_OUT"
+    """It ran past `backtest_timeout` and its process was killed."""
+    CRASHED = "CRASHED"
+    """Its process died, twice: the second time alone on a fresh worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationConfig:
+    """What the server runs: the request with every default filled in.
+
+    Attributes:
+        strategy: The strategy's id.
+        symbols: The instruments, each an equal share of the starting cash.
+        start_date: First day, included; None where the engine loads its own data.
+        end_date: Last day, included; None where the engine loads its own data.
+        parameters: The axes of the grid, in grid order: the last varies fastest.
+        constraints: SQL boolean expressions that every combination fulfils.
+        optimization_target: The metric to rank by.
+        direction: Which end of the target is best.
+        backtest_timeout: How long one backtest may run.
+        starting_cash: The account at the start, in the prices' currency.
+        commission: Fraction of each fill's value, per side.
+        slippage: Fraction of the price by which each fill is worse, per side.
+        max_ranked_results: Limit of the ranking; 0 is every result.
+    """
+
+    strategy: str
+    symbols: tuple[str, ...]
+    start_date: date | None
+    end_date: date | None
+    parameters: Mapping[str, GridValues]
+    constraints: tuple[str, ...]
+    optimization_target: str
+    direction: OptimizationDirection
+    backtest_timeout: timedelta
+    starting_cash: float
+    commission: float
+    slippage: float
+    max_ranked_results: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDataSummary:
+    """The bars that every backtest of the optimization sees.
+
+    Attributes:
+        bar_count: The number of distinct bar times over all symbols.
+        first_bar_time: Time of the first bar, UTC.
+        last_bar_time: Time of the last bar, UTC.
+        periods_per_year: Bars in a year of 365.25 days: what ratios are annualized with.
+    """
+
+    bar_count: int
+    first_bar_time: datetime
+    last_bar_time: datetime
+    periods_per_year: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationStarted:
+    """The first event: what is about to run.
+
+    Attributes:
+        optimization_id: Names the optimization in the server's log.
+        total_count: The number of combinations that will run.
+        rejected_count: The number of grid points that a constraint rejected.
+        worker_count: The number of worker processes of the server.
+        config: The effective config.
+        market_data: The bars; None where the engine loads its own.
+    """
+
+    optimization_id: str
+    total_count: int
+    rejected_count: int
+    worker_count: int
+    config: OptimizationConfig
+    market_data: MarketDataSummary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterResult:
+    """A combination and the metrics of its backtest.
+
+    Attributes:
+        combination_index: The combination's 0-based number in grid order.
+        parameters: The values of the grid's parameters, in grid order.
+        metrics: The backtest's figures by name, sorted; one without a value is absent.
+        rank: The 1-based place in the final ranking; None in `Progress`, where there is none yet.
+        backtest_duration: How long the backtest ran.
+    """
+
+    combination_index: int
+    parameters: Mapping[str, ParameterValue]
+    metrics: Mapping[str, float]
+    rank: int | None = None
+    backtest_duration: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestFailure:
+    """A combination whose backtest gave no metrics, and why.
+
+    Attributes:
+        combination_index: The combination's 0-based number in grid order.
+        parameters: The values of the grid's parameters, in grid order.
+        kind: How it failed.
+        message: One line: the exception, the signal or exit code, or the timeout.
+        traceback: The text of the Python traceback; empty unless `kind` is ERROR.
+        backtest_duration: How long the backtest ran before it failed.
+    """
+
+    combination_index: int
+    parameters: Mapping[str, ParameterValue]
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+    backtest_duration: timedelta = timedelta()
+
+
+Outcome: TypeAlias = ParameterResult | BacktestFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Backtests completed.
+
+    Attributes:
+        completed_count: The number of backtests that have completed, failed ones included.
+        total_count: The number that will.
+        failed_count: The number of completed ones that failed.
+        outcomes: Those new since the event before: exactly one unless `progress_interval` groups
+            them.
+        best: The best result so far; None until a result has the optimization target.
+        elapsed_duration: Time since the optimization started.
+        estimated_remaining_duration: What is left at the rate so far; None when unknown.
+    """
+
+    completed_count: int
+    total_count: int
+    failed_count: int
+    outcomes: Sequence[Outcome]
+    best: ParameterResult | None
+    elapsed_duration: timedelta
+    estimated_remaining_duration: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationResult:
+    """The end of an optimization.
+
+    Attributes:
+        optimization_id: Names the optimization in the server's log.
+        state: How it ended.
+        config: The effective config.
+        ranked: The results by rank: by the target, then by combination index; results without the
+            target are last. A row is decoded whenever it is looked at.
+        failures: The combinations that gave none, by combination index.
+        total_count: The number of combinations that were to run.
+        succeeded_count: The number that gave metrics; `ranked` has fewer where
+            `max_ranked_results` limits it.
+        failed_count: The number that failed.
+        execution_duration: Time from start to end.
+        message: Why `state` is FAILED; empty otherwise.
+    """
+
+    optimization_id: str
+    state: OptimizationState
+    config: OptimizationConfig
+    ranked: Sequence[ParameterResult] = field(repr=False)
+    failures: Sequence[BacktestFailure] = field(repr=False)
+    total_count: int
+    succeeded_count: int
+    failed_count: int
+    execution_duration: timedelta
+    message: str = ""
+
+    @property
+    def best(self) -> ParameterResult | None:
+        """The result of rank 1; None where no result has the optimization target."""
+        if self.ranked and self.config.optimization_target in self.ranked[0].metrics:
+            return self.ranked[0]
+        return None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the ranking as a table: rank, combination_index, parameters, metrics.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - optional: paid for by those who ask for it
+        except ImportError as error:
+            raise ImportError("to_pandas() needs pandas: pip install pandas") from error
+        return pd.DataFrame(result_columns(self.ranked))
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the ranking as a table: rank, combination_index, parameters, metrics.
+
+        Raises:
+            ImportError: polars is not installed.
+        """
+        try:
+            import polars as pl  # noqa: PLC0415 - optional: paid for by those who ask for it
+        except ImportError as error:
+            raise ImportError("to_polars() needs polars: pip install polars") from error
+        return pl.DataFrame(result_columns(self.ranked))
+
+
+OptimizationEvent: TypeAlias = OptimizationStarted | Progress | OptimizationResult

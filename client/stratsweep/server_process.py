@@ -1,0 +1,153 @@
+"""Start a server as a program of its own, know its address, and stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, Self
+
+from stratsweep.errors import ServerStartError
+
+_READY_PREFIX = "listening on "
+_STOP_TIMEOUT_SECONDS = 10.0
+_LOG_LINES_SHOWN = 20
+_LOG_BYTES_SHOWN = 16_384
+
+
+def server_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs the server in this Python environment.
+
+    Raises:
+        ServerStartError: The server is not installed.
+    """
+    if importlib.util.find_spec("stratsweep_server") is None:
+        raise ServerStartError(
+            "the server is not installed here; install it with: pip install 'stratsweep[server]'"
+        )
+    return [sys.executable, "-m", "stratsweep_server", *arguments]
+
+
+class ServerProcess:
+    """A server that lives as long as the `with` block, and never longer than this process.
+
+    Args:
+        arguments: More of the server's options, such as `["--data", "prices", "--workers", "4"]`.
+        listen: `host:port`, port 0 for a free one, or `unix:/path`.
+        start_timeout: How long to wait until it serves, in seconds.
+
+    Attributes:
+        address: Where it listens: what `Client` takes.
+        process_id: Its process id.
+
+    Example:
+        >>> with ServerProcess(["--data", "prices"]) as server, Client(server.address) as client:
+        ...     print(client.list_strategies())
+    """
+
+    address: str
+    process_id: int
+
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        listen: str = "127.0.0.1:0",
+        start_timeout: float = 60.0,
+    ) -> None:
+        self._arguments = ["--listen", listen, "--exit-on-stdin-eof", *arguments]
+        self._start_timeout = start_timeout
+
+    def start(self) -> None:
+        """Start the server and return once it serves.
+
+        Raises:
+            ServerStartError: It is not installed, it ended, or it does not serve in time.
+        """
+        command = server_command(self._arguments)
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `stop`
+        self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            command,
+            # The server ends when this pipe does: it cannot outlive us, however we die.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            # Ctrl-C is ours to handle: the terminal sends it to its foreground group only.
+            process_group=0,
+        )
+        self.process_id = self._process.pid
+        try:
+            self.address = self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the server: SIGTERM, and SIGKILL if it has not ended after ten seconds."""
+        self._process.terminate()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_TIMEOUT_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._log.close()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+
+    def log_tail(self) -> str:
+        """Return the last lines that the server wrote to its log."""
+        # pread: the server writes through the same file offset.
+        log = self._log.fileno()
+        size = os.fstat(log).st_size
+        tail = os.pread(log, _LOG_BYTES_SHOWN, max(0, size - _LOG_BYTES_SHOWN))
+        return "\n".join(tail.decode(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
+
+    def _wait_until_ready(self) -> str:
+        first_line: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(
+            target=_follow, args=(self._process.stdout, first_line), daemon=True
+        ).start()
+        try:
+            line = first_line.get(timeout=self._start_timeout)
+        except queue.Empty:
+            raise self._start_error(f"did not serve within {self._start_timeout:g} s") from None
+        if line.startswith(_READY_PREFIX):
+            return line.removeprefix(_READY_PREFIX).strip()
+        if line:
+            raise self._start_error(f"answered {line.strip()!r} instead of its address")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_TIMEOUT_SECONDS)
+        raise self._start_error(f"ended with exit code {self._process.returncode}")
+
+    def _start_error(self, what: str) -> ServerStartError:
+        return ServerStartError(
+            f"the server {what}", exit_code=self._process.poll(), log=self.log_tail()
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _follow(stdout: IO[bytes], first_line: queue.SimpleQueue[str]) -> None:
+    """Hand over the first line and drop the rest, so that the server never blocks on a pipe."""
+    with stdout:
+        first_line.put(stdout.readline().decode(errors="replace"))
+        for _ in stdout:
+            pass

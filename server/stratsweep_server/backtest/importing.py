@@ -1,0 +1,51 @@
+"""Importing modules that the operator names: where they are searched, and what a failure says."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+class EngineLoadError(Exception):
+    """The engine, or a module of strategies, cannot be loaded; the message says what to change."""
+
+
+def import_named(module: str) -> ModuleType:
+    """Import a module by its name, from the current directory too.
+
+    Args:
+        module: The dotted name, such as `strategies.trend`.
+
+    Raises:
+        EngineLoadError: There is no such module, or importing it failed.
+    """
+    if module.endswith(".py") or "/" in module or "\\" in module:
+        raise EngineLoadError(
+            f"{module!r} is a path; give the module's name instead: {_as_module(module)!r}, "
+            "searched in the current directory and PYTHONPATH"
+        )
+    # An installed command has its own folder at the head of sys.path, not the current directory.
+    directory = str(Path.cwd())
+    if directory not in sys.path and "" not in sys.path:
+        sys.path.append(directory)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise EngineLoadError(
+                f"there is no module {module!r} ({error}); searched in the current directory "
+                f"({directory}), PYTHONPATH and the installed packages"
+            ) from error
+        raise EngineLoadError(f"module {module!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise EngineLoadError(
+            f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _as_module(path: str) -> str:
+    parts = path.removesuffix(".py").replace("\\", "/").split("/")
+    return ".".join(part for part in parts if part not in {"", ".", ".."})

@@ -1,0 +1,155 @@
+"""Strategies: the `@strategy` decorator, which declares and registers a plain function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FunctionType, MappingProxyType
+from typing import TypeVar, overload
+
+from numpy.typing import ArrayLike
+
+from stratsweep_server.backtest.declaration import (
+    Parameter,
+    StrategyDeclarationError,
+    declare_parameters,
+)
+from stratsweep_server.backtest.engine import ParameterType, ParameterValue, Strategy
+from stratsweep_server.market_data.bars import Bars
+
+__all__ = [
+    "Parameter",
+    "RegisteredStrategy",
+    "StrategyDeclarationError",
+    "registered_strategies",
+    "strategy",
+]
+
+StrategyFunction = Callable[..., ArrayLike]
+_Function = TypeVar("_Function", bound=StrategyFunction)
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredStrategy:
+    """A strategy that can be run: what it declares and the function that decides.
+
+    Attributes:
+        declaration: Its name, description and parameters.
+        function: Maps bars and parameters to one target position per bar.
+    """
+
+    declaration: Strategy
+    function: StrategyFunction
+
+    def decide(self, bars: Bars, parameters: Mapping[str, ParameterValue]) -> ArrayLike:
+        """Call the function. Whole numbers reach parameters declared float as floats.
+
+        Raises:
+            ValueError: A parameter that the strategy does not have, or a required one is missing.
+        """
+        arguments = dict(parameters)
+        for declared in self.declaration.parameters:
+            if declared.name not in arguments:
+                if declared.default is None:
+                    raise ValueError(
+                        f"strategy {self.declaration.name!r} needs a value for parameter "
+                        f"{declared.name!r}"
+                    )
+            elif declared.type is ParameterType.DOUBLE:
+                arguments[declared.name] = float(arguments[declared.name])
+        unknown = arguments.keys() - {declared.name for declared in self.declaration.parameters}
+        if unknown:
+            raise ValueError(
+                f"strategy {self.declaration.name!r} has no parameter "
+                f"{', '.join(map(repr, sorted(unknown)))}; it has "
+                f"{', '.join(declared.name for declared in self.declaration.parameters) or 'none'}"
+            )
+        return self.function(bars, **arguments)
+
+
+_registered: dict[str, RegisteredStrategy] = {}
+
+
+def registered_strategies() -> Mapping[str, RegisteredStrategy]:
+    """Return every strategy that modules imported so far have registered, by name."""
+    return MappingProxyType(_registered)
+
+
+@overload
+def strategy(function: _Function, /) -> _Function: ...
+@overload
+def strategy(*, name: str | None = None) -> Callable[[_Function], _Function]: ...
+
+
+def strategy(
+    function: _Function | None = None, /, *, name: str | None = None
+) -> _Function | Callable[[_Function], _Function]:
+    """Declare a function as a strategy and register it under its name.
+
+    The function is given the bars of one symbol and its parameters by name, and returns one target
+    position per bar: a fraction of equity in [-1, 1], 1 being all-in long, -1 all-in short, 0 or
+    NaN flat. The target of a bar may use that bar and those before it; it is traded at the open of
+    the next bar.
+
+    Parameters are declared by the signature: the type is the annotation (`int`, `float`, `str`,
+    `bool`, or `Literal["a", "b"]` for a choice), the default is the signature's, and one without a
+    default is required. `Annotated[int, Parameter("What it is.", minimum=1)]` adds a description
+    and bounds. The first line of the docstring describes the strategy.
+
+    Example:
+        >>> from typing import Annotated
+        >>> import numpy as np
+        >>> from stratsweep_server.backtest import Bars, Parameter, strategy
+        >>> @strategy
+        ... def dip(bars: Bars, days: Annotated[int, Parameter("Down days.", minimum=1)] = 3):
+        ...     "Long for a day after a row of down days."
+        ...     down = np.diff(bars.close, prepend=bars.close[0]) < 0
+        ...     return np.convolve(down, np.ones(days))[: len(down)] >= days
+
+    Args:
+        function: The strategy.
+        name: The strategy's id, letters, digits, `_`, `.` and `-`. Default: the function's name.
+
+    Returns:
+        The function itself.
+
+    Raises:
+        StrategyDeclarationError: The signature cannot be declared, or the name is taken.
+    """
+    if function is None:
+        return lambda decorated: _register(decorated, name)
+    return _register(function, name)
+
+
+def _register(function: _Function, name: str | None) -> _Function:
+    if not isinstance(function, FunctionType):
+        raise StrategyDeclarationError(
+            f"@strategy declares functions; {function!r} is of type {type(function).__name__}"
+        )
+    name = function.__name__ if name is None else name
+    if not _NAME.fullmatch(name):
+        raise StrategyDeclarationError(
+            f"strategy name {name!r}: use letters, digits, '_', '.' and '-', "
+            "starting with a letter or '_'"
+        )
+    _check_free(name, function)
+    description = (function.__doc__ or "").strip().partition("\n")[0].strip()
+    declaration = Strategy(name, description, declare_parameters(name, function))
+    _registered[name] = RegisteredStrategy(declaration, function)
+    return function
+
+
+def _check_free(name: str, function: FunctionType) -> None:
+    """Refuse a taken name. A module that is executed again replaces its own strategies."""
+    if name not in _registered:
+        return
+    other = _registered[name].function
+    place = (other.__module__, getattr(other, "__qualname__", ""))
+    if place != (function.__module__, function.__qualname__):
+        raise StrategyDeclarationError(
+            f"strategy {name!r} of module {function.__module__!r} is already registered by "
+            f"{'.'.join(place)}; give it another name with @strategy(name=...)"
+        )

@@ -1,0 +1,106 @@
+"""Engines that behave as a test tells them to, in real worker processes.
+
+A config's strategy name is the script: `raise@13,exit@17` raises at x = 13, exits at x = 17, and
+runs every other combination normally. Its first symbol is a directory in which pids are noted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from stratsweep_server.backtest import (
+    BacktestConfig,
+    BacktestResult,
+    EngineDescription,
+    Metric,
+    ParameterType,
+    Strategy,
+    StrategyParameter,
+)
+
+
+class ScriptedEngine:
+    """Declares nothing; does what the strategy's name says for the parameter x."""
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        start = time.monotonic()
+        x = config.strategy.parameters["x"]
+        for step in config.strategy.name.split(","):
+            action, _, value = step.partition("@")
+            if value in ("*", str(x)):
+                getattr(self, f"_{action}")(config, x)
+        return BacktestResult(
+            {"score": float(x), "pid": os.getpid(), "start": start, "end": time.monotonic()}
+        )
+
+    def _ok(self, config, x):
+        pass
+
+    def _nap(self, config, x):
+        time.sleep(0.02)
+
+    def _raise(self, config, x):
+        raise ValueError(f"no luck with {x}")
+
+    def _exit(self, config, x):
+        os._exit(3)
+
+    def _segfault(self, config, x):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def _hang(self, config, x):
+        note_pid(config, x)
+        while True:
+            pass
+
+    def _sleep(self, config, x):
+        note_pid(config, x)
+        time.sleep(600)
+
+
+def note_pid(config: BacktestConfig, x: object) -> None:
+    """Leave a file named after this process where the test looks for it."""
+    note = Path(config.symbols[0]) / f"{x}.pid"
+    part = note.with_suffix(".part")
+    part.write_text(str(os.getpid()))
+    part.rename(note)
+
+
+class DeclaringEngine:
+    """Declares one strategy and one metric; loads its own data."""
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription(
+            strategies=(
+                Strategy(
+                    "parabola",
+                    "Best at x = 3.",
+                    (
+                        StrategyParameter("x", ParameterType.DOUBLE, minimum=-10, maximum=10),
+                        StrategyParameter("shift", ParameterType.INTEGER, default=3),
+                    ),
+                ),
+            ),
+            metrics=(Metric("height", "How high."),),
+        )
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        values = config.strategy.parameters
+        return BacktestResult({"height": -((values["x"] - values.get("shift", 3)) ** 2)})
+
+
+class ConstructorRaises:
+    """An engine that never comes to be."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no licence for this engine")
+
+
+def exits_at_start() -> object:
+    """A factory that ends the process without a word."""
+    sys.stderr.flush()
+    os._exit(7)

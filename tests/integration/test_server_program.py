@@ -1,0 +1,148 @@
+"""The server as a program: ready line, signals, exit codes, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+
+from tests.requests import optimize_request
+from tests.waiting import is_alive, until
+
+PROGRAM = [sys.executable, "-m", "stratsweep_server", "--workers", "1"]
+SCRIPTED = ["--engine", "tests.engines:ScriptedEngine"]
+
+
+@contextmanager
+def program(*arguments: str, **options) -> Iterator[subprocess.Popen]:
+    """A server program in the root of the project; killed at the end if it still runs."""
+    settings = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "cwd": Path(__file__).parents[2],
+        **options,
+    }
+    with subprocess.Popen([*PROGRAM, *arguments], **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address_of(process: subprocess.Popen) -> str:
+    line = process.stdout.readline()
+    assert line.startswith("listening on "), process.stderr.read()
+    return line.split()[-1]
+
+
+def strategies_at(address: str) -> optimization_service_pb2.ListStrategiesResponse:
+    with grpc.insecure_channel(address) as channel:
+        stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
+        return stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest())
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_cleanly(signal_number):
+    with program("--listen", "127.0.0.1:0", *SCRIPTED) as process:
+        assert strategies_at(address_of(process)).accepts_any_strategy
+        process.send_signal(signal_number)
+        _, log = process.communicate()
+    assert process.returncode == 0, log
+    assert log.endswith("stopped\n")
+    assert "Traceback" not in log
+
+
+def test_it_listens_on_a_unix_socket(tmp_path):
+    with program("--listen", f"unix:{tmp_path}/server.sock", *SCRIPTED) as process:
+        address = address_of(process)
+        assert address == f"unix:{tmp_path}/server.sock"
+        assert strategies_at(address).accepts_any_strategy
+
+
+def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
+    with program("--listen", "127.0.0.1:0", *SCRIPTED) as first:
+        address = address_of(first)
+        with program("--listen", address, *SCRIPTED) as second:
+            output, log = second.communicate()
+    assert second.returncode == 4
+    assert output == ""
+    assert f"cannot listen on {address}" in log
+    assert "Traceback" not in log
+
+
+def test_it_stops_when_standard_input_ends():
+    with program(
+        "--listen", "127.0.0.1:0", "--exit-on-stdin-eof", *SCRIPTED, stdin=subprocess.PIPE
+    ) as process:
+        address_of(process)
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_json_logs_are_one_object_per_line():
+    with program("--listen", "127.0.0.1:0", "--log-format", "json", *SCRIPTED) as process:
+        address_of(process)
+        process.terminate()
+        _, log = process.communicate()
+    records = [json.loads(line) for line in log.splitlines()]
+    assert records[-1]["message"] == "stopped"
+    assert records[-1]["level"] == "INFO"
+
+
+def test_options_come_from_a_file_and_the_environment(tmp_path):
+    settings = tmp_path / "server.toml"
+    settings.write_text('listen = "127.0.0.1:0"\nengine = "tests.engines:ScriptedEngine"\n')
+    environment = os.environ | {"STRATSWEEP_LOG_FORMAT": "json"}
+    with program("--config", str(settings), env=environment) as process:
+        assert strategies_at(address_of(process)).accepts_any_strategy
+        process.terminate()
+        _, log = process.communicate()
+    assert json.loads(log.splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("listen = ", "is not TOML"), ("lissen = 1", "no options: lissen")],
+)
+def test_a_wrong_file_of_options_is_bad_usage(tmp_path, text, complaint):
+    settings = tmp_path / "server.toml"
+    settings.write_text(text)
+    with program("--config", str(settings)) as process:
+        _, log = process.communicate()
+    assert process.returncode == 2
+    assert complaint in log
+
+
+async def test_workers_and_files_do_not_outlive_a_server_that_is_killed(tmp_path):
+    notes, scratch = tmp_path / "notes", tmp_path / "scratch"
+    notes.mkdir()
+    scratch.mkdir()
+    with program("--listen", "127.0.0.1:0", "--scratch", str(scratch), *SCRIPTED) as process:
+        address = address_of(process)
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
+            call = stub.Optimize(optimize_request("hang@*", symbol=str(notes)))
+            await until(lambda: bool(list(notes.glob("*.pid"))), "a backtest runs")
+            (worker,) = [int(note.read_text()) for note in notes.glob("*.pid")]
+            process.kill()
+            await until(lambda: not is_alive(worker), "the worker is gone")
+            call.cancel()
+    assert len(list(scratch.iterdir())) == 1
+
+    with program("--listen", "127.0.0.1:0", "--scratch", str(scratch), *SCRIPTED) as process:
+        address_of(process)
+        assert len(list(scratch.iterdir())) == 1  # its own; the dead one's was swept
+        process.terminate()
+        process.communicate()
+    assert not list(scratch.iterdir())

@@ -1,0 +1,159 @@
+"""What the default engine refuses, shares and compiles."""
+
+import subprocess
+import sys
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from stratsweep_server.backtest import BacktestConfig, Bars, StrategyConfig, registry, strategy
+from stratsweep_server.backtest.default import DefaultEngine, warm_up
+from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.equity_curve import summarize
+from stratsweep_server.backtest.default.portfolio import build_portfolio
+from stratsweep_server.backtest.default.simulation import first_invalid_target, simulate
+from stratsweep_server.market_data.bars import open_bars
+
+from .markets import bars_of, random_bars, run_targets
+
+BARS = bars_of([100, 100, 110], [100, 105, 115])
+
+
+def run(name="buy_and_hold", symbols=("TEST",), bars=None, **parameters):
+    config = BacktestConfig(StrategyConfig(name, parameters), symbols, bars=bars)
+    return DefaultEngine().run_sync(config)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([0, 1], "'scripted' must return one position per bar, 3; it returned 2$"),
+        (1.0, r"it returned float of shape \(\)"),
+        (None, "must return an array of numbers; it returned NoneType"),
+        ([[0, 1, 1]], r"it returned list of shape \(1, 3\)"),
+        (["a", "b", "c"], "must return an array of numbers; it returned list"),
+        ([0, None, 1], "must return an array of numbers"),
+        ([0j, 0j, 1j], "must return an array of numbers"),
+        ([0, 1.5, 0], r"returned position 1\.5 for bar 1 \(1970-01-02T.*\) of TEST"),
+        ([0, 0, -1.01], r"returned position -1\.01 for bar 2"),
+        ([0, np.inf, 0], "returned position inf for bar 1"),
+    ],
+)
+def test_what_is_not_one_position_per_bar_is_refused(targets, message):
+    with pytest.raises(ValueError, match=message):
+        run_targets((targets, BARS))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [True, False, False],
+        (1, 0, 0),
+        np.array([1, 0, 0], dtype=np.float32),
+        np.array([1, 5, 0, 5, 0, 5], dtype=np.float64)[::2],
+        np.broadcast_to(np.float64(0.5), 3),
+    ],
+    ids=["bools", "integers", "float32", "strided", "read-only"],
+)
+def test_positions_may_be_anything_that_converts_to_numbers(targets):
+    expected = run_targets((np.array(targets, dtype=np.float64), BARS))
+    assert run_targets((targets, BARS)) == expected
+
+
+def test_the_strategys_own_array_stays_writable():
+    targets = np.zeros(3)
+    run_targets((targets, BARS))
+    assert targets.flags.writeable
+
+
+def test_an_unknown_strategy_lists_those_there_are():
+    with pytest.raises(ValueError, match=r"no strategy 'sma'; there are .*sma_cross"):
+        run("sma", bars={"TEST": BARS})
+
+
+@pytest.mark.parametrize(
+    ("symbols", "bars", "message"),
+    [
+        (("TEST",), None, "no bars of symbol 'TEST'"),
+        (("TEST", "OTHER"), {"TEST": BARS}, "no bars of symbol 'OTHER'"),
+        (("TEST",), {"TEST": bars_of([], [])}, "no bars of symbol 'TEST'"),
+        ((), {}, "names no symbol"),
+    ],
+)
+def test_missing_bars_are_named(symbols, bars, message):
+    with pytest.raises(ValueError, match=message):
+        run(symbols=symbols, bars=bars)
+
+
+def test_whatever_a_strategy_raises_is_passed_on():
+    with patch.dict(registry._registered):
+
+        @strategy
+        def failing(bars: Bars):
+            raise ZeroDivisionError("not today")
+
+        with pytest.raises(ZeroDivisionError, match="not today"):
+            run("failing", bars={"TEST": BARS})
+
+
+def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
+    path = tmp_path / "bars"
+    random_bars(1, 50).save(path)
+    bars = open_bars("TEST", path)
+    (sleeve,) = build_portfolio((bars,)).sleeves
+    for column in ("time", "open", "high", "low", "close", "volume"):
+        array = getattr(sleeve, column)
+        assert np.shares_memory(array, getattr(bars, column))
+        assert type(array) is np.ndarray
+        assert not array.flags.writeable
+
+
+def test_kernels_are_compiled_for_one_kind_of_arrays(tmp_path):
+    warm_up()
+    kernels = (first_invalid_target, simulate, summarize)
+    assert [len(kernel.signatures) for kernel in kernels] == [1, 1, 1]
+    path = tmp_path / "bars"
+    random_bars(1, 50).save(path)
+    run("sma_cross", bars={"TEST": open_bars("TEST", path)}, fast=2, slow=5)
+    run_targets((np.ones(3), BARS), cash=10_000, commission=0, slippage=0)
+    two = {"A": random_bars(1, 50, symbol="A"), "B": random_bars(2, 30, symbol="B")}
+    run("momentum", ("A", "B"), two, period=2)
+    assert [len(kernel.signatures) for kernel in kernels] == [1, 1, 1]
+
+
+def test_a_kernel_is_compiled_without_a_cache_where_none_can_be_written():
+    def refuse(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    with patch("numba.core.dispatcher.Dispatcher.enable_caching", refuse):
+        double = compiled(lambda value: 2.0 * value)
+    assert double(2.0) == 4.0
+
+
+def test_a_portfolio_is_put_on_its_calendar_once():
+    assert build_portfolio((BARS,)) is build_portfolio((BARS,))
+
+
+def run_python(code):
+    environment = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    ).stdout.strip()
+
+
+def test_importing_the_package_loads_neither_numba_nor_ta_lib():
+    loaded = run_python(
+        "import sys, stratsweep_server.backtest.loading\n"
+        "print({'numba', 'talib'} & set(sys.modules))"
+    )
+    assert loaded == "set()"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_preloading_warms_the_kernels_and_starts_no_thread():
+    tasks = run_python(
+        "import os, stratsweep_server.backtest.default.preload\n"
+        "from stratsweep_server.backtest.default.simulation import simulate\n"
+        "print(len(simulate.signatures), len(os.listdir('/proc/self/task')))"
+    )
+    assert tasks == "1 1"

@@ -1,0 +1,142 @@
+"""What must hold on any bars."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stratsweep_server.backtest import Bars
+from stratsweep_server.backtest.default import DefaultEngine
+from stratsweep_server.backtest.default import strategies as built_in
+from stratsweep_server.backtest.registry import registered_strategies
+
+from .markets import ALL_IN, PARTIAL, markets, random_bars, run_targets, target_paths
+
+# Short enough that random walks of some 100 bars leave the warm-up.
+PARAMETERS = {
+    "sma_cross": {"fast": 3, "slow": 8},
+    "ema_cross": {"fast": 3, "slow": 8},
+    "macd_cross": {"fast": 3, "slow": 6, "signal": 4},
+    "rsi_reversion": {"period": 3},
+    "bollinger_reversion": {"period": 5, "deviations": 1.0},
+    "donchian_breakout": {"entry_period": 5, "exit_period": 3},
+    "momentum": {"period": 4, "threshold": 0.01},
+    "buy_and_hold": {},
+}
+CURRENCY = {"final_equity", "expectancy"}
+
+
+def decide(name, bars, **parameters):
+    return np.asarray(registered_strategies()[name].decide(bars, parameters))
+
+
+def parameters_of(name):
+    shorts = {} if name == "buy_and_hold" else {"allow_short": True}
+    return PARAMETERS[name] | shorts
+
+
+def test_every_built_in_strategy_is_examined():
+    assert set(PARAMETERS) == set(built_in.__all__)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_a_strategy_decides_without_looking_ahead(name, data):
+    bars = data.draw(markets(min_count=20))
+    other = random_bars(data.draw(st.integers(0, 2**32 - 1)), len(bars))
+    known = data.draw(st.integers(1, len(bars)))
+    columns = ("open", "high", "low", "close", "volume")
+    changed = Bars(
+        bars.symbol,
+        bars.time,
+        *(np.append(getattr(bars, c)[:known], getattr(other, c)[known:]) for c in columns),
+    )
+    parameters = parameters_of(name)
+    before, after = decide(name, bars, **parameters), decide(name, changed, **parameters)
+    np.testing.assert_array_equal(before[:known], after[:known])
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_strategy_trades_both_ways_on_a_random_walk(name):
+    positions = decide(name, random_bars(7, 500), **parameters_of(name))
+    assert set(positions) >= ({1.0} if name == "buy_and_hold" else {1.0, -1.0})
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_strategy_is_long_only_unless_shorts_are_allowed(name):
+    assert set(decide(name, random_bars(7, 500), **PARAMETERS[name])) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"buy_and_hold"}))
+@pytest.mark.parametrize("price", [103.37, 1e-7])
+def test_a_price_that_never_changes_is_a_tie_and_gives_no_position(name, price):
+    flat = np.full(300, price)
+    bars = Bars("FLAT", np.arange(300) * 10**9, flat, flat, flat, flat, flat)
+    assert not decide(name, bars, **parameters_of(name)).any()
+    assert not decide(name, bars).any()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_fewer_bars_than_an_indicator_needs_give_no_position(name, count):
+    positions = decide(name, random_bars(1, count))
+    assert positions.shape == (count,)
+    assert not positions.any() or name == "buy_and_hold"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from(["commission", "slippage"]))
+def test_costs_never_help_an_all_in_long_strategy(data, cost):
+    bars = data.draw(markets())
+    targets = data.draw(target_paths(len(bars), ALL_IN))
+    equities = [
+        run_targets((targets, bars), **{cost: rate})["final_equity"]
+        for rate in (0, 1e-5, 0.001, 0.1)
+    ]
+    for cheaper, dearer in pairwise(equities):
+        assert dearer <= cheaper * (1 + 1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from([1e-3, 0.7, 12.5, 1e4]))
+def test_scaling_all_prices_changes_no_metric(data, factor):
+    bars = data.draw(markets())
+    targets = data.draw(target_paths(len(bars), PARTIAL))
+    scaled = Bars(
+        bars.symbol,
+        bars.time,
+        *(getattr(bars, column) * factor for column in ("open", "high", "low", "close", "volume")),
+    )
+    expected = run_targets((targets, bars), commission=0.001)
+    actual = run_targets((targets, scaled), commission=0.001)
+    assert actual == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_scaling_the_cash_changes_only_what_is_in_currency(data):
+    bars = data.draw(markets())
+    targets = data.draw(target_paths(len(bars), PARTIAL))
+    expected = run_targets((targets, bars), cash=10_000.0, commission=0.001)
+    actual = run_targets((targets, bars), cash=40_000.0, commission=0.001)
+    for name, value in expected.items():
+        assert actual[name] == value * (4 if name in CURRENCY else 1)
+
+
+def test_the_same_backtest_gives_the_same_bits():
+    bars = random_bars(3, 1_000)
+    targets = np.random.default_rng(3).choice(PARTIAL, 1_000)
+    assert run_targets((targets, bars)) == run_targets((targets, bars))
+
+
+def test_the_description_lists_strategies_by_name_and_asks_for_bars():
+    description = DefaultEngine().describe()
+    names = [strategy.name for strategy in description.strategies]
+    assert names == sorted(names)
+    assert set(names) >= set(PARAMETERS)
+    assert description.uses_market_data
+    for strategy in description.strategies:
+        assert strategy.description
+        assert all(parameter.description for parameter in strategy.parameters)

@@ -1,0 +1,184 @@
+"""Each built-in strategy against its definition in plain Python."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from stratsweep_server.backtest.default import strategies as _registers  # noqa: F401
+from stratsweep_server.backtest.registry import registered_strategies
+
+from .markets import bars_of, random_bars
+
+BARS = random_bars(11, 120)
+CLOSE = BARS.close.tolist()
+
+
+def decide(name, bars=BARS, **parameters):
+    return np.asarray(registered_strategies()[name].decide(bars, parameters)).tolist()
+
+
+def simple_average(values, count):
+    return [
+        sum(values[end - count : end]) / count if end >= count else math.nan
+        for end in range(1, len(values) + 1)
+    ]
+
+
+def exponential_average(values, span, start):
+    """Begins at index `start + span - 1` with the mean of the `span` values up to there."""
+    average = [math.nan] * (start + span - 1)
+    average.append(sum(values[start : start + span]) / span)
+    for value in values[start + span :]:
+        average.append(average[-1] + 2 / (span + 1) * (value - average[-1]))
+    return average
+
+
+def crossing(fast, slow, allow_short):
+    return [
+        1 if f > s else -1 if f < s and allow_short else 0 for f, s in zip(fast, slow, strict=True)
+    ]
+
+
+def held(enter_long, exit_long, enter_short, exit_short):
+    positions, position = [], 0
+    for bar in range(len(enter_long)):
+        if (position == 1 and exit_long[bar]) or (position == -1 and exit_short[bar]):
+            position = 0
+        if enter_long[bar]:
+            position = 1
+        if enter_short[bar]:
+            position = -1
+        positions.append(position)
+    return positions
+
+
+def test_sma_cross_worked_out_by_hand():
+    bars = bars_of([1] * 7, [4, 2, 3, 5, 4, 3, 3])
+    # Average of two:   -, 3, 2.5, 4, 4.5, 3.5, 3
+    # Average of three: -, -, 3, 3.33, 4, 4, 3.33
+    assert decide("sma_cross", bars, fast=2, slow=3) == [0, 0, 0, 1, 1, 0, 0]
+    short = decide("sma_cross", bars, fast=2, slow=3, allow_short=True)
+    assert short == [0, 0, -1, 1, 1, -1, -1]
+
+
+def test_a_tie_of_averages_is_flat():
+    # Averages of two and of four are equal on the last bar: (3 + 1) / 2 = (1 + 3 + 3 + 1) / 4.
+    bars = bars_of([1] * 4, [1, 3, 3, 1])
+    assert decide("sma_cross", bars, fast=2, slow=4, allow_short=True) == [0, 0, 0, 0]
+
+
+def test_a_tie_is_not_decided_by_rounding():
+    # The averages of two and four are equal; in doubles the running sums differ in the last bit.
+    closes = [0.1, 0.7, 0.3, 0.2, 0.2, 0.3, 0.3, 0.2]
+    bars = bars_of([1] * 8, closes)
+    assert decide("sma_cross", bars, fast=2, slow=4, allow_short=True)[-1] == 0
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_sma_cross_follows_its_definition(allow_short):
+    expected = crossing(simple_average(CLOSE, 4), simple_average(CLOSE, 9), allow_short)
+    assert decide("sma_cross", fast=4, slow=9, allow_short=allow_short) == expected
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_ema_cross_follows_its_definition(allow_short):
+    fast, slow = exponential_average(CLOSE, 4, 0), exponential_average(CLOSE, 9, 0)
+    expected = crossing(fast, slow, allow_short)
+    assert decide("ema_cross", fast=4, slow=9, allow_short=allow_short) == expected
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_macd_cross_follows_its_definition(allow_short):
+    # TA-Lib begins the fast average where the slow one begins.
+    fast, slow = exponential_average(CLOSE, 4, 5), exponential_average(CLOSE, 9, 0)
+    line = [f - s for f, s in zip(fast, slow, strict=True)]
+    signal = exponential_average(line, 3, 8)
+    expected = crossing(line, signal, allow_short)
+    actual = decide("macd_cross", fast=4, slow=9, signal=3, allow_short=allow_short)
+    assert actual == expected
+
+
+def test_macd_cross_takes_the_shorter_span_as_the_fast_one():
+    assert decide("macd_cross", fast=9, slow=4) == decide("macd_cross", fast=4, slow=9)
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_rsi_reversion_follows_its_definition(allow_short):
+    period = 5
+    changes = [after - before for before, after in pairwise(CLOSE)]
+    gain = sum(max(change, 0) for change in changes[:period]) / period
+    loss = sum(max(-change, 0) for change in changes[:period]) / period
+    rsi = [math.nan] * period + [100 * gain / (gain + loss)]
+    for change in changes[period:]:
+        gain = (gain * (period - 1) + max(change, 0)) / period
+        loss = (loss * (period - 1) + max(-change, 0)) / period
+        rsi.append(100 * gain / (gain + loss))
+    expected = held(
+        [value < 30 for value in rsi],
+        [value > 55 for value in rsi],
+        [value > 65 and allow_short for value in rsi],
+        [value < 55 for value in rsi],
+    )
+    parameters = {"period": 5, "oversold": 30.0, "overbought": 65.0, "neutral": 55.0}
+    assert decide("rsi_reversion", allow_short=allow_short, **parameters) == expected
+
+
+def test_rsi_reversion_takes_prices_that_have_not_moved_yet_for_no_signal():
+    bars = bars_of([1] * 8, [5, 5, 5, 5, 5, 4, 4, 4])
+    assert decide("rsi_reversion", bars, period=2) == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_bollinger_reversion_follows_its_definition(allow_short):
+    period, deviations = 8, 1.5
+    middle = simple_average(CLOSE, period)
+    width = [
+        deviations * float(np.std(CLOSE[end - period : end])) if end >= period else math.nan
+        for end in range(1, len(CLOSE) + 1)
+    ]
+    bands = list(zip(CLOSE, middle, width, strict=True))
+    expected = held(
+        [close < mean - half for close, mean, half in bands],
+        [close > mean for close, mean, _ in bands],
+        [close > mean + half and allow_short for close, mean, half in bands],
+        [close < mean for close, mean, _ in bands],
+    )
+    actual = decide(
+        "bollinger_reversion", period=period, deviations=deviations, allow_short=allow_short
+    )
+    assert actual == expected
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_donchian_breakout_follows_its_definition(allow_short):
+    high, low = BARS.high.tolist(), BARS.low.tolist()
+
+    def highest(count, bar):
+        return max(high[bar - count : bar]) if bar >= count else math.nan
+
+    def lowest(count, bar):
+        return min(low[bar - count : bar]) if bar >= count else math.nan
+
+    bars = range(len(CLOSE))
+    expected = held(
+        [CLOSE[bar] > highest(6, bar) for bar in bars],
+        [CLOSE[bar] < lowest(3, bar) for bar in bars],
+        [CLOSE[bar] < lowest(6, bar) and allow_short for bar in bars],
+        [CLOSE[bar] > highest(3, bar) for bar in bars],
+    )
+    actual = decide("donchian_breakout", entry_period=6, exit_period=3, allow_short=allow_short)
+    assert actual == expected
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_momentum_follows_its_definition(allow_short):
+    changes = [math.nan] * 7 + [
+        after / before - 1 for before, after in zip(CLOSE[:-7], CLOSE[7:], strict=True)
+    ]
+    expected = [1 if c > 0.02 else -1 if c < -0.02 and allow_short else 0 for c in changes]
+    assert decide("momentum", period=7, threshold=0.02, allow_short=allow_short) == expected
+
+
+def test_buy_and_hold_is_always_long():
+    assert decide("buy_and_hold") == [1] * len(CLOSE)

@@ -1,0 +1,270 @@
+"""A real gRPC server on a free port whose servicer plays what a test scripts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from stratsweep.v1 import (
+    optimization_config_pb2,
+    optimization_event_pb2,
+    optimization_service_pb2,
+    optimization_service_pb2_grpc,
+    outcome_pb2,
+    parameter_pb2,
+    strategy_pb2,
+)
+
+WAIT_SECONDS = 20
+
+
+class Script:
+    """Messages and events of an optimization of fast in (5, 10) and slow in (50, 100)."""
+
+    def config(self, **changes):
+        config = optimization_config_pb2.OptimizationConfig(
+            strategy="sma_cross",
+            symbols=["SPY"],
+            parameters=[
+                parameter_pb2.Parameter(
+                    name="slow", integer_list=parameter_pb2.IntegerList(values=[50, 100])
+                ),
+                parameter_pb2.Parameter(
+                    name="fast",
+                    integer_range=parameter_pb2.IntegerRange(start=5, stop=10, step=5),
+                ),
+            ],
+            constraints=["fast < slow"],
+            optimization_target="sharpe_ratio",
+            direction=optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE,
+            starting_cash=10_000.0,
+            date_range=optimization_config_pb2.DateRange(
+                start_date="2020-01-02", end_date="2020-12-31"
+            ),
+        )
+        config.backtest_timeout.FromSeconds(300)
+        config.MergeFrom(optimization_config_pb2.OptimizationConfig(**changes))
+        return config
+
+    def started(self, total_count=4, rejected_count=0, **changes):
+        started = optimization_event_pb2.OptimizationStarted(
+            optimization_id="opt-1",
+            total_count=total_count,
+            rejected_count=rejected_count,
+            worker_count=2,
+            config=self.config(**changes),
+            market_data=optimization_event_pb2.MarketDataSummary(
+                bar_count=253, periods_per_year=252.3
+            ),
+        )
+        return self._response(started=started)
+
+    def result_row(self, index, rank=0, **metrics):
+        return outcome_pb2.ParameterResult(
+            combination_index=index,
+            parameters={
+                "fast": parameter_pb2.ParameterValue(integer_value=5 + 5 * (index % 2)),
+                "slow": parameter_pb2.ParameterValue(integer_value=50 + 50 * (index // 2)),
+            },
+            metrics=metrics,
+            rank=rank,
+        )
+
+    def failure(self, index, kind=outcome_pb2.FAILURE_KIND_ERROR, message="ValueError: bad day"):
+        return outcome_pb2.BacktestFailure(
+            combination_index=index,
+            parameters=self.result_row(index).parameters,
+            kind=kind,
+            message=message,
+            traceback="Traceback …",
+        )
+
+    def progress(self, completed, *outcomes, total=4, failed=0, best=None, elapsed=1.0):
+        progress = optimization_event_pb2.Progress(
+            completed_count=completed, total_count=total, failed_count=failed, best=best
+        )
+        progress.elapsed_duration.FromMilliseconds(round(1000 * elapsed))
+        progress.estimated_remaining_duration.FromSeconds(total - completed)
+        for outcome in outcomes:
+            if isinstance(outcome, outcome_pb2.BacktestFailure):
+                progress.outcomes.add(failure=outcome)
+            else:
+                progress.outcomes.add(result=outcome)
+        return self._response(progress=progress)
+
+    def heartbeat(self):
+        return self._response(heartbeat=optimization_event_pb2.Heartbeat())
+
+    def part(self, rows=(), failures=(), index=0, last=True, message="", state=None):
+        result = optimization_event_pb2.OptimizationResult(
+            state=state or optimization_event_pb2.OPTIMIZATION_STATE_SUCCEEDED,
+            ranked_results=rows,
+            failures=failures,
+            total_count=4,
+            succeeded_count=4 - len(failures),
+            failed_count=len(failures),
+            message=message,
+            part_index=index,
+            is_last_part=last,
+        )
+        result.execution_duration.FromMilliseconds(420)
+        return self._response(result=result)
+
+    def whole(self):
+        """A complete stream: three results, one failure."""
+        rows = [
+            self.result_row(2, rank=1, sharpe_ratio=1.5, total_return=0.25, trade_count=12),
+            self.result_row(0, rank=2, sharpe_ratio=0.5, total_return=0.125, trade_count=7),
+            self.result_row(3, rank=3, total_return=0.0, trade_count=0),
+        ]
+        best = rows[0]
+        return [
+            self.started(),
+            self.progress(1, rows[0], best=best),
+            self.progress(3, rows[1], rows[2], best=best),
+            self.progress(4, self.failure(1), failed=1, best=best),
+            self.part(rows, [self.failure(1)]),
+        ]
+
+    def failed(self):
+        """A complete stream of an optimization that could rank nothing."""
+        return [
+            self.started(),
+            self.progress(4, *map(self.failure, range(4)), failed=4),
+            self.part(
+                (),
+                [self.failure(index) for index in range(4)],
+                message="every backtest failed",
+                state=optimization_event_pb2.OPTIMIZATION_STATE_FAILED,
+            ),
+        ]
+
+    def catalogue(self):
+        response = optimization_service_pb2.ListStrategiesResponse(
+            metrics=[strategy_pb2.Metric(name="sharpe_ratio", description="mean over deviation")]
+        )
+        strategy = response.strategies.add(name="sma_cross", description="Two averages.")
+        strategy.parameters.add(
+            name="fast",
+            type=strategy_pb2.PARAMETER_TYPE_INTEGER,
+            default_value=parameter_pb2.ParameterValue(integer_value=10),
+            minimum=1,
+            description="Bars of the fast average.",
+        )
+        symbol = response.symbols.add(name="SPY", bar_count=253)
+        symbol.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
+        symbol.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
+        response.symbols.add(name="BROKEN", error="row 7: high below low")
+        return response
+
+    def _response(self, **kind):
+        event = optimization_event_pb2.OptimizationEvent(**kind)
+        return optimization_service_pb2.OptimizeResponse(event=event)
+
+
+def status(code, message, *details):
+    """A google.rpc status with packed details, ready for `abort_with_status`."""
+    packed = []
+    for detail in details:
+        any_message = any_pb2.Any()
+        any_message.Pack(detail)
+        packed.append(any_message)
+    return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+
+
+def error_info(reason, **metadata):
+    return error_details_pb2.ErrorInfo(domain="stratsweep", reason=reason, metadata=metadata)
+
+
+def invalid_config(*violations):
+    """The status of a refused config; violations are (field, description)."""
+    bad_request = error_details_pb2.BadRequest()
+    for field, description in violations:
+        bad_request.field_violations.add(field=field, description=description)
+    return status(
+        code_pb2.INVALID_ARGUMENT,
+        f"{len(violations)} violations",
+        error_info("INVALID_CONFIG", violation_count=str(len(violations))),
+        bad_request,
+    )
+
+
+class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
+    """Plays `steps`: a message is sent, a status aborts, a callable is called with the context."""
+
+    def __init__(self) -> None:
+        self.steps: list = []
+        self.catalogue = optimization_service_pb2.ListStrategiesResponse()
+        self.requests: list[optimization_service_pb2.OptimizeRequest] = []
+        self.ended = threading.Event()
+        self.deadline_seconds: float | None = None
+        self.address = ""
+
+    def Optimize(self, request, context):  # noqa: N802 - gRPC's name
+        self.requests.append(request)
+        self.deadline_seconds = context.time_remaining()
+        context.add_callback(self.ended.set)
+        for step in self.steps:
+            if isinstance(step, grpc.Status):
+                context.abort_with_status(step)
+            elif callable(step):
+                step(context)
+            else:
+                yield step
+
+    def ListStrategies(self, request, context):  # noqa: N802 - gRPC's name
+        if self.steps:
+            context.abort_with_status(self.steps[0])
+        return self.catalogue
+
+    def hang(self, context) -> None:
+        """A step that lasts until the call has ended."""
+        self.ended.wait(WAIT_SECONDS)
+
+    def wait_until_ended(self) -> None:
+        """Return when the server has seen the end of the call."""
+        assert self.ended.wait(WAIT_SECONDS), "the server never saw the end of the call"
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def statuses() -> dict[str, Callable]:
+    """Builders of statuses: `status`, `error_info`, `invalid_config`."""
+    return {"status": status, "error_info": error_info, "invalid_config": invalid_config}
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    servicer = ScriptedServer()
+    server = grpc.server(ThreadPoolExecutor(4))
+    optimization_service_pb2_grpc.add_OptimizationServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield servicer
+    servicer.ended.set()
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replace the server program, in child processes only, by the given code."""
+
+    def install(code: str) -> None:
+        package = tmp_path / "stand-in" / "stratsweep_server"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    return install

@@ -1,0 +1,474 @@
+"""The command line against a real gRPC server that plays scripts."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import click.testing
+import polars as pl
+import pytest
+from google.rpc import code_pb2
+from stratsweep._version import __version__
+from stratsweep.cli import main
+from stratsweep.v1 import optimization_event_pb2
+
+OPTIMIZE = [
+    *("optimize", "sma_cross", "--symbol", "SPY"),
+    *("--param", "slow=50,100", "--param", "fast=5:10:5", "--where", "fast < slow"),
+]
+
+
+@pytest.fixture
+def run(server):
+    """Run a command against the scripted server."""
+
+    def run(*arguments, server_arguments=("--server", server.address)):
+        runner = click.testing.CliRunner()
+        return runner.invoke(main, [*arguments, *server_arguments])
+
+    return run
+
+
+@pytest.fixture
+def private_server(server, stand_in):
+    """Let the private server be a program that gives the scripted server's address as its own."""
+    stand_in(
+        f"import sys; print('listening on {server.address}', flush=True)\n"
+        "print('arguments', *sys.argv[1:], file=sys.stderr, flush=True)\n"
+        "sys.stdin.read()"
+    )
+
+
+def lines(text):
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def test_a_table_of_the_ranking_is_printed(run, server, script):
+    server.steps = script.whole()
+    result = run(*OPTIMIZE)
+    assert result.exit_code == 0
+    header, _, first, second, third, caption = lines(result.stdout)
+    assert header[:4] == ["rank", "slow", "fast", "sharpe_ratio"]
+    assert first[:4] == ["1", "100", "5", "1.5000"]
+    assert second[:4] == ["2", "50", "5", "0.5000"]
+    assert third[:4] == ["3", "100", "10", "-"]
+    assert " ".join(caption) == "3 of 3 results, 1 failed, in 0.42 s"
+
+
+def test_progress_goes_to_standard_error_as_plain_lines(run, server, script):
+    server.steps = script.whole()
+    started, *progress = run(*OPTIMIZE).stderr.splitlines()
+    assert started == (
+        "sma_cross on SPY, 2020-01-02 to 2020-12-31 · 253 bars · 4 combinations · 2 workers"
+    )
+    assert progress[:3] == [
+        " 25 %  1/4  1/s · best sharpe_ratio 1.5000 · 0:00:03 left",
+        " 75 %  3/4  3/s · best sharpe_ratio 1.5000 · 0:00:01 left",
+        "100 %  4/4  4/s · 1 failed · best sharpe_ratio 1.5000 · 0:00:01 elapsed",
+    ]
+
+
+def test_plain_lines_come_at_tenths_or_after_ten_seconds(run, server, script):
+    server.steps = [
+        script.started(total_count=1000),
+        script.progress(1, total=1000, elapsed=1),
+        script.progress(99, total=1000, elapsed=2),
+        script.progress(100, total=1000, elapsed=3),
+        script.progress(101, total=1000, elapsed=12),
+        script.progress(102, total=1000, elapsed=13),
+        script.progress(999, total=1000, elapsed=14),
+        script.progress(1000, total=1000, elapsed=15),
+        script.part(),
+    ]
+    shown = re.findall(r"([\d,]+)/1,000", run(*OPTIMIZE).stderr)
+    assert shown == ["100", "102", "999", "1,000"]
+
+
+def test_on_a_terminal_a_bar_shows_rate_failures_and_best(server, script):
+    server.steps = script.whole()
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--server", server.address]
+    ours, terminal = pty.openpty()
+    process = subprocess.run(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        env=os.environ | {"COLUMNS": "120"},
+        check=False,
+    )
+    os.close(terminal)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert "sma_cross on SPY" in shown
+    assert "4/4" in shown
+    assert "4/s · 1 failed · best sharpe_ratio 1.5000 · 0:00:01 elapsed" in shown
+
+
+def test_failures_are_grouped_with_count_and_example(run, server, script):
+    server.steps = script.failed()
+    stderr = run(*OPTIMIZE).stderr
+    assert (
+        "4 combinations failed:\n  4 x ERROR: ValueError: bad day (for instance slow=50" in stderr
+    )
+
+
+def test_quiet_prints_nothing_but_the_result(run, server, script):
+    server.steps = script.whole()
+    result = run(*OPTIMIZE, "--quiet")
+    assert result.stderr == ""
+    assert "1.5000" in result.stdout
+
+
+def test_json_is_one_document_with_the_designs_keys(run, server, script):
+    server.steps = script.whole()
+    document = json.loads(run(*OPTIMIZE, "--format", "json").stdout)
+    assert list(document) == [
+        "optimization_id",
+        "state",
+        "config",
+        "total_count",
+        "succeeded_count",
+        "failed_count",
+        "ranked_results",
+        "failures",
+    ]
+    assert document["state"] == "SUCCEEDED"
+    assert document["config"] == {
+        "strategy": "sma_cross",
+        "symbols": ["SPY"],
+        "start_date": "2020-01-02",
+        "end_date": "2020-12-31",
+        "parameters": {"slow": [50, 100], "fast": {"start": 5, "stop": 10, "step": 5}},
+        "constraints": ["fast < slow"],
+        "optimization_target": "sharpe_ratio",
+        "direction": "MAXIMIZE",
+        "backtest_timeout": 300.0,
+        "starting_cash": 10000.0,
+        "commission": 0.0,
+        "slippage": 0.0,
+        "max_ranked_results": 0,
+    }
+    assert document["ranked_results"][0] == {
+        "rank": 1,
+        "combination_index": 2,
+        "parameters": {"slow": 100, "fast": 5},
+        "metrics": {"sharpe_ratio": 1.5, "total_return": 0.25, "trade_count": 12.0},
+    }
+    assert document["failures"] == [
+        {
+            "combination_index": 1,
+            "parameters": {"slow": 50, "fast": 10},
+            "kind": "ERROR",
+            "message": "ValueError: bad day",
+        }
+    ]
+
+
+def test_csv_has_a_column_for_each_parameter_and_metric(run, server, script):
+    server.steps = script.whole()
+    rows = list(csv.DictReader(io.StringIO(run(*OPTIMIZE, "--format", "csv").stdout)))
+    assert rows[2] == {
+        "rank": "3",
+        "combination_index": "3",
+        "slow": "100",
+        "fast": "10",
+        "sharpe_ratio": "",
+        "total_return": "0.0",
+        "trade_count": "0.0",
+    }
+
+
+def test_output_files_hold_every_result(run, server, script, tmp_path):
+    server.steps = script.whole()
+    paths = [tmp_path / f"out.{suffix}" for suffix in ("json", "csv", "parquet")]
+    outputs = [argument for path in paths for argument in ("--output", str(path))]
+    result = run(*OPTIMIZE, *outputs)
+    assert result.exit_code == 0
+    assert server.requests[0].config.max_ranked_results == 0
+    assert len(json.loads(paths[0].read_text())["ranked_results"]) == 3
+    assert pl.read_parquet(paths[2]).equals(pl.read_csv(paths[1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.xlsx", "end the name with .json, .csv, .parquet"),
+        ("missing/out.json", "there is no directory"),
+        ("folder.csv", "is a directory"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_running(
+    run, server, tmp_path, name, message
+):
+    (tmp_path / "folder.csv").mkdir()
+    result = run(*OPTIMIZE, "--output", str(tmp_path / name))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert server.requests == []
+
+
+def test_parquet_without_a_library_is_refused_before_running(run, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("stratsweep.cli.output_files._installed", lambda module: False)
+    result = run(*OPTIMIZE, "--output", str(tmp_path / "out.parquet"))
+    assert result.exit_code == 2
+    assert "pip install polars" in result.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ((), 20),
+        (("--format", "json"), 0),
+        (("--format", "csv"), 0),
+        (("--top", "3"), 3),
+        (("--top", "3", "--format", "json"), 3),
+    ],
+)
+def test_no_more_rows_travel_than_are_shown(run, server, script, arguments, limit):
+    server.steps = script.whole()
+    assert run(*OPTIMIZE, *arguments).exit_code == 0
+    assert server.requests[0].config.max_ranked_results == limit
+
+
+def test_every_option_reaches_the_request(run, server, script):
+    server.steps = script.whole()
+    run(
+        *OPTIMIZE,
+        *("--symbol", "AAPL", "--target", "cagr", "--minimize", "--timeout", "2.5"),
+        *("--from", "2020-02-03", "--to", "2020-11-30", "--cash", "5000"),
+        *("--commission", "0.001", "--slippage", "0.0005"),
+    )
+    (request,) = server.requests
+    config = request.config
+    assert (config.strategy, list(config.symbols)) == ("sma_cross", ["SPY", "AAPL"])
+    assert [parameter.name for parameter in config.parameters] == ["slow", "fast"]
+    assert list(config.constraints) == ["fast < slow"]
+    assert (config.optimization_target, config.direction) == ("cagr", 2)
+    assert config.backtest_timeout.ToMilliseconds() == 2500
+    assert config.date_range.start_date == "2020-02-03"
+    assert config.date_range.end_date == "2020-11-30"
+    assert (config.starting_cash, config.commission, config.slippage) == (5000, 0.001, 0.0005)
+    assert request.progress_interval.ToMilliseconds() == 100
+
+
+def test_nothing_to_rank_exits_with_3(run, server, script):
+    server.steps = script.failed()
+    result = run(*OPTIMIZE)
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.endswith("error: nothing could be ranked: every backtest failed\n")
+
+
+def test_nothing_to_rank_is_still_a_json_document(run, server, script):
+    server.steps = script.failed()
+    result = run(*OPTIMIZE, "--format", "json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["state"] == "FAILED"
+
+
+def test_an_optimization_that_the_server_stopped_exits_with_130(run, server, script):
+    state = optimization_event_pb2.OPTIMIZATION_STATE_CANCELLED
+    rows = [script.result_row(0, rank=1, sharpe_ratio=1.0)]
+    server.steps = [script.started(), script.part(rows, state=state)]
+    result = run(*OPTIMIZE)
+    assert result.exit_code == 130
+    assert "the ranking is partial" in result.stderr
+    assert "1" in result.stdout
+
+
+def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, server, statuses):
+    server.steps = [
+        statuses["invalid_config"](
+            ("parameters[1].integer_range.step", "is 0; make it positive"),
+            ("starting_cash", "is -1; make it positive"),
+        )
+    ]
+    result = run(*OPTIMIZE)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: the server refused the request:",
+        "  --param fast: step is 0; make it positive",
+        "  --cash: is -1; make it positive",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("optimize", "sma_cross"),
+        (*OPTIMIZE, "--param", "fast=1,2"),
+        (*OPTIMIZE, "--param", "other=1:2"),
+        (*OPTIMIZE, "--from", "yesterday"),
+        (*OPTIMIZE, "--top", "0"),
+        (*OPTIMIZE, "--data", "."),
+        (*OPTIMIZE, "--data", "no such folder"),
+        (*OPTIMIZE, "--workers", "2"),
+        (*OPTIMIZE, "--engine", "mine:engine"),
+        (*OPTIMIZE, "--strategies", "mine"),
+        ("strategies", "--data", "."),
+    ],
+)
+def test_bad_usage_exits_with_2_before_anything_is_sent(run, server, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert server.requests == []
+
+
+def test_a_server_that_is_not_there_exits_with_4_and_says_what_to_do(run):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        result = run(*OPTIMIZE, server_arguments=("--server", address))
+    assert result.exit_code == 4
+    assert f"Is a server running at {address}?" in result.stderr
+
+
+def test_a_busy_server_exits_with_4(run, server, statuses):
+    info = statuses["error_info"]("TOO_MANY_OPTIMIZATIONS")
+    server.steps = [statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "it runs 64 already", info)]
+    result = run(*OPTIMIZE)
+    assert (result.exit_code, result.stderr) == (4, "error: it runs 64 already\n")
+
+
+def test_a_defect_of_the_server_exits_with_1(run, server, statuses):
+    info = statuses["error_info"]("INTERNAL", error_id="5f0c2d")
+    server.steps = [statuses["status"](code_pb2.INTERNAL, "internal error 5f0c2d", info)]
+    result = run(*OPTIMIZE)
+    assert (result.exit_code, result.stderr) == (1, "error: internal error 5f0c2d (INTERNAL)\n")
+
+
+def test_ctrl_c_cancels_the_call_and_says_how_far_it_got(server, script):
+    row = script.result_row(2, sharpe_ratio=1.5)
+    server.steps = [script.started(), script.progress(3, row, failed=1, best=row), server.hang]
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--server", server.address]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "3/4" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest == (
+        "interrupted after 3 of 4 backtests (1 failed); best so far: slow=100, fast=5\n"
+    )
+    server.wait_until_ended()
+
+
+def test_without_a_server_a_private_one_is_started(run, server, script, private_server):
+    server.steps = script.whole()
+    result = run(*OPTIMIZE, server_arguments=("--data", ".", "--workers", "2"))
+    assert result.exit_code == 0
+    assert "1.5000" in result.stdout
+
+
+def test_a_private_server_that_fails_shows_the_end_of_its_log(
+    run, server, script, private_server, tmp_path
+):
+    server.steps = [script.started()]
+    options = (
+        "--workers",
+        "2",
+        "--engine",
+        "mine:engine",
+        "--strategies",
+        "a",
+        "--strategies",
+        "b",
+    )
+    result = run(*OPTIMIZE, server_arguments=("--data", str(tmp_path), *options))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1] == (
+        "error: the stream ended before the last part of the result"
+    )
+    listen = re.search(r"--listen unix:(\S+)", result.stderr)[1]
+    assert result.stderr.endswith(
+        f"--exit-on-stdin-eof --data {tmp_path} --workers 2 --engine mine:engine "
+        "--strategies a --strategies b\n"
+    )
+    assert not os.path.exists(os.path.dirname(listen))  # noqa: PTH110, PTH120 - text from a log
+
+
+def test_a_private_server_that_does_not_start_exits_with_4(run, stand_in):
+    stand_in("import sys; sys.exit('no such folder: prices')")
+    result = run(*OPTIMIZE, server_arguments=("--data", "."))
+    assert result.exit_code == 4
+    assert "exit code 1\nno such folder: prices" in result.stderr
+
+
+def test_sigterm_stops_the_private_server_and_clears_its_folder(
+    server, script, private_server, tmp_path
+):
+    server.steps = [script.started(), server.hang]
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--data", "."]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 143
+    assert not list(tmp_path.glob("stratsweep-*"))
+    server.wait_until_ended()
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(server, script):
+    server.steps = script.whole()
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--quiet"]
+    command += ["--server", server.address]
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert process.stderr == b""
+
+
+def test_serve_becomes_the_server_with_its_own_options(stand_in):
+    stand_in("import sys; print(*sys.argv[1:]); sys.exit(7)")
+    command = [sys.executable, "-m", "stratsweep.cli", "serve", "--workers", "2", "--help", "-x"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.stdout == "--workers 2 --help -x\n"
+    assert process.returncode == 7
+
+
+def test_strategies_are_shown_as_tables(run, server, script):
+    server.catalogue = script.catalogue()
+    result = run("strategies")
+    assert result.exit_code == 0
+    rows = [" ".join(line) for line in lines(result.stdout)]
+    assert "sma_cross Two averages." in rows
+    assert "fast integer 10 1 or more Bars of the fast average." in rows
+    assert "sharpe_ratio mean over deviation" in rows
+    assert "SPY 253 2020-01-02 2020-12-31" in rows
+    assert "BROKEN 0 row 7: high below low" in rows
+
+
+def test_strategies_are_shown_as_json(run, server, script):
+    server.catalogue = script.catalogue()
+    document = json.loads(run("strategies", "--format", "json").stdout)
+    assert list(document) == ["strategies", "metrics", "symbols", "accepts_any_strategy"]
+    assert document["strategies"][0]["parameters"][0] == {
+        "name": "fast",
+        "type": "INTEGER",
+        "default": 10,
+        "minimum": 1.0,
+        "maximum": None,
+        "choices": [],
+        "description": "Bars of the fast average.",
+    }
+    assert document["symbols"][0]["first_bar_time"] == "2020-01-02T00:00:00+00:00"
+
+
+def test_the_help_documents_the_exit_codes(run):
+    text = run("--help", server_arguments=()).stdout
+    assert re.findall(r"^    (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "4", "130", "141"]
+
+
+def test_the_version_is_the_distributions(run):
+    assert run("--version", server_arguments=()).stdout == f"stratsweep, version {__version__}\n"

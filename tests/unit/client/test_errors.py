@@ -1,0 +1,148 @@
+"""gRPC statuses to errors."""
+
+from datetime import timedelta
+
+import grpc
+import pytest
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2
+from stratsweep import (
+    Client,
+    DeadlineExceededError,
+    InvalidConfigError,
+    NotFoundError,
+    OptimizationCancelledError,
+    ServerBusyError,
+    ServerError,
+    ServerUnavailableError,
+    StratsweepError,
+    StreamInterruptedError,
+    Violation,
+)
+from stratsweep._status import error_from_rpc
+from stratsweep.v1 import error_reason_pb2
+
+EXPECTED = {
+    grpc.StatusCode.CANCELLED: OptimizationCancelledError,
+    grpc.StatusCode.UNKNOWN: ServerError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidConfigError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: ServerError,
+    grpc.StatusCode.PERMISSION_DENIED: ServerError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ServerError,
+    grpc.StatusCode.FAILED_PRECONDITION: ServerError,
+    grpc.StatusCode.ABORTED: ServerError,
+    grpc.StatusCode.OUT_OF_RANGE: ServerError,
+    grpc.StatusCode.UNIMPLEMENTED: ServerError,
+    grpc.StatusCode.INTERNAL: ServerError,
+    grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
+    grpc.StatusCode.DATA_LOSS: ServerError,
+    grpc.StatusCode.UNAUTHENTICATED: ServerError,
+}
+
+
+def rpc_error(code, details="what happened", trailing_metadata=()):
+    metadata = grpc.aio.Metadata(*trailing_metadata)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, details)
+
+
+@pytest.mark.parametrize("code", [each for each in grpc.StatusCode if each.name != "OK"])
+def test_every_status_code_becomes_an_error(code):
+    error = error_from_rpc(rpc_error(code))
+    assert type(error) is EXPECTED[code]
+    assert "what happened" in str(error)
+
+
+def test_a_connection_lost_in_the_middle_is_an_interruption():
+    error = error_from_rpc(rpc_error(grpc.StatusCode.UNAVAILABLE), stream_started=True)
+    assert type(error) is StreamInterruptedError
+
+
+def test_details_that_contradict_the_status_are_ignored(statuses):
+    status = statuses["invalid_config"](("strategy", "is required"))
+    error = error_from_rpc(
+        rpc_error(grpc.StatusCode.UNKNOWN, trailing_metadata=status.trailing_metadata)
+    )
+    assert type(error) is ServerError
+
+
+def test_garbage_in_the_details_is_ignored():
+    metadata = (("grpc-status-details-bin", b"\xff\xff garbage"),)
+    error = error_from_rpc(rpc_error(grpc.StatusCode.INTERNAL, trailing_metadata=metadata))
+    assert type(error) is ServerError
+
+
+def refusal(server, status):
+    server.steps = [status]
+    with Client(server.address) as client, pytest.raises(StratsweepError) as caught:
+        client.optimize("s", symbols="X", parameters={"a": 1}).result()
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
+    return caught.value
+
+
+def test_a_refused_config_has_every_violation(server, statuses):
+    error = refusal(
+        server,
+        statuses["invalid_config"](("symbols", "name one"), ("parameters[0].name", "unknown")),
+    )
+    assert type(error) is InvalidConfigError
+    assert error.violations == (
+        Violation("symbols", "name one"),
+        Violation("parameters[0].name", "unknown"),
+    )
+    assert error.reason == "INVALID_CONFIG"
+    assert str(error).splitlines() == [
+        "the server refused the request:",
+        "  symbols: name one",
+        "  parameters[0].name: unknown",
+    ]
+
+
+def test_an_unknown_symbol_is_not_found(server, statuses):
+    bad_request = error_details_pb2.BadRequest()
+    bad_request.field_violations.add(field="symbols[0]", description="did you mean SPY?")
+    info = statuses["error_info"]("UNKNOWN_SYMBOL")
+    error = refusal(
+        server, statuses["status"](code_pb2.NOT_FOUND, "no such symbol", info, bad_request)
+    )
+    assert type(error) is NotFoundError
+    assert error.reason == "UNKNOWN_SYMBOL"
+    assert error.violations[0].field == "symbols[0]"
+
+
+def test_a_busy_server_says_when_to_ask_again(server, statuses):
+    info = statuses["error_info"]("TOO_MANY_OPTIMIZATIONS", limit="64")
+    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2))
+    error = refusal(server, statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "full", info, retry))
+    assert type(error) is ServerBusyError
+    assert error.retry_after == timedelta(seconds=2)
+
+
+def test_a_busy_server_may_not_know_when(server, statuses):
+    info = statuses["error_info"]("TOO_MANY_OPTIMIZATIONS")
+    error = refusal(server, statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "full", info))
+    assert type(error) is ServerBusyError
+    assert error.retry_after is None
+
+
+def test_a_defect_of_the_server_has_its_error_id(server, statuses):
+    info = statuses["error_info"]("INTERNAL", error_id="5f0c2d")
+    error = refusal(server, statuses["status"](code_pb2.INTERNAL, "internal error", info))
+    assert type(error) is ServerError
+    assert error.error_id == "5f0c2d"
+    assert error.reason == "INTERNAL"
+
+
+def test_reasons_of_another_domain_are_not_ours(server, statuses):
+    info = error_details_pb2.ErrorInfo(domain="proxy.example", reason="QUOTA")
+    error = refusal(server, statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "quota", info))
+    assert type(error) is ServerError
+    assert error.reason == ""
+
+
+@pytest.mark.parametrize("reason", error_reason_pb2.ErrorReason.keys()[1:])
+def test_every_reason_of_the_contract_reaches_the_caller(server, statuses, reason):
+    info = statuses["error_info"](reason.removeprefix("ERROR_REASON_"))
+    error = refusal(server, statuses["status"](code_pb2.INTERNAL, "text", info))
+    assert f"ERROR_REASON_{error.reason}" == reason

@@ -1,0 +1,144 @@
+"""Messages to events."""
+
+import pickle
+from datetime import date, timedelta
+
+import pytest
+from stratsweep import (
+    BacktestFailure,
+    FailureKind,
+    IntegerRange,
+    OptimizationDirection,
+    OptimizationState,
+    ParameterResult,
+    ServerError,
+    StreamInterruptedError,
+)
+from stratsweep._events import EventAssembler
+from stratsweep.v1 import (
+    optimization_config_pb2,
+    optimization_event_pb2,
+    outcome_pb2,
+)
+
+
+def feed_all(messages):
+    assembler = EventAssembler()
+    events = [event for event in map(assembler.feed, messages) if event is not None]
+    return assembler, events
+
+
+def test_the_started_event_carries_the_effective_config(script):
+    _, (started,) = feed_all([script.started(rejected_count=2)])
+    assert started.optimization_id == "opt-1"
+    assert (started.total_count, started.rejected_count, started.worker_count) == (4, 2, 2)
+    assert started.market_data.bar_count == 253
+    config = started.config
+    assert config.parameters == {"slow": (50, 100), "fast": IntegerRange(5, 10, 5)}
+    assert config.start_date == date(2020, 1, 2)
+    assert config.end_date == date(2020, 12, 31)
+    assert config.direction is OptimizationDirection.MAXIMIZE
+    assert config.backtest_timeout == timedelta(seconds=300)
+    assert config.starting_cash == 10_000
+
+
+def test_a_minimized_target_is_told(script):
+    direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
+    _, (started,) = feed_all([script.started(direction=direction)])
+    assert started.config.direction is OptimizationDirection.MINIMIZE
+
+
+def test_progress_carries_counts_outcomes_and_the_best_so_far(script):
+    row = script.result_row(2, sharpe_ratio=1.5)
+    message = script.progress(2, row, script.failure(1), failed=1, best=row, elapsed=0.5)
+    _, (_, progress) = feed_all([script.started(), message])
+    assert (progress.completed_count, progress.total_count, progress.failed_count) == (2, 4, 1)
+    result = ParameterResult(2, {"slow": 100, "fast": 5}, {"sharpe_ratio": 1.5})
+    failure = BacktestFailure(
+        1, {"slow": 50, "fast": 10}, FailureKind.ERROR, "ValueError: bad day", "Traceback …"
+    )
+    assert progress.outcomes == (result, failure)
+    assert repr(progress.outcomes) == repr([result, failure])
+    assert progress.best == result
+    assert progress.best.rank is None
+    assert progress.elapsed_duration == timedelta(milliseconds=500)
+    assert progress.estimated_remaining_duration == timedelta(seconds=2)
+
+
+def test_parameters_come_in_grid_order_and_metrics_sorted(script):
+    row = script.result_row(0, rank=1, win_rate=0.5, cagr=0.1, sharpe_ratio=1.0)
+    assembler, _ = feed_all([script.started(), script.part([row])])
+    assert list(assembler.result.best.parameters) == ["slow", "fast"]
+    assert list(assembler.result.best.metrics) == ["cagr", "sharpe_ratio", "win_rate"]
+
+
+def test_a_heartbeat_is_no_event(script):
+    assembler, events = feed_all([script.heartbeat()])
+    assert events == []
+    assert assembler.message_received
+
+
+def test_the_parts_of_a_result_become_one(script):
+    rows = [script.result_row(index, rank=index + 1, sharpe_ratio=-index) for index in range(3)]
+    assembler, events = feed_all(
+        [
+            script.started(),
+            script.part(rows[:2], index=0, last=False),
+            script.part(rows[2:], index=1, last=False),
+            script.part((), [script.failure(3)], index=2),
+        ]
+    )
+    result = assembler.finished_result()
+    assert events[-1] is result
+    assert result == feed_all([script.started(), script.part(rows, [script.failure(3)])])[0].result
+    assert pickle.loads(pickle.dumps(result)) == result
+    assert [row.rank for row in result.ranked[1:]] == [2, 3]
+    assert result.ranked[-1].rank == 3
+    assert result.ranked != result.failures
+    assert len(events) == 2
+    assert [row.rank for row in result.ranked] == [1, 2, 3]
+    assert [failure.combination_index for failure in result.failures] == [3]
+    assert result.execution_duration == timedelta(milliseconds=420)
+
+
+def test_a_missing_part_is_noticed(script):
+    assembler, _ = feed_all([script.started(), script.part(index=0, last=False)])
+    with pytest.raises(StreamInterruptedError, match="part 1 of the result is missing"):
+        assembler.feed(script.part(index=2))
+
+
+def test_a_stream_without_its_last_part_is_no_result(script):
+    assembler, _ = feed_all([script.started(), script.part(index=0, last=False)])
+    with pytest.raises(StreamInterruptedError):
+        assembler.finished_result()
+
+
+def test_an_event_before_the_started_event_is_the_servers_mistake(script):
+    with pytest.raises(ServerError, match="before the started event"):
+        EventAssembler().feed(script.part())
+
+
+def test_best_is_none_where_no_result_has_the_target(script):
+    assembler, _ = feed_all([script.started(), script.part([script.result_row(0, rank=1, cagr=1)])])
+    assert assembler.result.best is None
+    assembler, _ = feed_all(script.failed())
+    assert assembler.result.best is None
+    assert assembler.result.state is OptimizationState.FAILED
+    assert assembler.result.message == "every backtest failed"
+
+
+@pytest.mark.parametrize(
+    ("enum", "prefix", "python"),
+    [
+        (outcome_pb2.FailureKind, "FAILURE_KIND_", FailureKind),
+        (optimization_event_pb2.OptimizationState, "OPTIMIZATION_STATE_", OptimizationState),
+        (
+            optimization_config_pb2.OptimizationDirection,
+            "OPTIMIZATION_DIRECTION_",
+            OptimizationDirection,
+        ),
+    ],
+)
+def test_every_value_of_the_contracts_enums_has_a_python_name(enum, prefix, python):
+    names = {name.removeprefix(prefix) for name in enum.keys()}  # noqa: SIM118 - not a dict
+    assert names - {"UNSPECIFIED"} == {member.value for member in python}

@@ -1,0 +1,74 @@
+"""What `import stratsweep` offers, and what it costs."""
+
+import subprocess
+import sys
+
+import stratsweep
+
+EXPORTED = {
+    "AsyncClient",
+    "AsyncOptimizationStream",
+    "BacktestFailure",
+    "Client",
+    "DeadlineExceededError",
+    "DoubleRange",
+    "FailureKind",
+    "IntegerRange",
+    "InvalidConfigError",
+    "MarketDataSummary",
+    "Metric",
+    "NotFoundError",
+    "OptimizationCancelledError",
+    "OptimizationConfig",
+    "OptimizationDirection",
+    "OptimizationEvent",
+    "OptimizationResult",
+    "OptimizationStarted",
+    "OptimizationState",
+    "OptimizationStream",
+    "Outcome",
+    "ParameterResult",
+    "ParameterType",
+    "ParameterValue",
+    "Progress",
+    "ServerBusyError",
+    "ServerError",
+    "ServerProcess",
+    "ServerStartError",
+    "ServerUnavailableError",
+    "Strategy",
+    "StrategyList",
+    "StrategyParameter",
+    "StratsweepError",
+    "StreamInterruptedError",
+    "Symbol",
+    "Violation",
+    "__version__",
+}
+
+
+def test_the_exported_names_are_these():
+    assert set(stratsweep.__all__) == EXPORTED
+    assert all(hasattr(stratsweep, name) for name in EXPORTED)
+
+
+def test_every_error_is_a_stratsweep_error():
+    errors = [name for name in EXPORTED if name.endswith("Error")]
+    assert all(issubclass(getattr(stratsweep, name), stratsweep.StratsweepError) for name in errors)
+
+
+def test_the_error_tree_in_the_docstring_is_complete():
+    errors = [name for name in EXPORTED if name.endswith("Error")]
+    assert all(name in stratsweep.errors.__doc__ for name in errors)
+
+
+def test_importing_the_client_imports_nothing_heavy():
+    heavy = {"numpy", "polars", "pandas", "pyarrow", "rich", "numba", "stratsweep_server"}
+    code = (
+        "import sys, stratsweep, stratsweep.cli; "
+        f"print(sorted({heavy} & {{name.partition('.')[0] for name in sys.modules}}))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "[]"

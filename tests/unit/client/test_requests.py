@@ -1,0 +1,90 @@
+"""Keywords to the config message."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from google.protobuf import text_format
+from stratsweep import DoubleRange, IntegerRange
+from stratsweep._requests import optimization_config, optimize_request
+from stratsweep.v1 import optimization_config_pb2
+
+
+def test_what_is_not_given_is_left_to_the_server():
+    config = optimization_config("sma_cross", symbols="SPY", parameters={})
+    expected = optimization_config_pb2.OptimizationConfig(strategy="sma_cross", symbols=["SPY"])
+    assert config == expected
+    assert not optimize_request(config).HasField("progress_interval")
+
+
+def test_every_keyword_reaches_its_field():
+    config = optimization_config(
+        "sma_cross",
+        symbols=["SPY", "AAPL"],
+        parameters={
+            "whole": IntegerRange(5, 50, 5),
+            "stepped": DoubleRange(0.1, 0.5, step=0.1),
+            "counted": DoubleRange(0.1, 0.5, point_count=5),
+            "integers": [1, 2],
+            "doubles": [0.5, 1],
+            "texts": ["a"],
+            "bools": [True, False],
+        },
+        constraints="whole < 30",
+        start_date=date(2020, 1, 2),
+        end_date="2020-12-31",
+        optimization_target="cagr",
+        minimize=True,
+        backtest_timeout=timedelta(seconds=90),
+        starting_cash=5_000,
+        commission=0.001,
+        slippage=0.0005,
+        max_ranked_results=7,
+    )
+    expected = text_format.Parse(
+        """
+        strategy: "sma_cross" symbols: ["SPY", "AAPL"]
+        date_range { start_date: "2020-01-02" end_date: "2020-12-31" }
+        parameters { name: "whole" integer_range { start: 5 stop: 50 step: 5 } }
+        parameters { name: "stepped" double_range { start: 0.1 stop: 0.5 step: 0.1 } }
+        parameters { name: "counted" double_range { start: 0.1 stop: 0.5 point_count: 5 } }
+        parameters { name: "integers" integer_list { values: [1, 2] } }
+        parameters { name: "doubles" double_list { values: [0.5, 1] } }
+        parameters { name: "texts" string_list { values: "a" } }
+        parameters { name: "bools" bool_list { values: [true, false] } }
+        constraints: "whole < 30" optimization_target: "cagr"
+        direction: OPTIMIZATION_DIRECTION_MINIMIZE backtest_timeout { seconds: 90 }
+        starting_cash: 5000 commission: 0.001 slippage: 0.0005 max_ranked_results: 7
+        """,
+        optimization_config_pb2.OptimizationConfig(),
+    )
+    assert config == expected
+
+
+def test_every_field_of_the_config_has_a_keyword():
+    fields = {each.name for each in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields}
+    keywords = set(optimization_config.__kwdefaults__) | {"strategy", "symbols", "parameters"}
+    renamed = {"minimize": "direction", "start_date": "date_range", "end_date": "date_range"}
+    assert {renamed.get(each, each) for each in keywords} == fields
+
+
+def test_spans_are_seconds_or_timedeltas():
+    config = optimization_config("s", symbols="X", parameters={}, backtest_timeout=0.25)
+    assert config.backtest_timeout.ToTimedelta() == timedelta(milliseconds=250)
+    request = optimize_request(config, progress_interval=timedelta(milliseconds=100))
+    assert request.progress_interval.ToTimedelta() == timedelta(milliseconds=100)
+
+
+def test_a_datetime_counts_as_its_day():
+    moment = datetime(2020, 1, 2, 15, 30, tzinfo=UTC)
+    config = optimization_config("s", symbols="X", parameters={}, start_date=moment)
+    assert config.date_range.start_date == "2020-01-02"
+
+
+def test_zero_cash_is_sent_so_that_the_server_can_refuse_it():
+    config = optimization_config("s", symbols="X", parameters={}, starting_cash=0)
+    assert config.HasField("starting_cash")
+
+
+def test_a_negative_limit_is_refused_by_its_name():
+    with pytest.raises(ValueError, match="max_ranked_results must be 0 or more, not -1"):
+        optimization_config("s", symbols="X", parameters={}, max_ranked_results=-1)
