@@ -1,0 +1,235 @@
+"""The README's code, run as it stands in an empty folder: what rots there fails here.
+
+A comment before each block names it (`run: name`) or says why it is not run (`not run: reason`).
+The one change made is the server's address: the README has the default port, the tests a free one.
+JavaScript is not run: its names are compared with the contract.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from stratsweep import ServerProcess
+from stratsweep.v1 import optimization_service_pb2
+from stratsweep_server.market_data.price_file import read_bars
+
+from examples.demo import write_synthetic_market
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+BLOCKS = dict(re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```\n", README, re.DOTALL))
+
+
+@dataclass
+class Desk:
+    """A reader's folder, with price files and the proto files in it."""
+
+    path: Path
+    address: str = DEFAULT_ADDRESS
+
+    def save(self, name: str, file_name: str) -> None:
+        """Save a block under the name that the README gives it."""
+        (self.path / file_name).write_text(self.block(name), encoding="utf-8")
+
+    def block(self, name: str) -> str:
+        """A block, with the address of the server that there is."""
+        return BLOCKS[name].replace(DEFAULT_ADDRESS, self.address)
+
+    def shell(self, name: str) -> str:
+        """Run a block of commands; returns its standard output."""
+        return self._run(["bash", "-e", "-c", self.block(name)])
+
+    def python(self, name: str) -> str:
+        """Run a block as a program; returns its standard output."""
+        file_name = f"{name.replace('-', '_')}.py"
+        self.save(name, file_name)
+        return self._run([sys.executable, file_name])
+
+    def _run(self, command: list[str]) -> str:
+        search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        finished = subprocess.run(
+            command,
+            cwd=self.path,
+            env=os.environ | {"PATH": search_path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("market")
+    write_synthetic_market(folder / "SPY.csv")
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path, market) -> Desk:
+    (tmp_path / "prices").symlink_to(market)
+    (tmp_path / "protos").symlink_to(ROOT / "protos")
+    return Desk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def address(market) -> Iterator[str]:
+    with ServerProcess(["--data", str(market), "--workers", "2"]) as server:
+        yield server.address
+
+
+@pytest.fixture
+def served_desk(desk, address) -> Desk:
+    desk.address = address
+    return desk
+
+
+def ranking(table: str) -> list[list[str]]:
+    """The rows of a printed ranking, the first by rank."""
+    return [line.split() for line in table.splitlines() if re.match(r" +\d+  ", line)]
+
+
+def test_every_block_is_run_or_says_why_not():
+    openings = re.findall(r"^(.*)\n```(\w+)\n", README, re.MULTILINE)
+    unmarked = [
+        (before, language)
+        for before, language in openings
+        if language != "text" and not re.fullmatch(r"<!-- (run|not run): .+ -->", before)
+    ]
+    assert unmarked == []
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    assert BLOCKS.keys() <= strings
+
+
+def test_the_sample_output_is_what_the_demo_prints():
+    demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
+    printed = subprocess.run(demo, capture_output=True, text=True, check=True).stdout
+    sample = README.partition("$ make demo\n")[2].partition("```")[0]
+    assert len(ranking(printed)) == 10
+    assert ranking(sample) == ranking(printed)
+
+
+def test_the_price_file_is_one():
+    bars = read_bars("SPY", "SPY.csv", BLOCKS["price-file"].encode())
+    assert len(bars) == 2
+
+
+def test_the_first_command_ends_with_a_ranking(desk):
+    rows = ranking(desk.shell("optimize"))
+    assert len(rows) == 20
+    assert rows[0][0] == "1"
+
+
+def test_the_strategy_works_when_pasted(desk):
+    desk.save("strategy", "my_strategies.py")
+    assert len(ranking(desk.shell("strategy-command"))) == 20
+
+
+def test_the_engine_works_when_pasted(desk):
+    desk.save("engine", "my_engine.py")
+    assert ranking(desk.shell("engine-command"))[0] == ["1", "12", "50", "1,000"]
+
+
+def test_the_engine_that_declares_works_when_pasted(desk):
+    desk.save("described-engine", "my_described_engine.py")
+    assert len(ranking(desk.shell("described-engine-command"))) == 10
+
+
+def test_the_server_starts_as_written(desk, monkeypatch):
+    monkeypatch.chdir(desk.path)
+    program, command, *options = shlex.split(BLOCKS["serve"])
+    assert (program, command) == ("stratsweep", "serve")
+    with ServerProcess(options) as server:
+        assert server.address
+
+
+def test_the_client_iterates_and_ends_with_a_result(served_desk):
+    *progress, last = served_desk.python("client").splitlines()
+    assert progress[-1] == "39 of 39, 0 failed"
+    assert last.startswith("SUCCEEDED {'fast': ")
+
+
+def test_the_async_client_iterates_and_ends_with_a_result(served_desk):
+    *progress, last = served_desk.python("async-client").splitlines()
+    assert progress[-1].startswith("12 {'period': ")
+    assert "rank=1" in last
+
+
+def test_a_refusal_names_each_violation(served_desk):
+    assert served_desk.python("errors") == "config.parameters[0] has 0, below the minimum 1\n"
+
+
+def test_the_optimizer_works_without_grpc(desk):
+    *progress, last = desk.python("grid-search").splitlines()
+    assert progress == [f"{completed} 25" for completed in range(1, 26)]
+    assert last.startswith("SUCCEEDED {'period': ")
+
+
+def test_a_generic_client_runs_the_stream_by_reflection(served_desk):
+    output = served_desk.shell("buf-curl")
+    assert output.count('"progress": {') == 30
+    assert '"isLastPart": true' in output
+
+
+def test_a_generic_client_asks_for_health(served_desk):
+    assert json.loads(served_desk.shell("health")) == {"status": "SERVING"}
+
+
+def test_the_sketch_in_javascript_uses_names_of_the_contract():
+    files = [optimization_service_pb2.DESCRIPTOR]
+    for file in files:
+        files += [each for each in file.dependencies if each not in files]
+    messages = [message for file in files for message in file.message_types_by_name.values()]
+    fields = {field for message in messages for field in message.fields_by_name}
+    _, _, sketch = BLOCKS["javascript"].partition("client.Optimize(")
+    names = set(re.findall(r"\b(?:event|progress|result)\.(\w+)|\b(\w+):", sketch))
+    names = {name for pair in names for name in pair if name}
+    assert names
+    assert names <= fields
+
+
+def test_stubs_are_generated_as_written(desk):
+    (desk.path / "generated").mkdir()
+    desk.shell("generate")
+    generated = {path.name for path in (desk.path / "generated/stratsweep/v1").iterdir()}
+    assert "optimization_service_pb2_grpc.py" in generated
+
+
+def test_plain_stubs_run_the_stream(served_desk):
+    first, *progress, last = served_desk.python("stubs").splitlines()
+    assert first == "30 combinations"
+    assert progress == [f"{completed} of 30" for completed in range(1, 31)]
+    assert last.startswith("True ")
+
+
+def test_json_is_one_document_with_the_fields_that_are_named(desk):
+    document = json.loads(desk.shell("json"))
+    assert document["state"] == "SUCCEEDED"
+    assert document["total_count"] == len(document["ranked_results"]) == 15
+    for field in (*document, *document["ranked_results"][0]):
+        assert f"`{field}`" in README
+
+
+def test_the_file_of_options_is_read(desk, monkeypatch):
+    monkeypatch.chdir(desk.path)
+    desk.save("config-file", "server.toml")
+    with ServerProcess(["--config", "server.toml"]) as server:
+        assert server.log_tail().startswith("{")
