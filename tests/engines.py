@@ -43,6 +43,9 @@ class ScriptedEngine:
     def _nap(self, config, x):
         time.sleep(0.02)
 
+    def _tick(self, config, x):
+        time.sleep(0.001)
+
     def _raise(self, config, x):
         raise ValueError(f"no luck with {x}")
 
@@ -104,3 +107,9 @@ def exits_at_start() -> object:
     """A factory that ends the process without a word."""
     sys.stderr.flush()
     os._exit(7)
+
+
+def is_never_ready() -> object:
+    """A factory that does not come to an end."""
+    while True:
+        time.sleep(600)

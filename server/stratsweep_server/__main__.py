@@ -88,6 +88,24 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     help="Seconds that a worker may take to be ready.",
 )
 @click.option(
+    "--worker-memory",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Memory of each worker beyond which its allocations fail (Linux).  [default: no limit]",
+)
+@click.option(
+    "--worker-backtests",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a worker by a fresh one after N backtests.  [default: never]",
+)
+@click.option(
+    "--worker-memory-growth",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Replace a worker whose memory has grown by this much (Linux).  [default: never]",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(min=0),
     default=10.0,
@@ -110,20 +128,34 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     callback=_read_file,
     help="TOML file with defaults for these options.",
 )
-def main(*, log_format: str, log_level: str, **options: Any) -> None:  # noqa: ANN401 - ServerConfig's
+def main(
+    *,
+    log_format: str,
+    log_level: str,
+    worker_memory: int | None,
+    worker_backtests: int | None,
+    worker_memory_growth: int | None,
+    **options: Any,  # noqa: ANN401 - the fields of ServerConfig
+) -> None:
     """Serve optimizations over gRPC until SIGTERM or Ctrl-C."""
     from stratsweep_server.app import serve  # noqa: PLC0415 - see the top
     from stratsweep_server.config import ServerConfig  # noqa: PLC0415
+    from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415
     from stratsweep_server.logs import configure_logging  # noqa: PLC0415
 
     configure_logging(log_level, as_json=log_format == "json")
+    limits = WorkerLimits(_bytes(worker_memory), worker_backtests, _bytes(worker_memory_growth))
     try:
-        asyncio.run(serve(ServerConfig(**options)))
+        asyncio.run(serve(ServerConfig(worker_limits=limits, **options)))
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_CANNOT_LISTEN)
     except KeyboardInterrupt:
         sys.exit(128 + errno.EINTR)
+
+
+def _bytes(megabytes: int | None) -> int | None:
+    return None if megabytes is None else megabytes * 1_000_000
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Server:
                     max_workers=config.workers,
                     directory=config.scratch,
                     start_timeout=config.start_timeout,
+                    limits=config.worker_limits,
                     on_availability=self._update_health,
                 )
             )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE
-from stratsweep_server.execution.pool import START_TIMEOUT_SECONDS
+from stratsweep_server.execution.limits import WorkerLimits
+from stratsweep_server.execution.pool import NO_LIMITS, START_TIMEOUT_SECONDS
 from stratsweep_server.optimization.validation import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.rpc.service import DEFAULT_MAX_OPTIMIZATIONS
 
@@ -29,6 +30,7 @@ class ServerConfig:
         scratch: Where shared bars go while an optimization runs; None: the system's temporary
             directory.
         start_timeout: Seconds that a worker may take to be ready.
+        worker_limits: What each worker may use, and when it is replaced.
         grace: Seconds that running optimizations get when the server is asked to stop.
         exit_on_stdin_eof: Stop when standard input ends, so that a server started by a program
             never outlives it.
@@ -43,5 +45,6 @@ class ServerConfig:
     max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS
     scratch: Path | None = None
     start_timeout: float = START_TIMEOUT_SECONDS
+    worker_limits: WorkerLimits = NO_LIMITS
     grace: float = DEFAULT_GRACE_SECONDS
     exit_on_stdin_eof: bool = False

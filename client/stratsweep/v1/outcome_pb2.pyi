@@ -207,7 +207,9 @@ class BacktestFailure(message.Message):
     the timeout.
     """
     traceback: builtins.str
-    """traceback is the text of the Python traceback. Empty unless kind is ERROR."""
+    """traceback is the Python traceback as text; for CRASHED what the interpreter said last, if it
+    did. Left out after the first 1,000 failures of an optimization.
+    """
     @builtins.property
     def parameters(self) -> containers.MessageMap[builtins.str, parameter_pb2.ParameterValue]:
         """parameters are the values of the grid's parameters, by name."""

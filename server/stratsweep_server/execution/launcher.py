@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.process import WorkerProcess
 
 # Two workers with two OpenBLAS threads each took 2.9 times as long as with one.
@@ -33,14 +34,20 @@ class Launcher:
     Args:
         engine: What each worker builds its engine from.
         directory: Where the workers' shared words go.
+        limits: What each worker may use.
         start_method: `forkserver` or `spawn`; default: see `default_start_method`.
     """
 
     def __init__(
-        self, engine: EngineSpec, directory: Path, start_method: str | None = None
+        self,
+        engine: EngineSpec,
+        directory: Path,
+        limits: WorkerLimits,
+        start_method: str | None = None,
     ) -> None:
         self._engine = engine
         self._directory = directory
+        self._limits = limits
         self._context = multiprocessing.get_context(start_method or default_start_method())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-launcher")
         self._numbers = itertools.count()
@@ -63,7 +70,7 @@ class Launcher:
         with _environment(_ONE_THREAD_EACH):
             # Read by the fork server when it starts; one that runs already keeps its modules.
             self._context.set_forkserver_preload(list(self._engine.preload_modules))
-            return WorkerProcess.start(self._context, path, self._engine, loop)
+            return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
 
 
 @contextmanager

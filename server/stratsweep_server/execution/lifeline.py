@@ -24,9 +24,9 @@ def die_with_server() -> None:
     to end.
     """
     if sys.platform == "linux":
-        _close_inherited_alive_pipe()
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _close_inherited_alive_pipe()  # after prctl: from here on the fork server may end
     threading.Thread(target=_exit_after_server, name="lifeline", daemon=True).start()
 
 

@@ -3,7 +3,7 @@
 Every message is a frame: one byte of kind, four of length, a body. What comes from a worker is
 inert by construction (JSON text and rows of numbers): the server never unpickles what a backtest
 made, and refuses a frame that is too long or does not parse. Only the server sends pickles (its own
-plans).
+plans), of any length.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from stratsweep_server.backtest import (
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_BODY_BYTES = 2**32 - 1
+MAX_WORKER_BODY_BYTES = 16 * 1024 * 1024
 
 _FRAME = struct.Struct("<BI")
 _CHUNK = struct.Struct("<QQ")
@@ -73,9 +74,14 @@ class Outcomes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames."""
+    """Cuts a stream of bytes into frames.
 
-    def __init__(self) -> None:
+    Args:
+        max_body_bytes: Longer bodies are refused before they are read.
+    """
+
+    def __init__(self, max_body_bytes: int = MAX_WORKER_BODY_BYTES) -> None:
+        self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[MessageKind, bytes]]:
@@ -87,7 +93,7 @@ class FrameReader:
         self._buffer += data
         while len(self._buffer) >= _FRAME.size:
             kind, length = _FRAME.unpack_from(self._buffer)
-            if kind not in MessageKind.__members__.values() or length > MAX_FRAME_BYTES:
+            if kind not in MessageKind.__members__.values() or length > self._max_body_bytes:
                 raise MalformedMessageError(f"a frame of kind {kind} and {length} bytes")
             end = _FRAME.size + length
             if len(self._buffer) < end:
@@ -136,8 +142,7 @@ def decode_chunk(body: bytes) -> tuple[int, int, list[int]]:
 
 def encode_ready(description: EngineDescription) -> bytes:
     """The READY frame: the engine stands, and this is what it declares."""
-    text = json.dumps(asdict(description), default=lambda value: value.value)
-    return frame(MessageKind.READY, text.encode())
+    return frame(MessageKind.READY, _json(asdict(description)))
 
 
 def decode_ready(body: bytes) -> EngineDescription:
@@ -153,7 +158,7 @@ def decode_ready(body: bytes) -> EngineDescription:
             metrics=tuple(Metric(**entry) for entry in fields["metrics"]),
             uses_market_data=bool(fields["uses_market_data"]),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedMessageError(f"a READY message that does not parse: {error}") from error
 
 
@@ -186,7 +191,7 @@ def encode_outcomes(
     failures: Sequence[tuple[int, str, str]],
 ) -> bytes:
     """The OUTCOMES frame; failures are (row, message, traceback)."""
-    header = json.dumps([metric_names, failures]).encode(errors="replace")
+    header = _json([metric_names, failures])
     prefix = _OUTCOMES.pack(chunk_id, offset, len(durations), len(header), busy_duration)
     numbers = np.asarray(durations, np.float64).tobytes() + metrics.tobytes()
     return frame(MessageKind.OUTCOMES, prefix + header + numbers)
@@ -208,23 +213,48 @@ def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
         names, failures = json.loads(body[_OUTCOMES.size : start])
         numbers = np.frombuffer(body, np.float64, offset=start)
         durations, metrics = numbers[:count], numbers[count:].reshape(count, len(names))
+        if not _are_durations(np.append(durations, busy_duration)) or np.isinf(metrics).any():
+            raise ValueError("a number out of range")
         indices = indices_of(chunk_id, offset, count)
         batch = OutcomeBatch(
             indices=indices,
             durations=durations,
-            metric_names=tuple(map(str, names)),
+            metric_names=tuple(map(_text, names)),
             metrics=metrics,
             failures=tuple(
                 BacktestFailure(
-                    int(indices[row]),
+                    int(indices[_row(row, count)]),
                     FailureKind.ERROR,
-                    str(message),
-                    str(traceback),
+                    _text(message),
+                    _text(traceback),
                     float(durations[row]),
                 )
                 for row, message, traceback in failures
             ),
         )
-    except (struct.error, ValueError, TypeError, IndexError, LookupError) as error:
+    except (struct.error, ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedMessageError(f"an OUTCOMES message that does not parse: {error}") from error
     return Outcomes(chunk_id, offset, busy_duration, batch)
+
+
+def _json(value: object) -> bytes:
+    # An exception's text can have half a character in it (a file name that is no UTF-8): "?".
+    text = json.dumps(value, ensure_ascii=False, default=lambda member: member.value)
+    return text.encode(errors="replace")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    value.encode()  # half a character could not be sent on to a client
+    return value
+
+
+def _row(value: object, count: int) -> int:
+    if type(value) is not int or not 0 <= value < count:
+        raise ValueError(f"no row {value!r} of {count}")
+    return value
+
+
+def _are_durations(seconds: NDArray[np.float64]) -> bool:
+    return bool((np.isfinite(seconds) & (seconds >= 0)).all())

@@ -25,7 +25,7 @@ class BacktestFailure:
         combination_index: The combination's 0-based number in grid order.
         kind: Raised, killed at its timeout, or died.
         message: One line for people.
-        traceback: The Python traceback as text; empty unless kind is ERROR.
+        traceback: The Python traceback as text; for CRASHED what the interpreter said last.
         duration: Seconds that it ran.
     """
 

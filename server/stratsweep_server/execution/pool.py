@@ -25,14 +25,16 @@ from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.launcher import Launcher
+from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.run_directory import RunDirectory
 from stratsweep_server.execution.scheduler import Chunk, CombinationQueue, FairScheduler
-from stratsweep_server.execution.slot import Assignment, Slot, SlotState
+from stratsweep_server.execution.slot import Assignment, Slot
 
 START_TIMEOUT_SECONDS = 120.0
+NO_LIMITS = WorkerLimits()
 _START_FAILURES_TO_GIVE_UP = 3
 
 OutcomeListener: TypeAlias = Callable[[OutcomeBatch], None]
@@ -155,6 +157,7 @@ class WorkerPool:
         start_method: `forkserver` or `spawn`; default: the better one of this platform.
         directory: Where to put shared files; default: the system's temporary directory.
         start_timeout: Seconds a worker may take to be ready.
+        limits: What each worker may use, and when it is replaced.
         on_availability: Called with False when no worker starts any more, and with True when one
             does.
     """
@@ -167,6 +170,7 @@ class WorkerPool:
         start_method: str | None = None,
         directory: Path | None = None,
         start_timeout: float = START_TIMEOUT_SECONDS,
+        limits: WorkerLimits = NO_LIMITS,
         on_availability: AvailabilityListener | None = None,
     ) -> None:
         if max_workers is not None and max_workers < 1:
@@ -176,6 +180,7 @@ class WorkerPool:
         self._start_method = start_method
         self._parent_directory = directory
         self._start_timeout = start_timeout
+        self._limits = limits
         self._on_availability = on_availability
         self._scheduler = FairScheduler(self._worker_count)
         self._workloads: dict[CombinationQueue, Workload] = {}
@@ -202,9 +207,11 @@ class WorkerPool:
 
     async def __aenter__(self) -> WorkerPool:
         self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
-        self._launcher = Launcher(self._engine, self._run_directory.path, self._start_method)
+        self._launcher = Launcher(
+            self._engine, self._run_directory.path, self._limits, self._start_method
+        )
         self._slots = [
-            Slot(number, self._launcher, self, self._start_timeout)
+            Slot(number, self._launcher, self, self._start_timeout, self._limits)
             for number in range(self._worker_count)
         ]
         self._supervisors = [asyncio.create_task(slot.supervise()) for slot in self._slots]
@@ -347,8 +354,7 @@ class WorkerPool:
         """Suspects wait for a fresh worker; when none is on its way, make this idle one fresh."""
         if not any(queue.has_suspects for queue in self._scheduler.queues):
             return
-        on_its_way = (SlotState.STARTING, SlotState.REPLACING)
-        if not any(other.state in on_its_way for other in self._slots):
+        if not any(other.is_renewing for other in self._slots):
             slot.cancel()
 
     def _require_workers(self) -> None:

@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, cast
 
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import worker
 from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import FrameReader, MalformedMessageError, MessageKind
+from stratsweep_server.execution.output import WorkerOutput
+
+output_logger = logging.getLogger("stratsweep_server.worker_output")
 
 _RECEIVE_BYTES = 1 << 18
 
@@ -43,6 +50,7 @@ class WorkerProcess:
         executor: ProcessPoolExecutor,
         process: BaseProcess,
         peer: socket.socket,
+        output: int,
         activity_path: Path,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -54,9 +62,11 @@ class WorkerProcess:
         self._executor = executor
         self._process = process
         self._socket = peer
+        self._output_descriptor = output
+        self._output = WorkerOutput()
         self._reader = FrameReader()
         self._outgoing = bytearray()
-        self._pidfd = os.pidfd_open(self.pid) if sys.platform == "linux" else None
+        self._pidfd = _open_pidfd(self.pid)
         self._loop = loop
 
     @staticmethod
@@ -64,31 +74,38 @@ class WorkerProcess:
         context: BaseContext,
         activity_path: Path,
         engine: EngineSpec,
+        limits: WorkerLimits,
         loop: asyncio.AbstractEventLoop,
     ) -> WorkerProcess:
         """Start a worker (blocking; on the launcher thread) that is then used on `loop`."""
-        ours, theirs = socket.socketpair()
         Activity.create(activity_path).close()
+        ours, theirs = socket.socketpair()
+        output_reader, output_writer = os.pipe()
         carrier = _CarrierContext(context)
-        pipe = Connection(theirs.detach())
+        pipe, output = Connection(theirs.detach()), Connection(output_writer, readable=False)
         executor = ProcessPoolExecutor(
             max_workers=1,
             mp_context=cast(BaseContext, carrier),
             initializer=worker.connect,
-            initargs=(pipe, activity_path, engine),
+            initargs=(pipe, output, activity_path, engine, limits),
         )
         try:
             executor.submit(worker.serve)
             if carrier.process is None:
                 raise RuntimeError("the executor started no process")
             ours.setblocking(False)
-            return WorkerProcess(executor, carrier.process, ours, activity_path, loop)
+            os.set_blocking(output_reader, False)
+            return WorkerProcess(
+                executor, carrier.process, ours, output_reader, activity_path, loop
+            )
         except BaseException:
             ours.close()
+            os.close(output_reader)
             executor.shutdown(wait=False)
             raise
         finally:
             pipe.close()
+            output.close()
 
     def attach(
         self,
@@ -100,6 +117,7 @@ class WorkerProcess:
         self._on_message = on_message
         self._on_malformed = on_malformed
         self._loop.add_reader(self._socket, self._receive)
+        self._loop.add_reader(self._output_descriptor, self._read_output)
         self._loop.add_reader(self._exit_descriptor, self._exited, on_exit)
 
     def send(self, data: bytes) -> None:
@@ -128,6 +146,10 @@ class WorkerProcess:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
+        self._read_output()
+        self._loop.remove_reader(self._output_descriptor)
+        os.close(self._output_descriptor)
+        self._log(self._output.finish())
         if self._pidfd is not None:
             os.close(self._pidfd)
         # What a backtest started goes with it. The group has the worker's own id.
@@ -135,6 +157,10 @@ class WorkerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self.activity.close()
         self._activity_path.unlink(missing_ok=True)
+
+    def last_words(self) -> str:
+        """What the interpreter said when it crashed; empty when it said nothing."""
+        return self._output.last_words()
 
     def reap(self) -> str:
         """After the exit: end the executor and say how the process ended (blocking; launcher)."""
@@ -169,6 +195,21 @@ class WorkerProcess:
             if len(data) < _RECEIVE_BYTES:
                 return
 
+    def _read_output(self) -> None:
+        # Once per turn of the loop: a flood must not keep other events waiting.
+        try:
+            data = os.read(self._output_descriptor, _RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._log(self._output.feed(data, time.monotonic()))
+        else:
+            self._loop.remove_reader(self._output_descriptor)
+
+    def _log(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            output_logger.info("worker process %d: %s", self.pid, line)
+
     def _send_rest(self) -> None:
         try:
             sent = self._socket.send(self._outgoing)
@@ -181,8 +222,22 @@ class WorkerProcess:
             self._loop.remove_writer(self._socket)
 
 
+class _MuteQueue(SimpleQueue[Any]):
+    """The executor's way back from its worker, with the worker's end cut off.
+
+    Nothing of ours travels here, but a backtest may write to any descriptor it finds. The executor
+    would unpickle what arrives, or wait for the rest of it for ever.
+    """
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401 - the base class's own
+        super().__setstate__(state)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._writer.fileno())  # type: ignore[attr-defined]
+        os.close(nowhere)
+
+
 class _CarrierContext:
-    """A multiprocessing context that remembers the process it made."""
+    """A multiprocessing context that mutes the executor and remembers the process it made."""
 
     def __init__(self, context: BaseContext) -> None:
         self._context = context
@@ -191,9 +246,19 @@ class _CarrierContext:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - every attribute of a context
         return getattr(self._context, name)
 
+    def SimpleQueue(self) -> _MuteQueue:  # noqa: N802 - the name in multiprocessing
+        return _MuteQueue(ctx=self._context)
+
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: ANN401, N802
         self.process = self._context.Process(*args, **kwargs)  # type: ignore[attr-defined]
         return self.process
+
+
+def _open_pidfd(pid: int) -> int | None:
+    # Not on macOS, and not in every Python on Linux: conda's has none (python-trio/trio#2855).
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        return os.pidfd_open(pid)
+    return None
 
 
 def describe_exit(exit_code: int | None) -> str:

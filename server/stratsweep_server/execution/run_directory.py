@@ -1,11 +1,13 @@
 """A directory for what lives as long as the server: shared bars, activity words.
 
-Its lock file is held while the owner lives. What an owner that was killed left behind is swept by
-the next one that starts: a directory whose lock can be taken has no owner.
+It is locked while its owner lives. What an owner that was killed left behind is swept by the next
+one that starts: a directory whose lock can be taken has no owner. The lock is on the directory
+itself, which also keeps systemd-tmpfiles from ageing what is in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -14,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 
 _PREFIX = "stratsweep-run-"
-_LOCK = "lock"
 
 
 class RunDirectory:
@@ -28,9 +29,7 @@ class RunDirectory:
     def __init__(self, parent: Path | None = None) -> None:
         parent = parent or Path(tempfile.gettempdir())
         sweep(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path, self._lock = _make_locked(parent)
 
     def close(self) -> None:
         """Remove the directory and everything in it."""
@@ -51,15 +50,36 @@ class RunDirectory:
 
 def sweep(parent: Path) -> None:
     """Remove the run directories in `parent` whose owner is gone."""
-    for lock_path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+    for path in parent.glob(f"{_PREFIX}*"):
         try:
-            lock = os.open(lock_path, os.O_RDWR)
+            lock = _lock(path)
         except OSError:
-            continue  # another user's, or just removed by its owner
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock_path.parent, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its owner lives
-        finally:
-            os.close(lock)
+            continue  # its owner lives or has just removed it, or it is another user's
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _make_locked(parent: Path) -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        # Until it is locked, a sweeper takes it for a dead owner's and removes it.
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            return path, _lock(path)
+
+
+def _lock(path: Path) -> int:
+    """Lock a directory: a descriptor to close.
+
+    Raises:
+        BlockingIOError: Another process has the lock.
+        FileNotFoundError: The directory is gone.
+        OSError: It may not be opened, or is none.
+    """
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.stat()  # whoever had the lock before may have removed it
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

@@ -2,7 +2,7 @@
 
 Concurrent optimizations share the workers by virtual time: each queue has consumed some worker
 seconds, divided by its weight; work handed out and not yet answered counts at its expected cost;
-the queue that has consumed least is served next. A newcomer starts at the least that the others
+the queue that has consumed least is served next. A newcomer starts at the least that those who wait
 have, so it gets its share at once and no more.
 
 A chunk grows from one combination until it takes about 50 ms, and shrinks towards the end so that
@@ -147,7 +147,12 @@ class FairScheduler:
 
     def add(self, queue: CombinationQueue) -> None:
         """Let a queue take part, from now on as an equal of those that are here."""
-        queue.virtual_time = min((other.virtual_time for other in self._queues), default=0.0)
+        # One that waits for nothing but its last long backtest stands still: no measure for others.
+        waiting = [
+            other.virtual_time for other in self._queues if other.has_work(fresh_worker=False)
+        ]
+        everyone = (other.virtual_time for other in self._queues)
+        queue.virtual_time = min(waiting) if waiting else max(everyone, default=0.0)
         self._queues.append(queue)
 
     def remove(self, queue: CombinationQueue) -> None:
@@ -170,7 +175,7 @@ class FairScheduler:
         queue = min(waiting or able, key=lambda able_queue: able_queue.virtual_time)
         indices, alone = queue.take(self._worker_count, fresh_worker=fresh_worker)
         chunk = Chunk(next(self._chunk_ids), queue, indices, alone)
-        chunk.charged = len(indices) * (queue.expected_cost or 0.0) / queue.weight
+        chunk.charged = len(indices) * self._expected_cost(queue) / queue.weight
         queue.virtual_time += chunk.charged
         return chunk
 
@@ -187,3 +192,13 @@ class FairScheduler:
         """A chunk's worker is gone; it spent `busy_duration` seconds on what has no outcome."""
         chunk.queue.virtual_time += busy_duration / chunk.queue.weight - chunk.charged
         chunk.charged = 0.0
+
+    def _expected_cost(self, queue: CombinationQueue) -> float:
+        """Worker seconds of a backtest; while unknown as much as another queue's chunk takes.
+
+        So a newcomer whose backtests take minutes is not given every worker before the first ends.
+        """
+        if queue.expected_cost is not None:
+            return queue.expected_cost
+        known = (other.expected_cost for other in self._queues)
+        return max([CHUNK_SECONDS, *(cost for cost in known if cost is not None)])

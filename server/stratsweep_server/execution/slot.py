@@ -19,7 +19,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -31,6 +31,7 @@ from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import RunningBacktest
 from stratsweep_server.execution.blame import assign_blame
 from stratsweep_server.execution.launcher import Launcher
+from stratsweep_server.execution.limits import WorkerLimits, WorkerUsage
 from stratsweep_server.execution.messages import MessageKind, Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.process import WorkerProcess
@@ -64,6 +65,7 @@ class KillReason(Enum):
     MALFORMED = "sent garbage"
     START_FAILED = "could not build its engine"
     START_TIMED_OUT = "did not start in time"
+    RECYCLED = "used up"
     CLOSING = "closing"
 
 
@@ -78,6 +80,16 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Death:
+    """A worker's end in the middle of a chunk: cause, last words, what ran, and for how long."""
+
+    cause: str
+    last_words: str
+    running: RunningBacktest | None
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """A chunk with what its backtests need.
 
@@ -86,12 +98,14 @@ class Assignment:
         plan_id: The plan to run it by.
         plan_frame: The PLAN frame, for a worker that has not seen the plan.
         backtest_timeout: Seconds that each backtest may take.
+        assign_time: Monotonic seconds.
     """
 
     chunk: Chunk
     plan_id: int
     plan_frame: bytes
     backtest_timeout: float
+    assign_time: float = field(default_factory=time.monotonic)
 
 
 class SlotOwner(Protocol):
@@ -126,10 +140,16 @@ class Slot:
         launcher: Starts and reaps workers.
         owner: The pool.
         start_timeout: Seconds that a worker may take to be ready.
+        limits: When a worker is replaced by a fresh one.
     """
 
     def __init__(
-        self, number: int, launcher: Launcher, owner: SlotOwner, start_timeout: float
+        self,
+        number: int,
+        launcher: Launcher,
+        owner: SlotOwner,
+        start_timeout: float,
+        limits: WorkerLimits,
     ) -> None:
         self.number = number
         self.state = SlotState.REPLACING
@@ -138,20 +158,27 @@ class Slot:
         self._launcher = launcher
         self._owner = owner
         self._start_timeout = start_timeout
+        self._limits = limits
+        self._usage = WorkerUsage()
         self._closing = asyncio.Event()
         self._exited = asyncio.Event()
         self._worker: WorkerProcess | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._kill: Kill | None = None
         self._assignment: Assignment | None = None
-        self._assign_time = 0.0
         self._known_plans: set[int] = set()
         self._is_fresh = True
 
     @property
     def is_idle(self) -> bool:
         """Whether a chunk can be assigned."""
-        return self.state is SlotState.IDLE and self._kill is None
+        return self.state is SlotState.IDLE and not self._is_ending
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a fresh worker is on its way, as far as one can tell."""
+        is_starting = self.state in (SlotState.STARTING, SlotState.REPLACING)
+        return (is_starting or self._is_ending) and self.start_failure_count == 0
 
     @property
     def is_fresh(self) -> bool:
@@ -188,7 +215,6 @@ class Slot:
         self.state = SlotState.RUNNING
         self._is_fresh = False
         self._assignment = assignment
-        self._assign_time = time.monotonic()
         data = b"" if assignment.plan_id in self._known_plans else assignment.plan_frame
         self._known_plans.add(assignment.plan_id)
         chunk = assignment.chunk
@@ -214,7 +240,7 @@ class Slot:
 
     async def _run_one_worker(self) -> None:
         self.state = SlotState.STARTING
-        self._kill, self._is_fresh = None, True
+        self._kill, self._is_fresh, self.start_error = None, True, None
         self._known_plans.clear()
         self._exited.clear()
         worker = self._worker = await self._launcher.start()
@@ -224,15 +250,15 @@ class Slot:
             worker.kill()
         await self._exited.wait()
         was_ready = self.state is not SlotState.STARTING
-        running = worker.activity.running()
+        running = _running_of(self._assignment, worker)
         worker.detach()
+        self._worker = None  # its descriptors are closed: nobody may send to it or kill it now
         self._set_timer(None)
         self.state = SlotState.REPLACING
         cause = await self._launcher.reap(worker)
-        self._worker = None
         if self._kill is not None and self._kill.detail:
             cause = self._kill.detail
-        self._settle(running, cause)
+        self._settle(running, cause, worker.last_words())
         if not was_ready and not self._closing.is_set():
             self._note_start_failure(self.start_error or f"the worker process {cause}")
 
@@ -247,7 +273,7 @@ class Slot:
         logger.error("worker %d did not start: %s", self.number, cause)
         self._owner.slot_failed_to_start(self)
 
-    def _settle(self, running: RunningBacktest | None, cause: str) -> None:
+    def _settle(self, running: RunningBacktest | None, cause: str, last_words: str) -> None:
         """The worker is gone: give its chunk's combinations what each has earned."""
         assignment, self._assignment = self._assignment, None
         kill = self._kill
@@ -257,7 +283,7 @@ class Slot:
             return
         chunk = assignment.chunk
         now = time.monotonic()
-        begin = running.start_time if running is not None else self._assign_time
+        begin = running.start_time if running is not None else assignment.assign_time
         if kill is not None and kill.reason in (KillReason.CANCELLED, KillReason.CLOSING):
             self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
         elif kill is not None and kill.guilty in chunk.rest():
@@ -266,7 +292,8 @@ class Slot:
             # Its outcome arrived while the kill was on its way: nobody is guilty.
             self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
         else:
-            self._settle_death(chunk, running, f"the worker process {cause}", now - begin)
+            death = Death(f"the worker process {cause}", last_words, running, now - begin)
+            self._settle_death(chunk, death)
 
     def _settle_timeout(self, chunk: Chunk, kill: Kill, timeout: float) -> None:
         guilty = kill.guilty
@@ -278,21 +305,21 @@ class Slot:
         failure = BacktestFailure(guilty, FailureKind.TIMED_OUT, message, duration=kill.duration)
         self._owner.backtest_failed(chunk, failure)
 
-    def _settle_death(
-        self, chunk: Chunk, running: RunningBacktest | None, cause: str, busy_duration: float
-    ) -> None:
-        blame = assign_blame(chunk, running)
+    def _settle_death(self, chunk: Chunk, death: Death) -> None:
+        blame = assign_blame(chunk, death.running)
         if not chunk.alone:
             logger.warning(
                 "worker %d: %s while it ran combination %d, which is run again alone",
                 self.number,
-                cause,
+                death.cause,
                 blame.suspect,
             )
-            self._owner.chunk_returned(chunk, blame.innocent, blame.suspect, busy_duration)
+            self._owner.chunk_returned(chunk, blame.innocent, blame.suspect, death.duration)
             return
-        self._owner.chunk_returned(chunk, blame.innocent, None, busy_duration)
-        failure = BacktestFailure(blame.suspect, FailureKind.CRASHED, cause, duration=busy_duration)
+        self._owner.chunk_returned(chunk, blame.innocent, None, death.duration)
+        failure = BacktestFailure(
+            blame.suspect, FailureKind.CRASHED, death.cause, death.last_words, death.duration
+        )
         self._owner.backtest_failed(chunk, failure)
 
     # What a worker says.
@@ -312,6 +339,7 @@ class Slot:
         self._set_timer(None)
         self.state = SlotState.IDLE
         self.start_error, self.start_failure_count = None, 0
+        self._usage = WorkerUsage()
         self._owner.slot_ready(description)
 
     def _on_outcomes(self, outcomes: Outcomes) -> None:
@@ -321,10 +349,19 @@ class Slot:
         self._owner.outcomes_arrived(chunk, outcomes)
         if chunk.is_done:
             self._assignment = None
-            if self._kill is None:
+            self._usage.backtest_count += len(chunk.indices)
+            if not self._is_ending:
                 self._set_timer(None)
                 self.state = SlotState.IDLE
-                self._owner.slot_idle(self)
+                self._recycle_or_offer()
+
+    def _recycle_or_offer(self) -> None:
+        worker = self._worker
+        if worker is not None and self._usage.exceeds(self._limits, worker.pid):
+            logger.info("worker %d has done its share and is replaced", self.number)
+            self._kill_worker(Kill(KillReason.RECYCLED))
+        else:
+            self._owner.slot_idle(self)
 
     def _indices_of(self, chunk_id: int, offset: int, count: int) -> NDArray[np.int64]:
         chunk = self.chunk
@@ -339,6 +376,11 @@ class Slot:
             Kill(KillReason.MALFORMED, f"sent the server something that is no message: {error}")
         )
 
+    @property
+    def _is_ending(self) -> bool:
+        # What a worker said last is read after its exit: the slot must not hand work to the dead.
+        return self._kill is not None or self._exited.is_set()
+
     # Deadlines.
 
     def _check_deadline(self) -> None:
@@ -346,9 +388,9 @@ class Slot:
         worker, assignment = self._worker, self._assignment
         if worker is None or assignment is None:
             return
-        running = worker.activity.running()
+        running = _running_of(assignment, worker)
         now = time.monotonic()
-        if running is None or running.chunk_id != assignment.chunk.chunk_id:
+        if running is None:
             self._check_stall(now, assignment)
             return
         remaining = running.start_time + assignment.backtest_timeout - now
@@ -363,13 +405,14 @@ class Slot:
     def _check_stall(self, now: float, assignment: Assignment) -> None:
         # Between two backtests there are microseconds; a worker found there twice is stuck.
         done = assignment.chunk.done_count
-        waited = now - self._assign_time
+        waited = now - assignment.assign_time
 
         def check_again() -> None:
             worker = self._worker
             if worker is None or self._assignment is not assignment:
                 return
-            if worker.activity.running() is not None or assignment.chunk.done_count != done:
+            is_running = _running_of(assignment, worker) is not None
+            if is_running or assignment.chunk.done_count != done:
                 self._check_deadline()
             else:
                 detail = f"made no progress for {waited:.0f} s and was killed"
@@ -392,3 +435,16 @@ class Slot:
         if self._worker is not None and self._kill is None:
             self._kill = kill
             self._worker.kill()
+
+
+def _running_of(assignment: Assignment | None, worker: WorkerProcess) -> RunningBacktest | None:
+    """What a worker runs of its chunk, as far as its shared words can be believed."""
+    running = worker.activity.running()
+    if assignment is None or running is None or running.chunk_id != assignment.chunk.chunk_id:
+        return None
+    # A backtest can have overwritten them.
+    is_sound = (
+        running.offset < len(assignment.chunk.indices)
+        and assignment.assign_time <= running.start_time <= time.monotonic()
+    )
+    return running if is_sound else None

@@ -8,16 +8,20 @@ executor's future unresolved for ever.
 
 from __future__ import annotations
 
+import faulthandler
+import io
 import math
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +30,11 @@ from stratsweep_server.backtest.loading import EngineSpec, describe, load_engine
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.lifeline import die_with_server
+from stratsweep_server.execution.limits import (
+    WorkerLimits,
+    apply_memory_limit,
+    offer_to_oom_killer,
+)
 from stratsweep_server.execution.messages import FrameReader, MessageKind
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.market_data.bars import Bars, open_bars
@@ -51,16 +60,35 @@ class WorkerConnection:
     engine: EngineSpec
 
 
-def connect(pipe: Connection, activity_path: Path, engine: EngineSpec) -> None:
+def connect(
+    pipe: Connection,
+    output: Connection,
+    activity_path: Path,
+    engine: EngineSpec,
+    limits: WorkerLimits,
+) -> None:
     """The executor's initializer: set the process up and keep the socket."""
     global _connection  # noqa: PLW0603 - an initializer has no other way to hand over
     os.setpgid(0, 0)  # children of a backtest are killed with it; Ctrl-C is the server's business
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_server()
-    os.dup2(2, 1)  # a backtest's print() is log, not the server's output
+    _redirect_output(output)
+    offer_to_oom_killer()
+    apply_memory_limit(limits)
     server = socket.socket(fileno=os.dup(pipe.fileno()))
     pipe.close()
     _connection = WorkerConnection(server, Activity(activity_path), engine)
+
+
+def _redirect_output(output: Connection) -> None:
+    """Send what is printed, and the interpreter's last words in a crash, to the server's log."""
+    for descriptor in (1, 2):
+        os.dup2(output.fileno(), descriptor)
+    output.close()
+    faulthandler.enable(file=2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
 
 
 def serve() -> None:
@@ -94,7 +122,7 @@ class Session:
 
     def run(self) -> None:
         """Until the server closes the socket."""
-        reader = FrameReader()
+        reader = FrameReader(max_body_bytes=messages.MAX_BODY_BYTES)
         while data := self._server.recv(_RECEIVE_BYTES):
             for kind, body in reader.feed(data):
                 self._handle(kind, body)
@@ -218,21 +246,31 @@ def plain_metrics(result: object) -> dict[str, float]:
         raise ValueError(f"{len(metrics)} metrics; {_MAX_METRICS} are allowed")
     plain = {}
     for name, value in metrics.items():
-        if not isinstance(name, str) or len(name) > 100 or isinstance(value, (str, bytes)):
-            raise TypeError(f"metric {name!r:.100} of type {type(value).__name__} is not a number")
-        number = math.nan if value is None else float(value)
+        if not isinstance(name, str) or len(name) > 100:
+            raise TypeError(f"metric name {name!r:.100} is not a text of at most 100 characters")
+        number = math.nan if value is None else _number(name, value)
         if math.isfinite(number):
             plain[str(name)] = number
     return plain
 
 
+def _number(name: str, value: Any) -> float:  # noqa: ANN401 - whatever an engine gives
+    reason = "text"
+    if not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except Exception as error:
+            reason = describe_exception(error)
+    raise TypeError(f"metric {name!r} of type {type(value).__name__} is not a number: {reason}")
+
+
 def describe_exception(error: BaseException) -> str:
     """Type and text of an exception in one line, whatever its own methods do."""
-    name = type(error).__qualname__
+    name = _type_name(error)
     try:
         text = " ".join(str(error).split())
     except BaseException as second:  # a hostile __str__ is no reason to die
-        text = f"<its text could not be made: {type(second).__name__}>"
+        text = f"<its text could not be made: {_type_name(second)}>"
     return (f"{name}: {text}" if text else name)[:_MAX_MESSAGE_CHARACTERS]
 
 
@@ -241,5 +279,10 @@ def format_traceback(error: BaseException) -> str:
     try:
         text = "".join(traceback.format_exception(error, limit=-50))
     except BaseException as second:
-        text = f"<the traceback could not be made: {type(second).__name__}>"
+        text = f"<the traceback could not be made: {_type_name(second)}>"
     return text[-_MAX_TRACEBACK_CHARACTERS:]
+
+
+def _type_name(error: BaseException) -> str:
+    # Past the metaclass, which may have its own idea of attributes.
+    return str(type.__dict__["__qualname__"].__get__(type(error)))

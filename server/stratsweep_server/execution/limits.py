@@ -1,0 +1,76 @@
+"""What a worker may use, and when it is replaced by a fresh one although it did nothing wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """Limits of each worker; None leaves one off.
+
+    Attributes:
+        memory_bytes: Memory of its own (data and private mappings; shared bars do not count) beyond
+            which allocations fail: the backtest gets a MemoryError or crashes. Linux only.
+        max_backtests: Backtests after which it is replaced, at the end of a chunk.
+        max_memory_growth_bytes: Growth of its resident memory since its first chunk beyond which it
+            is replaced, at the end of a chunk. Linux only.
+    """
+
+    memory_bytes: int | None = None
+    max_backtests: int | None = None
+    max_memory_growth_bytes: int | None = None
+
+
+def apply_memory_limit(limits: WorkerLimits) -> None:
+    """In a worker: make allocations beyond the limit fail."""
+    if limits.memory_bytes is not None and sys.platform == "linux":
+        import resource  # noqa: PLC0415 - there is none on some platforms
+
+        # Not RLIMIT_AS: it counts memory maps, the shared bars among them.
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+
+
+def offer_to_oom_killer() -> None:
+    """In a worker: when the machine runs out of memory, take this process before the server."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+@dataclass(slots=True)
+class WorkerUsage:
+    """What a worker has used since it was ready.
+
+    Attributes:
+        backtest_count: Backtests that it ran.
+        first_resident_bytes: Its resident memory when it was first looked at.
+    """
+
+    backtest_count: int = 0
+    first_resident_bytes: int | None = None
+
+    def exceeds(self, limits: WorkerLimits, pid: int) -> bool:
+        """Whether it is time for a fresh worker. Called between chunks."""
+        if limits.max_backtests is not None and self.backtest_count >= limits.max_backtests:
+            return True
+        if limits.max_memory_growth_bytes is None:
+            return False
+        resident = resident_bytes(pid)
+        if resident is None:
+            return False
+        if self.first_resident_bytes is None:
+            self.first_resident_bytes = resident
+        return resident - self.first_resident_bytes > limits.max_memory_growth_bytes
+
+
+def resident_bytes(pid: int) -> int | None:
+    """A process's resident memory, private and shared; None where it cannot be read."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

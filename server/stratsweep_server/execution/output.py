@@ -1,0 +1,64 @@
+"""What a worker prints: readable in the server's log, bounded whatever a backtest writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+WINDOW_SECONDS = 10.0
+LINES_PER_WINDOW = 100
+_MAX_LINE_BYTES = 1_000
+_TAIL_BYTES = 4_096
+
+
+class WorkerOutput:
+    """Cuts one worker's output into lines for the log, and remembers its end.
+
+    At most 100 lines in 10 seconds come through; the others are counted and dropped.
+    """
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._partial = b""
+        self._window_start = 0.0
+        self._line_count = 0
+        self._dropped_count = 0
+
+    def feed(self, data: bytes, now: float) -> Iterator[str]:
+        """Take bytes that were written and yield the lines to log.
+
+        Args:
+            data: Any bytes.
+            now: Monotonic seconds.
+        """
+        self._tail = (self._tail + data)[-_TAIL_BYTES:]
+        *lines, partial = (self._partial + data).split(b"\n")
+        self._partial = partial[:_MAX_LINE_BYTES]
+        if now - self._window_start >= WINDOW_SECONDS:
+            yield from self._dropped()
+            self._window_start, self._line_count = now, 0
+        allowed = max(0, LINES_PER_WINDOW - self._line_count)
+        self._line_count += len(lines)
+        self._dropped_count += max(0, len(lines) - allowed)
+        for line in lines[:allowed]:
+            yield _text(line[:_MAX_LINE_BYTES])
+
+    def finish(self) -> Iterator[str]:
+        """Yield what is left to log after the worker's end."""
+        if self._partial:
+            yield _text(self._partial)
+        yield from self._dropped()
+
+    def last_words(self) -> str:
+        """What the interpreter said when it died (see `faulthandler`); empty if it said nothing."""
+        start = self._tail.rfind(b"Fatal Python error:")
+        return "" if start < 0 else _text(self._tail[start:])
+
+    def _dropped(self) -> Iterator[str]:
+        if self._dropped_count:
+            yield f"… {self._dropped_count:,} more lines were dropped"
+        self._dropped_count = 0
+
+
+def _text(line: bytes) -> str:
+    text = line.decode(errors="replace").rstrip()
+    return "".join(each if each.isprintable() or each in "\n\t" else "�" for each in text)
