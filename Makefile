@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.bench-installed
 # Options of `make demo`: DATA=folder SYMBOL=SPY uses your own price files.
 DATA   ?=
 SYMBOL ?=
+# Options of `make bench` and `make load-test`: FIGURES="pool.overhead --quick", LOAD=--quick.
+FIGURES ?=
+LOAD    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format proto constraints bench load-test clean
+.PHONY: help setup demo serve test soak lint format proto constraints bench load-test clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,14 +59,21 @@ proto: $(STAMP) # regenerate the Python code of the contract
 	@printf '"""Generated from protos/stratsweep/v1 by `make proto`. Do not edit."""\n' > $(PROTO_OUT)/stratsweep/v1/__init__.py
 
 constraints: # resolve the exact pins again (needs uv)
-	uv pip compile --quiet --universal --no-emit-index-url --no-header --upgrade --extra server --group dev --python-version 3.11 -o constraints.txt pyproject.toml
+	uv pip compile --quiet --universal --no-emit-index-url --no-header --upgrade --extra server --group dev --group bench --python-version 3.11 -o constraints.txt pyproject.toml
 	@printf 'pip==%s\n' "$$($(PYTHON) -m pip index versions pip 2>/dev/null | sed -nE '1s/.*\((.*)\)/\1/p')" >> constraints.txt
 
-bench: $(STAMP) # measure speed, each figure beside a reference from the same run
-	$(BIN)/python -m tests.benchmarks
+soak: $(STAMP) # hundreds of random kills on real optimizations; takes minutes
+	$(BIN)/python -m pytest -m soak
 
-load-test: $(STAMP) # press a real server with many concurrent optimizations
-	$(BIN)/python -m tests.load
+bench: $(BENCH_STAMP) # measure speed, each figure beside a reference from the same run (FIGURES=pool.overhead)
+	$(BIN)/python -m tests.benchmarks $(FIGURES)
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group bench -c constraints.txt
+	@touch $@
+
+load-test: $(STAMP) # press a real server with many concurrent optimizations for a minute (LOAD=--quick)
+	$(BIN)/python -m tests.load $(LOAD)
 
 clean: # remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

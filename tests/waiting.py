@@ -29,5 +29,5 @@ def is_alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     try:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return Path("/proc").is_dir() is False
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it is read
+        return not Path("/proc").is_dir()

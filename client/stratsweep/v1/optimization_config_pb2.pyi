@@ -106,7 +106,10 @@ class OptimizationConfig(message.Message):
     def constraints(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """constraints are SQL boolean expressions over the parameters, such as "fast < slow". A
         combination for which any of them is not true is rejected: it is never run and counts in
-        OptimizationStarted.rejected_count.
+        OptimizationStarted.rejected_count. At most 100, each of at most 500 characters. They may use
+        numbers, 'texts', TRUE, FALSE, NULL, + - * / // %, comparisons, AND, OR, NOT, IN, BETWEEN, IS,
+        LIKE, and abs, avg, ceil, floor, max, min, mod, nullif, pow, round, sqrt; aggregates are over the
+        whole grid.
         """
 
     @builtins.property

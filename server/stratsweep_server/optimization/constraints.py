@@ -1,8 +1,7 @@
 """Constraints: SQL boolean expressions over the parameters, evaluated by polars, without eval.
 
-polars parses the text to an expression that can only reach the columns it is given: here the grid's
-parameters. Every constraint sees the whole grid, so their order does not matter, and an aggregate
-(`slow > avg(slow)`) means the one over the grid.
+Every constraint sees the whole grid, so their order does not matter, and an aggregate
+(`slow > avg(slow)`) means the one over the grid. What they may say is in `constraint_text`.
 """
 
 from __future__ import annotations
@@ -13,42 +12,35 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest import ParameterValue
 from stratsweep_server.execution.plan import ParameterAxis
+from stratsweep_server.market_data.errors import quoted
+from stratsweep_server.optimization.constraint_text import ConstraintTextError, read_constraint
 from stratsweep_server.optimization.grid import columns
+
+# What a client can write must never end the server: a bug in polars arrives as a PanicException,
+# which is no Exception.
+_POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 class InvalidConstraintError(ValueError):
     """A constraint that cannot be applied; the text says why and what to do."""
 
 
-def check_constraint(text: str, axes: Sequence[ParameterAxis]) -> None:
+def check_constraint(text: str, sample: Mapping[str, ParameterValue]) -> None:
     """Refuse a constraint that does not parse, names an unknown parameter, or is not true or false.
 
     Args:
         text: Such as `fast < slow`.
-        axes: The grid's axes; only their first values are looked at.
+        sample: A value of each parameter of the grid.
 
     Raises:
         InvalidConstraintError: With the reason.
     """
-    try:
-        expression = pl.sql_expr(text)
-    except pl.exceptions.PolarsError as error:
-        raise InvalidConstraintError(
-            f"{text!r} is no SQL expression ({_first_line(error)}); write it like `fast < slow`"
-        ) from error
-    names = [axis.name for axis in axes]
-    unknown = sorted(set(expression.meta.root_names()) - set(names))
-    if unknown:
-        raise InvalidConstraintError(
-            f"{text!r} names {', '.join(unknown)}, which the grid does not have; "
-            f"its parameters are {', '.join(names) or 'none'}"
-        )
-    sample = {axis.name: list(axis.values[:1]) for axis in axes}
-    result = _evaluate(text, sample)
+    result = _evaluate(text, {name: [value] for name, value in sample.items()})
     if result.dtype not in (pl.Boolean, pl.Null):
         raise InvalidConstraintError(
-            f"{text!r} gives a {result.dtype}, not true or false; compare it with something"
+            f"{quoted(text)} gives a {result.dtype}, not true or false; compare it with something"
         )
 
 
@@ -61,6 +53,9 @@ def accepted_indices(
         axes: The grid's axes.
         size: The number of combinations of the grid.
         constraints: Each has passed `check_constraint`.
+
+    Raises:
+        InvalidConstraintError: One that fails on some of the values.
     """
     indices = np.arange(size, dtype=np.int64)
     accepted = np.ones(size, dtype=bool)
@@ -71,17 +66,17 @@ def accepted_indices(
     return indices[accepted]
 
 
-def _evaluate(text: str, table: Mapping[str, object]) -> pl.Series:
-    height = max((len(column) for column in table.values()), default=1)  # type: ignore[arg-type]
+def _evaluate(text: str, table: Mapping[str, Sequence[object] | NDArray[np.generic]]) -> pl.Series:
+    height = max((len(column) for column in table.values()), default=1)
     # One more column keeps the height, whatever the expression reads.
     frame = pl.DataFrame({**table, "": np.zeros(height, dtype=np.int8)})
     try:
-        return frame.with_columns(pl.sql_expr(text).alias(""))[""]
-    except pl.exceptions.PolarsError as error:
+        expression = pl.sql_expr(read_constraint(text, table))
+        return frame.with_columns(expression.alias(""))[""]
+    except ConstraintTextError as error:
+        raise InvalidConstraintError(f"{quoted(text)} {error}") from error
+    except _POLARS_ERRORS as error:
+        reason = str(error).strip().partition("\n")[0][:200]
         raise InvalidConstraintError(
-            f"{text!r} cannot be evaluated: {_first_line(error)}"
+            f"{quoted(text)} cannot be evaluated ({reason}); write it like `fast < slow`"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -5,9 +5,9 @@ A range is counted before it is expanded, so a grid of 10^18 combinations costs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import ROUND_FLOOR, Decimal
-from math import prod
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import lcm, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,18 @@ def value_count(values: ParameterValues) -> int:
     if isinstance(values, IntegerRange):
         return (values.stop - values.start) // values.step + 1
     if isinstance(values, DoubleRange):
-        return values.point_count or _step_count(values) + 1
+        if values.step is None:
+            return values.point_count or 0
+        return (_exact(values.stop) - _exact(values.start)) // _exact(values.step) + 1
     return len(values)
+
+
+def last_value(values: IntegerRange | DoubleRange) -> float:
+    """The largest value of a range, without making the others; `stop` where a step lands on it."""
+    last = value_count(values) - 1
+    if isinstance(values, IntegerRange):
+        return values.start + last * values.step
+    return _double_range_values(values, [last])[0]
 
 
 def grid_size(axes: Sequence[ParameterValues]) -> int:
@@ -34,14 +44,14 @@ def grid_size(axes: Sequence[ParameterValues]) -> int:
 def expand(values: ParameterValues) -> Sequence[ParameterValue]:
     """The values of an axis.
 
-    A double range is computed in decimal from the shortest decimal form of its numbers and rounded
+    A double range is computed exactly from the shortest decimal form of its numbers and rounded
     once, so that each point is the double nearest to the exact value: 0.1 to 0.5 by 0.1 is 0.1,
     0.2, 0.3, 0.4, 0.5, not 0.30000000000000004.
     """
     if isinstance(values, IntegerRange):
         return range(values.start, values.stop + 1, values.step)
     if isinstance(values, DoubleRange):
-        return _expand_double_range(values)
+        return _double_range_values(values, range(value_count(values)))
     return tuple(values)
 
 
@@ -58,19 +68,17 @@ def columns(
     return {axis.name: table[axis.name] for axis in axes}
 
 
-def _expand_double_range(values: DoubleRange) -> tuple[float, ...]:
-    start, stop = Decimal(repr(values.start)), Decimal(repr(values.stop))
+def _double_range_values(values: DoubleRange, numbers: Iterable[int]) -> tuple[float, ...]:
+    start = _exact(values.start)
     if values.step is not None:
-        step = Decimal(repr(values.step))
-        return tuple(float(start + step * number) for number in range(_step_count(values) + 1))
-    intervals = (values.point_count or 1) - 1
-    if intervals == 0:
-        return (values.start,)
-    width = stop - start
-    return tuple(float(start + width * number / intervals) for number in range(intervals + 1))
+        step = _exact(values.step)
+    else:
+        step = (_exact(values.stop) - start) / max(value_count(values) - 1, 1)
+    unit = lcm(start.denominator, step.denominator)
+    first, distance = int(start * unit), int(step * unit)
+    # Python rounds the quotient of two integers correctly, however large they are.
+    return tuple((first + number * distance) / unit for number in numbers)
 
 
-def _step_count(values: DoubleRange) -> int:
-    width = Decimal(repr(values.stop)) - Decimal(repr(values.start))
-    steps = width / Decimal(repr(values.step))
-    return int(steps.to_integral_value(ROUND_FLOOR))
+def _exact(value: float) -> Fraction:
+    return Fraction(repr(float(value)))

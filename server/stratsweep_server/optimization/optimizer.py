@@ -27,7 +27,7 @@ from stratsweep_server.execution.pool import (
 )
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.config import OptimizationConfig
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.outcome_log import OutcomeLog, TooManyMetricsError
 from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.result import (
@@ -131,8 +131,12 @@ class GridSearchOptimizer:
             WorkersUnavailableError: No worker process starts.
         """
         if self._pool is None:
-            async with self:
-                return await self.optimize(config, progress_callback)
+            # Workers of its own, since another optimization may end while this one runs.
+            async with WorkerPool(self._engine, max_workers=self._max_workers) as pool:
+                optimizer = GridSearchOptimizer(
+                    data=self._data, max_combinations=self._max_combinations, pool=pool
+                )
+                return await optimizer.optimize(config, progress_callback)
         prepared = await self.prepare(config)
         async with self.start(prepared, progress_callback) as optimization:
             return await optimization.result()
@@ -232,7 +236,7 @@ class Optimization:
         failure = ""
         try:
             await self._workload.wait()
-        except WorkersUnavailableError as error:
+        except (WorkersUnavailableError, TooManyMetricsError) as error:
             failure = str(error)
         finally:
             self.log.close()
@@ -306,9 +310,11 @@ def conclude(
         state, message = OptimizationState.FAILED, _why_unranked(config, log)
     if config.max_ranked_results:
         order = order[: config.max_ranked_results]
+    ranked_results = RankedResults(log, prepared.plan, order)
     return OptimizationResult(
         state=state,
-        ranked_results=RankedResults(log, prepared.plan, order),
+        ranked_results=ranked_results,
+        best=ranked_results[0] if len(order) and not np.isnan(scores[order[0]]) else None,
         failures=tuple(log.failures[index] for index in sorted(log.failures)),
         total_count=log.total_count,
         succeeded_count=succeeded_count,

@@ -20,6 +20,10 @@ MAX_METRICS = 1_000
 """Different metrics of one optimization; each is a column with a place per combination."""
 
 
+class TooManyMetricsError(ValueError):
+    """The backtests of one optimization report more different metrics than there is room for."""
+
+
 class OutcomeLog:
     """Append-only columns of outcomes with a place for every combination.
 
@@ -45,8 +49,9 @@ class OutcomeLog:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The metrics that any outcome has, by name."""
-        return tuple(sorted(self._metrics))
+        """The metrics that any outcome has a value of, by name."""
+        columns = self._metrics.items()
+        return tuple(sorted(name for name, values in columns if not np.isnan(values).all()))
 
     def append(self, batch: OutcomeBatch, event_time: float) -> None:
         """Add outcomes.
@@ -120,7 +125,9 @@ class OutcomeLog:
     def _column(self, name: str) -> NDArray[np.float64]:
         if name not in self._metrics:
             if len(self._metrics) == MAX_METRICS:
-                raise ValueError(f"backtests report more than {MAX_METRICS} different metrics")
+                raise TooManyMetricsError(
+                    f"there are more than {MAX_METRICS} different metrics"
+                )
             self._metrics[name] = np.full(self.total_count, np.nan)
         return self._metrics[name]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.execution.plan import BacktestPlan
-from stratsweep_server.market_data.bars import Bars, combined_time, periods_per_year
+from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
 from stratsweep_server.optimization.validation import (
+    MAX_SYMBOLS,
     InvalidConfigError,
     Violation,
     ViolationKind,
@@ -102,14 +103,19 @@ async def prepare(
     Raises:
         InvalidConfigError: With every violation.
     """
-    violations = [*known_violations, *find_violations(config, engine, max_combinations)]
+    found = await asyncio.to_thread(find_violations, config, engine, max_combinations)
+    violations = [*known_violations, *found]
     bars: tuple[Bars, ...] = ()
-    if engine.uses_market_data:
+    if engine.uses_market_data and len(config.symbols) <= MAX_SYMBOLS:
         bars, data_violations = await asyncio.to_thread(_load_bars, config, data)
         violations += data_violations
+    indices = np.empty(0, dtype=np.int64)
+    if not any(each.field.startswith(("parameters", "constraints")) for each in violations):
+        indices, grid_violations = await asyncio.to_thread(_select, config)
+        violations += grid_violations
     if violations:
         raise InvalidConfigError(violations)
-    return await asyncio.to_thread(_assemble, config, bars)
+    return await asyncio.to_thread(_assemble, config, bars, indices)
 
 
 def _load_bars(
@@ -135,13 +141,29 @@ def _load_bars(
     return tuple(loaded), violations
 
 
-def _assemble(config: OptimizationConfig, bars: tuple[Bars, ...]) -> PreparedOptimization:
+def _select(config: OptimizationConfig) -> tuple[NDArray[np.int64], list[Violation]]:
+    """The combinations that the constraints accept."""
+    axes = expand_axes(config)
+    size = prod(len(axis.values) for axis in axes)
+    try:
+        indices = accepted_indices(axes, size, config.constraints)
+    except InvalidConstraintError as error:
+        return np.empty(0, dtype=np.int64), [Violation("constraints", str(error))]
+    if len(indices) == 0:
+        reason = f"reject all {size:,} combinations; loosen one of them"
+        return indices, [Violation("constraints", reason)]
+    return indices, []
+
+
+def _assemble(
+    config: OptimizationConfig, bars: tuple[Bars, ...], indices: NDArray[np.int64]
+) -> PreparedOptimization:
     summary = _summarize(bars) if bars else None
     if summary is not None:
         config = replace(
             config,
-            start_date=config.start_date or _date(summary.first_time),
-            end_date=config.end_date or _date(summary.last_time),
+            start_date=config.start_date or date_of(summary.first_time),
+            end_date=config.end_date or date_of(summary.last_time),
         )
     plan = BacktestPlan(
         strategy=config.strategy,
@@ -153,25 +175,9 @@ def _assemble(config: OptimizationConfig, bars: tuple[Bars, ...]) -> PreparedOpt
         commission=config.commission,
         slippage=config.slippage,
     )
-    try:
-        indices = accepted_indices(plan.axes, plan.grid_size, config.constraints)
-    except InvalidConstraintError as error:
-        raise InvalidConfigError([Violation("constraints", str(error))]) from error
-    if len(indices) == 0:
-        raise InvalidConfigError(
-            [
-                Violation(
-                    "constraints", f"reject all {plan.grid_size} combinations; loosen one of them"
-                )
-            ]
-        )
     return PreparedOptimization(config, plan, indices, bars, summary)
 
 
 def _summarize(bars: tuple[Bars, ...]) -> MarketDataSummary:
     time = combined_time(bars)
     return MarketDataSummary(len(time), int(time[0]), int(time[-1]), periods_per_year(time))
-
-
-def _date(nanoseconds: int) -> date:
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, tz=UTC).date()

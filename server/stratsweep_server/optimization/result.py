@@ -96,6 +96,7 @@ class OptimizationResult:
     Attributes:
         state: How it ended.
         ranked_results: Best first; without the target's value last.
+        best: The first of them; None when none has a value of the target.
         failures: The combinations that gave no metrics, by combination index.
         total_count: Combinations that were to run.
         succeeded_count: Those that gave metrics.
@@ -106,16 +107,10 @@ class OptimizationResult:
 
     state: OptimizationState
     ranked_results: Sequence[ParameterResult]
+    best: ParameterResult | None
     failures: Sequence[BacktestFailure]
     total_count: int
     succeeded_count: int
     failed_count: int
     execution_time: float
     message: str = ""
-
-    @property
-    def best(self) -> ParameterResult | None:
-        """The first of the ranking; None when nothing could be ranked."""
-        if self.state is OptimizationState.FAILED or not self.ranked_results:
-            return None
-        return self.ranked_results[0]

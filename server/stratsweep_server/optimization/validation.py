@@ -26,11 +26,15 @@ from stratsweep_server.optimization.config import (
     ParameterValues,
 )
 from stratsweep_server.optimization.constraints import InvalidConstraintError, check_constraint
-from stratsweep_server.optimization.grid import expand, grid_size
+from stratsweep_server.optimization.grid import expand, grid_size, last_value
 
 DEFAULT_MAX_COMBINATIONS = 1_000_000
+MAX_SYMBOLS = 1_000
 
 _Value = TypeVar("_Value", bound=ParameterValue)
+_MAX_CONSTRAINTS = 100
+_LISTED_VALUES = 5
+_INT64 = range(-(2**63), 2**63)
 _NUMBERS = {ParameterType.INTEGER, ParameterType.DOUBLE}
 
 
@@ -77,11 +81,10 @@ def find_violations(
     """
     violations = [*_check_strategy(config, engine), *_check_symbols(config)]
     violations += _check_dates(config)
-    parameter_violations = list(_check_parameters(config, engine))
-    violations += parameter_violations
-    if not parameter_violations:
-        grid_violations = list(_check_size(config, max_combinations))
-        violations += grid_violations or list(_check_constraints(config))
+    violations += _check_parameters(config, engine)
+    if all(axis.values is not None and _is_sound(axis.values) for axis in config.axes):
+        violations += _check_size(config, max_combinations)
+        violations += _check_constraints(config)
     violations += _check_target(config, engine)
     violations += _check_numbers(config)
     return violations
@@ -102,6 +105,9 @@ def _check_strategy(config: OptimizationConfig, engine: EngineDescription) -> It
 def _check_symbols(config: OptimizationConfig) -> Iterator[Violation]:
     if not config.symbols:
         yield Violation("symbols", "name at least one symbol")
+    if len(config.symbols) > MAX_SYMBOLS:
+        yield Violation("symbols", f"has {len(config.symbols):,} symbols; name {MAX_SYMBOLS:,}")
+        return
     for number, symbol in enumerate(config.symbols):
         if not symbol:
             yield Violation(f"symbols[{number}]", "is empty")
@@ -133,11 +139,10 @@ def _check_parameters(config: OptimizationConfig, engine: EngineDescription) -> 
 
 
 def _check_axis(path: str, axis: Parameter, strategy: Strategy | None) -> Iterator[Violation]:
-    if axis.values is None:
-        return
     if not axis.name:
         yield Violation(f"{path}.name", "is required")
-    shape = list(_check_values(path, axis.values))
+    # The reader has reported values that it could not read.
+    shape = [] if axis.values is None else list(_check_values(path, axis.values))
     yield from shape
     if strategy is None or not axis.name:
         return
@@ -145,7 +150,7 @@ def _check_axis(path: str, axis: Parameter, strategy: Strategy | None) -> Iterat
     if axis.name not in declared:
         hint = _suggest(axis.name, list(declared)) if declared else "it has none"
         yield Violation(f"{path}.name", f"{strategy.name} has no parameter {axis.name!r}; {hint}")
-    elif not shape:
+    elif axis.values is not None and not shape:
         yield from _check_fit(path, axis.values, declared[axis.name])
 
 
@@ -155,6 +160,8 @@ def _check_values(path: str, values: ParameterValues) -> Iterator[Violation]:
         yield from _check_integer_range(f"{path}.integer_range", values)
     elif isinstance(values, DoubleRange):
         yield from _check_double_range(f"{path}.double_range", values)
+    elif isinstance(values, str) or not isinstance(values, Sequence):
+        yield Violation(path, f"is {values!r}; give a range, or a list of values")
     elif not values:
         yield Violation(path, "has no values; name at least one")
     else:
@@ -163,11 +170,21 @@ def _check_values(path: str, values: ParameterValues) -> Iterator[Violation]:
             yield Violation(path, "mixes types; use numbers, texts or bools only")
         elif any(isinstance(value, float) and not math.isfinite(value) for value in values):
             yield Violation(path, "has a value that is not finite")
-        for value in _repeated(values):
-            yield Violation(path, f"has {value!r} more than once")
+        elif any(type(value) is int and value not in _INT64 for value in values):
+            yield Violation(path, "has a number that does not fit in 64 bits")
+        repeated = _repeated(values)
+        if repeated:
+            yield Violation(path, f"has {_listing(repeated)} more than once")
+
+
+def _is_sound(values: ParameterValues) -> bool:
+    return not any(_check_values("", values))
 
 
 def _check_integer_range(path: str, values: IntegerRange) -> Iterator[Violation]:
+    for name, value in (("start", values.start), ("stop", values.stop), ("step", values.step)):
+        if value not in _INT64:
+            yield Violation(f"{path}.{name}", "does not fit in 64 bits")
     if values.step <= 0:
         yield Violation(f"{path}.step", f"is {values.step}; make it positive")
     if values.stop < values.start:
@@ -182,16 +199,21 @@ def _check_double_range(path: str, values: DoubleRange) -> Iterator[Violation]:
         return
     if values.stop < values.start:
         yield Violation(
-            f"{path}.stop", f"is {values.stop:g}, below start {values.start:g}; swap the two"
+            f"{path}.stop",
+            f"is {_shown(values.stop)}, below start {_shown(values.start)}; swap the two",
         )
     if (values.step is None) == (values.point_count is None):
         yield Violation(path, "needs either a step or a point count")
     elif values.step is not None and not (math.isfinite(values.step) and values.step > 0):
-        yield Violation(f"{path}.step", f"is {values.step:g}; make it positive and finite")
+        yield Violation(f"{path}.step", f"is {_shown(values.step)}; make it positive and finite")
     elif values.point_count is not None:
-        least = 1 if values.start == values.stop else 2
-        if values.point_count < least:
-            yield Violation(f"{path}.point_count", f"is {values.point_count}; at least {least}")
+        if values.point_count < 2 and values.start != values.stop:
+            yield Violation(f"{path}.point_count", f"is {values.point_count}; make it at least 2")
+        if values.point_count != 1 and values.start == values.stop:
+            yield Violation(
+                f"{path}.point_count",
+                f"is {values.point_count}, but start equals stop; make it 1 or move one of them",
+            )
 
 
 def _check_fit(
@@ -210,31 +232,41 @@ def _check_fit(
     if declared.type in (ParameterType.INTEGER, ParameterType.DOUBLE):
         low, high = _extremes(values)
         if declared.minimum is not None and low < declared.minimum:
-            yield Violation(path, f"has {low:g}, below the minimum {declared.minimum:g}")
+            yield Violation(
+                path, f"has {_shown(low)}, below the minimum {_shown(declared.minimum)}"
+            )
         if declared.maximum is not None and high > declared.maximum:
-            yield Violation(path, f"has {high:g}, above the maximum {declared.maximum:g}")
+            yield Violation(
+                path, f"has {_shown(high)}, above the maximum {_shown(declared.maximum)}"
+            )
     elif declared.choices and not isinstance(values, IntegerRange | DoubleRange):
-        for value in values:
-            if value not in declared.choices:
-                choices = ", ".join(declared.choices)
-                yield Violation(path, f"has {value!r}; the choices are {choices}")
+        others = [value for value in values if value not in declared.choices]
+        if others:
+            choices = ", ".join(declared.choices)
+            yield Violation(path, f"has {_listing(others)}; the choices are {choices}")
 
 
 def _check_size(config: OptimizationConfig, max_combinations: int) -> Iterator[Violation]:
     size = grid_size([axis.values for axis in config.axes if axis.values is not None])
     if size > max_combinations:
+        # Python refuses to write out integers of more than 4,300 digits.
+        shown = f"{size:,}" if size < 10**30 else "more than 10^30"
         yield Violation(
             "parameters",
-            f"the grid has {size:,} combinations before constraints, the server takes "
+            f"the grid has {shown} combinations before constraints, the server takes "
             f"{max_combinations:,}; use larger steps or fewer values",
         )
 
 
 def _check_constraints(config: OptimizationConfig) -> Iterator[Violation]:
-    axes = expand_axes(config)
+    if len(config.constraints) > _MAX_CONSTRAINTS:
+        count = len(config.constraints)
+        yield Violation("constraints", f"are {count:,}; {_MAX_CONSTRAINTS} are allowed")
+        return
+    sample = {axis.name: _first(axis.values) for axis in config.axes if axis.values is not None}
     for number, text in enumerate(config.constraints):
         try:
-            check_constraint(text, axes)
+            check_constraint(text, sample)
         except InvalidConstraintError as error:
             yield Violation(f"constraints[{number}]", str(error))
 
@@ -301,13 +333,28 @@ def _type_of(value: ParameterValue) -> ParameterType | None:
 
 def _extremes(values: ParameterValues) -> tuple[float, float]:
     if isinstance(values, IntegerRange | DoubleRange):
-        return values.start, values.stop
-    numbers = [float(value) for value in values]
+        return values.start, last_value(values)
+    numbers = [value for value in values if isinstance(value, int | float)]
     return min(numbers), max(numbers)
+
+
+def _first(values: ParameterValues) -> ParameterValue:
+    return values.start if isinstance(values, IntegerRange | DoubleRange) else values[0]
 
 
 def _repeated(values: Iterable[_Value]) -> list[_Value]:
     return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _listing(values: Sequence[ParameterValue]) -> str:
+    shown = ", ".join(repr(value) for value in values[:_LISTED_VALUES])
+    left_out = len(values) - _LISTED_VALUES
+    return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
+
+
+def _shown(number: float) -> str:
+    """A number in full, since two that differ must not look alike."""
+    return str(number).removesuffix(".0")
 
 
 def _suggest(wrong: str, names: Sequence[str]) -> str:

@@ -1,0 +1,171 @@
+"""The parameter grid: exact values, sizes by arithmetic, combinations by index."""
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.optimization.config import DoubleRange, IntegerRange
+from stratsweep_server.optimization.grid import columns, expand, grid_size, last_value, value_count
+
+decimals = st.integers(-(10**6), 10**6).map(lambda number: number / 1000)
+steps = st.integers(1, 10**6).map(lambda number: number / 1000)
+doubles = st.floats(allow_nan=False, allow_infinity=False)
+values = st.one_of(
+    st.lists(st.integers(-100, 100), min_size=1, max_size=4, unique=True),
+    st.lists(decimals, min_size=1, max_size=4, unique=True),
+    st.lists(st.text("abc", max_size=2), min_size=1, max_size=4, unique=True),
+    st.lists(st.booleans(), min_size=1, max_size=2, unique=True),
+)
+grids = st.lists(values, max_size=4).map(
+    lambda lists: tuple(
+        ParameterAxis(f"p{number}", tuple(items)) for number, items in enumerate(lists)
+    )
+)
+
+
+def exact(number):
+    return Fraction(repr(number))
+
+
+def nearest_double(number):
+    """The double nearest to a fraction, found by looking at the neighbours of a first guess."""
+    guess = float(number)
+    around = (math.nextafter(guess, -math.inf), guess, math.nextafter(guess, math.inf))
+    return min(around, key=lambda double: abs(Fraction(double) - number))
+
+
+def all_combinations(axes):
+    names = [axis.name for axis in axes]
+    product = itertools.product(*(axis.values for axis in axes))
+    return [dict(zip(names, combination, strict=True)) for combination in product]
+
+
+def test_a_tenth_to_a_half_by_a_tenth_is_exactly_five_points():
+    assert expand(DoubleRange(0.1, 0.5, step=0.1)) == (0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given_range", "expected"),
+    [
+        (IntegerRange(5, 20, 5), [5, 10, 15, 20]),
+        (IntegerRange(5, 19, 5), [5, 10, 15]),
+        (IntegerRange(7, 7), [7]),
+        (IntegerRange(-3, 3, 2), [-3, -1, 1, 3]),
+        (DoubleRange(0.0, 1.0, step=0.3), [0.0, 0.3, 0.6, 0.9]),
+        (DoubleRange(1.0, 1.05, step=0.1), [1.0]),
+        (DoubleRange(-0.2, 0.2, step=0.1), [-0.2, -0.1, 0.0, 0.1, 0.2]),
+        (DoubleRange(1e-7, 3e-7, step=1e-7), [1e-7, 2e-7, 3e-7]),
+        (DoubleRange(0.0, 1.0, point_count=5), [0.0, 0.25, 0.5, 0.75, 1.0]),
+        (DoubleRange(0.1, 0.3, point_count=3), [0.1, 0.2, 0.3]),
+        (DoubleRange(2.5, 2.5, point_count=1), [2.5]),
+        (DoubleRange(1, 2, step=1), [1.0, 2.0]),
+    ],
+)
+def test_a_range_expands_to_its_points(given_range, expected):
+    assert list(expand(given_range)) == expected
+    assert value_count(given_range) == len(expected)
+    assert last_value(given_range) == expected[-1]
+
+
+def test_a_list_keeps_its_order():
+    assert list(expand(["b", "a", "c"])) == ["b", "a", "c"]
+
+
+@given(decimals, steps, st.integers(0, 40_000).map(lambda number: number / 1000))
+def test_every_point_of_a_range_by_step_is_the_double_nearest_to_the_exact_one(start, step, width):
+    stop = start + width * step
+    points = expand(DoubleRange(start, stop, step=step))
+    assert points == tuple(
+        nearest_double(exact(start) + number * exact(step)) for number in range(len(points))
+    )
+    assert points[-1] <= stop
+    assert exact(stop) < exact(start) + len(points) * exact(step)
+
+
+@given(decimals, steps, st.integers(0, 200))
+def test_stop_is_a_point_where_a_step_lands_on_it(start, step, count):
+    stop = float(exact(start) + count * exact(step))
+    points = expand(DoubleRange(start, stop, step=step))
+    assert points[-1] == stop
+    assert len(points) == count + 1
+
+
+@given(st.tuples(doubles, doubles).map(sorted), st.integers(2, 40))
+def test_every_point_of_a_range_by_count_is_the_double_nearest_to_the_exact_one(ends, count):
+    start, stop = ends
+    width = (exact(stop) - exact(start)) / (count - 1)
+    points = expand(DoubleRange(start, stop, point_count=count))
+    assert points == tuple(float(exact(start) + number * width) for number in range(count))
+    assert (points[0], points[-1]) == (start, stop)
+
+
+def test_points_stay_exact_where_large_numbers_cancel():
+    third = expand(DoubleRange(-0.3333333333333333, 0.6666666666666667, point_count=4))[1]
+    assert third == float(Fraction(1, 3) - Fraction("0.3333333333333333"))
+
+
+def test_a_huge_grid_is_counted_without_being_expanded():
+    million = DoubleRange(0.0, 0.999999, step=0.000001)
+    assert grid_size([million, IntegerRange(1, 10**6), IntegerRange(1, 10**6)]) == 10**18
+    assert value_count(IntegerRange(-(2**63), 2**63 - 1)) == 2**64
+    widest = DoubleRange(0.0, 1.7976931348623157e308, step=5e-324)
+    assert value_count(widest) > 10**600
+    assert last_value(widest) == 1.7976931348623157e308
+
+
+def test_without_axes_there_is_one_combination():
+    plan = BacktestPlan("any", (), ())
+    assert grid_size([]) == plan.grid_size == 1
+    assert plan.combination(0) == {}
+
+
+@given(grids)
+def test_indices_and_combinations_are_a_bijection_in_the_order_of_the_product(axes):
+    plan = BacktestPlan("any", axes, ())
+    expected = all_combinations(axes)
+    assert [plan.combination(index) for index in range(plan.grid_size)] == expected
+    assert plan.grid_size == len(expected) == grid_size([axis.values for axis in axes])
+
+
+@given(grids)
+def test_a_combination_has_the_parameters_in_the_order_of_the_axes(axes):
+    combination = BacktestPlan("any", axes, ()).combination(0)
+    assert list(combination) == [axis.name for axis in axes]
+
+
+def test_a_combination_far_inside_a_huge_grid_is_found_by_its_index():
+    axes = tuple(ParameterAxis(name, range(10**6)) for name in "abc")
+    plan = BacktestPlan("any", axes, ())
+    assert plan.combination(123_456_000_789_654_321) == {"a": 123_456, "b": 789, "c": 654_321}
+
+
+@given(grids, st.data())
+def test_columns_have_what_combinations_have(axes, data):
+    plan = BacktestPlan("any", axes, ())
+    chosen = data.draw(st.lists(st.integers(0, plan.grid_size - 1), max_size=20))
+    table = columns(axes, np.array(chosen, dtype=np.int64))
+    assert list(table) == [axis.name for axis in axes]
+    for axis in axes:
+        expected = [plan.combination(index)[axis.name] for index in chosen]
+        assert list(table[axis.name]) == expected
+
+
+def test_columns_keep_the_type_of_the_values():
+    axes = (
+        ParameterAxis("count", range(3)),
+        ParameterAxis("share", (0.5, 1.0)),
+        ParameterAxis("on", (True, False)),
+        ParameterAxis("kind", ("simple", "exponential")),
+        ParameterAxis("edge", (-(2**63), 2**63 - 1)),
+    )
+    table = columns(axes, np.arange(4))
+    assert table["count"].dtype == np.int64
+    assert table["share"].dtype == np.float64
+    assert table["on"].dtype == np.bool_
+    assert set(table["kind"]) == {"simple", "exponential"}
+    assert table["edge"].tolist() == [-(2**63), 2**63 - 1] * 2

@@ -1,0 +1,228 @@
+"""Preparation: from a config and a folder of price files to what can run."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.market_data.bars import open_bars
+from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.optimization import (
+    GridSearchOptimizer,
+    IntegerRange,
+    InvalidConfigError,
+    OptimizationConfig,
+    OptimizationState,
+    Violation,
+)
+from stratsweep_server.optimization.preparation import prepare
+from stratsweep_server.optimization.validation import ViolationKind
+
+from .inline_pool import InlinePool
+
+ON_BARS = EngineDescription(uses_market_data=True)
+
+
+def write_prices(folder, symbol, *days):
+    rows = [f"{day},10,20,9,{10 + number},100" for number, day in enumerate(days)]
+    text = "\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""])
+    (folder / f"{symbol}.csv").write_text(text)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    write_prices(folder, "AAA", "2020-01-02", "2020-01-03", "2020-01-06", "2020-02-03")
+    write_prices(folder, "BBB", "2020-01-03", "2020-01-07")
+    write_prices(folder, "ONE", "2020-01-02")
+    (folder / "BAD.csv").write_text("Date,Open,High,Low,Close\n2020-01-02,10,9,8,9\n")
+    return DataDirectory(folder)
+
+
+def config(**changes):
+    defaults = {"strategy": "any", "symbols": ["AAA"], "parameters": {"x": IntegerRange(1, 4)}}
+    return OptimizationConfig(**defaults | changes)
+
+
+async def prepared(data, engine=ON_BARS, known_violations=(), **changes):
+    return await prepare(
+        config(**changes), engine, data, max_combinations=100, known_violations=known_violations
+    )
+
+
+async def refusal(data, **changes):
+    with pytest.raises(InvalidConfigError) as caught:
+        await prepared(data, **changes)
+    return caught.value.violations
+
+
+async def test_open_dates_become_those_of_the_bars(data):
+    result = await prepared(data, symbols=["AAA", "BBB"])
+    dates = date(2020, 1, 2), date(2020, 2, 3)
+    assert (result.config.start_date, result.config.end_date) == dates
+    assert (result.plan.start_date, result.plan.end_date) == dates
+
+
+async def test_given_dates_stay_and_limit_the_bars(data):
+    result = await prepared(data, start_date=date(2020, 1, 3), end_date=date(2020, 1, 31))
+    assert (result.config.start_date, result.config.end_date) == (
+        date(2020, 1, 3),
+        date(2020, 1, 31),
+    )
+    assert [len(bars) for bars in result.bars] == [2]
+
+
+async def test_the_summary_counts_the_distinct_times_of_all_symbols(data):
+    summary = (await prepared(data, symbols=["AAA", "BBB"])).summary
+    first, last = (np.datetime64(day, "ns").astype(int) for day in ("2020-01-02", "2020-02-03"))
+    assert (summary.bar_count, summary.first_time, summary.last_time) == (5, first, last)
+    assert summary.periods_per_year == pytest.approx(4 * 365.25 / 32)
+
+
+async def test_the_grid_is_counted_before_anything_runs(data):
+    result = await prepared(data, constraints=["x > 1", "x < 4"])
+    assert result.indices.tolist() == [1, 2]
+    assert result.indices.dtype == np.int64
+    assert (result.total_count, result.rejected_count) == (2, 2)
+
+
+async def test_bars_are_shared_in_files_that_the_plan_names(data, tmp_path):
+    result = await prepared(data, symbols=["AAA", "BBB"])
+    plan = result.share_bars(tmp_path)
+    assert result.plan.bars_paths is None
+    assert set(plan.bars_paths) == {"AAA", "BBB"}
+    shared = open_bars("BBB", plan.bars_paths["BBB"])
+    assert shared.close.tolist() == [10, 11]
+    assert shared.time.tolist() == result.bars[1].time.tolist()
+
+
+async def test_an_engine_with_data_of_its_own_is_given_no_bars(data):
+    result = await prepared(data, engine=EngineDescription(), symbols=["anything"])
+    assert (result.bars, result.summary) == ((), None)
+    assert (result.config.start_date, result.config.end_date) == (None, None)
+    without_data = await prepared(None, engine=EngineDescription(), symbols=["anything"])
+    assert without_data.total_count == 4
+
+
+async def test_an_unknown_symbol_names_the_nearest(data):
+    [violation] = await refusal(data, symbols=["AAA", "BBC"])
+    assert violation.field == "symbols[1]"
+    assert violation.kind is ViolationKind.UNKNOWN_SYMBOL
+    assert "BBB" in violation.description
+
+
+@pytest.mark.parametrize("symbol", ["../AAA", "/etc/passwd", ".hidden"])
+async def test_a_symbol_is_never_a_path(data, symbol):
+    [violation] = await refusal(data, symbols=[symbol])
+    assert violation.field == "symbols[0]"
+    assert "never a path" in violation.description
+
+
+async def test_a_price_file_that_cannot_be_used_is_the_symbols_violation(data):
+    [violation] = await refusal(data, symbols=["BAD"])
+    assert violation.field == "symbols[0]"
+    assert "BAD.csv, line 2" in violation.description
+    assert violation.kind is ViolationKind.INVALID
+
+
+async def test_dates_without_bars_say_what_there_is(data):
+    [violation] = await refusal(data, start_date=date(2021, 1, 1))
+    assert violation.field == "symbols[0]"
+    assert "2020-01-02 to 2020-02-03" in violation.description
+
+
+async def test_a_single_bar_is_no_backtest(data):
+    expected = Violation("date_range", "has a single bar; a backtest needs two")
+    assert await refusal(data, symbols=["ONE"]) == (expected,)
+    assert await refusal(data, end_date=date(2020, 1, 2)) == (expected,)
+    assert (await prepared(data, symbols=["ONE", "BBB"])).summary.bar_count == 3
+
+
+async def test_an_engine_on_bars_needs_a_data_directory():
+    assert [each.field for each in await refusal(None, symbols=["AAA", "BBB"])] == [
+        "symbols[0]",
+        "symbols[1]",
+    ]
+
+
+async def test_constraints_that_reject_everything_are_refused(data):
+    [violation] = await refusal(data, constraints=["x > 9"])
+    assert violation == Violation("constraints", "reject all 4 combinations; loosen one of them")
+
+
+async def test_a_constraint_that_fails_on_some_value_is_refused(data):
+    [violation] = await refusal(data, parameters={"x": [1.0, 0.0]}, constraints=["1 // x > 0"])
+    assert violation.field == "constraints"
+    assert "cannot be evaluated" in violation.description
+
+
+async def test_violations_of_the_config_the_data_and_the_reader_come_together(data):
+    known = Violation("direction", "7 is no direction")
+    found = await refusal(
+        data,
+        known_violations=[known],
+        symbols=["AAA", "NONE", ""],
+        starting_cash=0,
+        constraints=["y > 1"],
+    )
+    assert found[0] is known
+    assert {each.field for each in found} == {
+        "direction",
+        "symbols[1]",
+        "symbols[2]",
+        "constraints[0]",
+        "starting_cash",
+    }
+
+
+async def test_a_huge_grid_is_refused_before_it_is_built(data):
+    [violation] = await refusal(data, parameters={"x": IntegerRange(1, 10**18)})
+    assert violation.field == "parameters"
+
+
+async def test_an_optimization_shares_its_bars_while_it_runs_and_removes_them(data, tmp_path):
+    seen = []
+
+    def look(x):
+        seen.extend(path.name for path in tmp_path.glob("bars-*/*"))
+        return {"sharpe_ratio": x}
+
+    pool = InlinePool(look, tmp_path, description=ON_BARS)
+    result = await GridSearchOptimizer(pool=pool, data=data).optimize(config(symbols=["BBB"]))
+    assert result.state is OptimizationState.SUCCEEDED
+    assert seen == ["0.npy"] * 4
+    assert list(pool.workloads[0].plan.bars_paths) == ["BBB"]
+    assert list(tmp_path.glob("bars-*")) == []
+
+
+async def test_a_cancelled_optimization_removes_its_bars(data, tmp_path):
+    pool = InlinePool(lambda x: {}, tmp_path, description=ON_BARS, stall_after=1)
+    grid_search = GridSearchOptimizer(pool=pool, data=data)
+    async with grid_search.start(await grid_search.prepare(config())) as optimization:
+        await optimization.log.wait_beyond(0)
+        assert len(list(tmp_path.glob("bars-*"))) == 1
+    assert list(tmp_path.glob("bars-*")) == []
+
+
+async def test_a_folder_may_be_given_instead_of_a_data_directory(data, tmp_path):
+    pool = InlinePool(lambda x: {"sharpe_ratio": x}, tmp_path, description=ON_BARS)
+    for folder in (tmp_path / "prices", str(tmp_path / "prices")):
+        result = await GridSearchOptimizer(pool=pool, data=folder).optimize(config())
+        assert result.best.parameters == {"x": 4}
+
+
+async def test_constraints_that_reject_everything_are_reported_beside_other_violations(tmp_path):
+    config = OptimizationConfig(
+        "any", ["A"], {"x": [1, 2]}, constraints=["x > 5"], starting_cash=-1.0
+    )
+    with pytest.raises(InvalidConfigError) as refused:
+        await prepare(config, EngineDescription(), None, max_combinations=10)
+    assert {each.field for each in refused.value.violations} == {"constraints", "starting_cash"}
+
+
+async def test_a_list_that_is_a_text_and_a_lone_number_are_refused():
+    config = OptimizationConfig("any", ["A"], {"kind": "ema", "x": 5})
+    with pytest.raises(InvalidConfigError) as refused:
+        await prepare(config, EngineDescription(), None, max_combinations=10)
+    assert [each.field for each in refused.value.violations] == ["parameters[0]", "parameters[1]"]

@@ -1,0 +1,81 @@
+"""The ranking: by score, then by combination index, undefined scores last."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stratsweep_server.optimization.config import OptimizationDirection
+from stratsweep_server.optimization.ranking import is_better, rank
+
+MAXIMIZE, MINIMIZE = OptimizationDirection
+directions = st.sampled_from(OptimizationDirection)
+# Few different scores, so that ties are common.
+scores = st.lists(
+    st.sampled_from([math.nan, -math.inf, -1.5, -0.0, 0.0, 5e-324, 1.0, math.inf]) | st.floats()
+)
+
+
+def ranked(scores, indices, direction=MAXIMIZE):
+    order = rank(np.array(scores, dtype=float), np.array(indices, dtype=np.int64), direction)
+    return [indices[row] for row in order]
+
+
+def test_the_largest_score_is_first_when_maximizing():
+    assert ranked([0.1, 0.9, 0.5], [0, 1, 2]) == [1, 2, 0]
+
+
+def test_the_smallest_score_is_first_when_minimizing():
+    assert ranked([0.1, 0.9, 0.5], [0, 1, 2], MINIMIZE) == [0, 2, 1]
+
+
+@pytest.mark.parametrize("direction", OptimizationDirection)
+def test_undefined_scores_are_last_in_either_direction(direction):
+    assert ranked([math.nan, -1e9, math.nan, 1e9], [0, 1, 2, 3], direction)[2:] == [0, 2]
+
+
+@pytest.mark.parametrize("direction", OptimizationDirection)
+def test_equal_scores_are_in_the_order_of_their_combinations(direction):
+    assert ranked([7.0, 7.0, 7.0], [30, 10, 20], direction) == [10, 20, 30]
+
+
+@pytest.mark.parametrize("direction", OptimizationDirection)
+def test_negative_zero_is_a_zero(direction):
+    assert ranked([-0.0, 0.0, -0.0], [2, 1, 0], direction) == [0, 1, 2]
+
+
+def test_nothing_ranks_to_nothing():
+    assert ranked([], []) == []
+
+
+@given(scores, directions, st.randoms(use_true_random=False))
+def test_the_order_is_the_stated_rule_whatever_the_order_of_arrival(scores, direction, random):
+    indices = random.sample(range(10 * len(scores)), len(scores))
+    sign = -1 if direction is MAXIMIZE else 1
+    rows = sorted(
+        zip(scores, indices, strict=True),
+        key=lambda row: (True, 0, row[1]) if math.isnan(row[0]) else (False, sign * row[0], row[1]),
+    )
+    assert ranked(scores, indices, direction) == [index for _, index in rows]
+
+
+@given(scores, directions)
+def test_the_order_is_a_permutation_of_the_rows(scores, direction):
+    order = rank(np.array(scores, dtype=float), np.arange(len(scores)), direction)
+    assert sorted(order.tolist()) == list(range(len(scores)))
+
+
+@pytest.mark.parametrize(
+    ("score", "best", "direction", "expected"),
+    [
+        (2.0, 1.0, MAXIMIZE, True),
+        (1.0, 2.0, MAXIMIZE, False),
+        (1.0, 2.0, MINIMIZE, True),
+        (2.0, 1.0, MINIMIZE, False),
+        (1.0, 1.0, MAXIMIZE, False),
+        (1.0, 1.0, MINIMIZE, False),
+    ],
+)
+def test_only_a_strictly_better_score_is_better(score, best, direction, expected):
+    assert is_better(score, best, direction) is expected
