@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from stratsweep_server.backtest import (
     BacktestConfig,
     BacktestResult,
@@ -94,6 +95,21 @@ class DeclaringEngine:
     def run_sync(self, config: BacktestConfig) -> BacktestResult:
         values = config.strategy.parameters
         return BacktestResult({"height": -((values["x"] - values.get("shift", 3)) ** 2)})
+
+
+def thread_count() -> int:
+    """Threads of this process, the ones of C libraries included."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+class ThreadCounter:
+    """Counts this process's threads before and after a product of large matrices."""
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        before = thread_count()
+        matrix = np.ones((600, 600))
+        np.linalg.norm(matrix @ matrix)
+        return BacktestResult({"threads": before, "threads_after": thread_count()})
 
 
 class ConstructorRaises:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from stratsweep_server.execution.limits import resident_bytes
 from stratsweep_server.optimization import (
     FailureKind,
     GridSearchOptimizer,
@@ -86,6 +89,12 @@ async def test_an_exception_is_an_error_and_the_worker_is_kept(pool, fault, neig
     assert "Traceback" in failure.traceback or "could not be made" in failure.traceback
     await at_full_strength(pool)
     assert {slot.worker_pid for slot in pool.slots} == pids
+
+
+async def test_the_servers_memory_does_not_follow_the_size_of_a_result(pool):
+    before = resident_bytes(os.getpid())
+    await run(pool, "returns_huge_metric", 10)
+    assert resident_bytes(os.getpid()) - before < 100_000_000
 
 
 @COMPANY

@@ -100,6 +100,22 @@ async def test_an_idle_worker_that_is_killed_is_replaced(start_method):
 
 
 @START_METHODS
+async def test_a_worker_that_is_frozen_between_backtests_is_found_and_replaced(start_method):
+    pool = WorkerPool(EngineSpec(ScriptedEngine), max_workers=2, start_method=start_method)
+    async with pool:
+        await pool.describe_engine()
+        await at_full_strength(pool)
+        frozen = pool.slots[0].worker_pid
+        os.kill(frozen, signal.SIGSTOP)
+        config = scripted("tick@*", 200, backtest_timeout=0.5)
+        result = await GridSearchOptimizer(pool=pool).optimize(config)
+        assert result.failures == ()
+        assert result.succeeded_count == 200
+        await until(lambda: not is_alive(frozen), "the frozen worker is gone")
+        await at_full_strength(pool)
+
+
+@START_METHODS
 @pytest.mark.parametrize(
     ("action", "cause"), [("raise", "the licence server is down"), ("exit", "exited with code 5")]
 )

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def serve() -> None:
     if connection is None:
         raise RuntimeError("the worker was not connected")
     try:
+        _warn_unless_preloaded(connection.engine)
         engine = load_engine(connection.engine)
         ready = messages.encode_ready(describe(engine))
     except BaseException as error:
@@ -109,6 +111,15 @@ def serve() -> None:
     except BaseException:  # the executor would swallow it and the process would live on, deaf
         traceback.print_exc()
         os._exit(_SESSION_FAILED)
+
+
+def _warn_unless_preloaded(engine: EngineSpec) -> None:
+    # The fork server swallows ImportErrors: without this, workers would just start slowly.
+    server = parent_process()
+    is_forked = server is not None and server.pid != os.getppid()
+    missing = [name for name in engine.preload_modules if name not in sys.modules]
+    if is_forked and missing:
+        print(f"not preloaded: {', '.join(missing)}; workers start slowly", file=sys.stderr)  # noqa: T201
 
 
 class Session:

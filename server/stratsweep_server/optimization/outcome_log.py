@@ -125,9 +125,7 @@ class OutcomeLog:
     def _column(self, name: str) -> NDArray[np.float64]:
         if name not in self._metrics:
             if len(self._metrics) == MAX_METRICS:
-                raise TooManyMetricsError(
-                    f"there are more than {MAX_METRICS} different metrics"
-                )
+                raise TooManyMetricsError(f"there are more than {MAX_METRICS} different metrics")
             self._metrics[name] = np.full(self.total_count, np.nan)
         return self._metrics[name]
 
