@@ -54,7 +54,7 @@ def optimize_request(
     """Return the request of an `Optimize` call."""
     request = optimization_service_pb2.OptimizeRequest(config=config, validate_only=validate_only)
     if progress_interval is not None:
-        request.progress_interval.CopyFrom(_duration(progress_interval))
+        request.progress_interval.CopyFrom(_duration("progress_interval", progress_interval))
     return request
 
 
@@ -101,7 +101,7 @@ def optimization_config(
     if minimize:
         config.direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
     if backtest_timeout is not None:
-        config.backtest_timeout.CopyFrom(_duration(backtest_timeout))
+        config.backtest_timeout.CopyFrom(_duration("backtest_timeout", backtest_timeout))
     return config
 
 
@@ -148,7 +148,10 @@ def _day(day: date | str | None) -> str:
     return day.isoformat() if isinstance(day, date) else day or ""
 
 
-def _duration(span: Span) -> duration_pb2.Duration:
+def _duration(name: str, span: Span) -> duration_pb2.Duration:
     duration = duration_pb2.Duration()
-    duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
+    try:
+        duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name}: {span} is not a span of time that fits its field") from None
     return duration

@@ -90,8 +90,8 @@ async def serve(config: ServerConfig) -> None:
         with _stopping_on_signals(stop):
             if config.exit_on_stdin_eof:
                 _stop_on_stdin_eof(stop)
-            print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
             logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
+            print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
             await stop.wait()
             logger.info("stopping; running optimizations get %g s", config.grace)
     logger.info("stopped")

@@ -46,11 +46,13 @@ class EndlessPool:
 
     def __init__(self) -> None:
         self.workload = EndlessWorkload()
+        self.is_submitted = threading.Event()
 
     async def describe_engine(self) -> EngineDescription:
         return EngineDescription()
 
     def submit(self, plan, indices, *, backtest_timeout, on_outcomes) -> EndlessWorkload:
+        self.is_submitted.set()
         return self.workload
 
 
@@ -107,16 +109,17 @@ def endless():
     return clock, server, pool
 
 
-def start_call(server, timeout: float | None):
+def start_call(server, pool: EndlessPool, timeout: float | None):
     method = SERVICE.methods_by_name["Optimize"]
     call = server.invoke_unary_stream(method, (), optimize_request("ok@*"), timeout)
     assert call.take_response().event.started.total_count == 10
+    assert pool.is_submitted.wait(timeout=30)
     return call
 
 
 def test_a_deadline_ends_the_call_and_its_work_when_the_clock_says_so(endless):
     clock, server, pool = endless
-    call = start_call(server, timeout=60.0)
+    call = start_call(server, pool, timeout=60.0)
     clock.sleep_for(59.0)
     assert not pool.workload.is_cancelled.is_set()
 
@@ -128,7 +131,7 @@ def test_a_deadline_ends_the_call_and_its_work_when_the_clock_says_so(endless):
 
 def test_a_cancelled_call_ends_its_work(endless):
     _, server, pool = endless
-    call = start_call(server, timeout=None)
+    call = start_call(server, pool, timeout=None)
     call.cancel()
 
     assert pool.workload.is_cancelled.wait(timeout=30)

@@ -274,6 +274,7 @@ async def test_an_engine_that_cannot_be_built_makes_the_server_unavailable(start
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert details["ErrorInfo"].reason == "NO_WORKERS"
     assert "no licence for this engine" in error.details()
+    assert "\n" not in error.details()
 
 
 async def test_an_unforeseen_error_does_not_leak_its_text(start_server, monkeypatch):

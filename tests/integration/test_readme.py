@@ -8,10 +8,12 @@ JavaScript is not run: its names are compared with the contract.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +30,14 @@ from examples.demo import write_synthetic_market
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+needs_buf = pytest.mark.skipif(
+    shutil.which("buf", path=SEARCH_PATH) is None, reason="buf is not installed"
+)
+needs_grpc_tools = pytest.mark.skipif(
+    importlib.util.find_spec("grpc_tools") is None, reason="grpcio-tools is not installed"
+)
 
 BLOCKS = dict(re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```\n", README, re.DOTALL))
 
@@ -58,11 +68,10 @@ class Desk:
         return self._run([sys.executable, file_name])
 
     def _run(self, command: list[str]) -> str:
-        search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         finished = subprocess.run(
             command,
             cwd=self.path,
-            env=os.environ | {"PATH": search_path},
+            env=os.environ | {"PATH": SEARCH_PATH},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -183,12 +192,14 @@ def test_the_optimizer_works_without_grpc(desk):
     assert last.startswith("SUCCEEDED {'period': ")
 
 
+@needs_buf
 def test_a_generic_client_runs_the_stream_by_reflection(served_desk):
     output = served_desk.shell("buf-curl")
     assert output.count('"progress": {') == 30
     assert '"isLastPart": true' in output
 
 
+@needs_buf
 def test_a_generic_client_asks_for_health(served_desk):
     assert json.loads(served_desk.shell("health")) == {"status": "SERVING"}
 
@@ -206,6 +217,7 @@ def test_the_sketch_in_javascript_uses_names_of_the_contract():
     assert names <= fields
 
 
+@needs_grpc_tools
 def test_stubs_are_generated_as_written(desk):
     (desk.path / "generated").mkdir()
     desk.shell("generate")

@@ -13,8 +13,10 @@ from typing import NoReturn, TypeVar
 
 import click
 
+from stratsweep.cli.option_types import AddressType
 from stratsweep.client import Client
 from stratsweep.errors import (
+    NotFoundError,
     ServerError,
     ServerUnavailableError,
     StratsweepError,
@@ -28,6 +30,7 @@ _OPTIONS = (
     click.option(
         "--server",
         metavar="ADDRESS",
+        type=AddressType(),
         help="Ask the server at host:port or unix:PATH. Default: start a private one.",
     ),
     click.option(
@@ -36,7 +39,12 @@ _OPTIONS = (
         type=click.Path(exists=True, file_okay=False),
         help="The private server's price files, SYMBOL.csv or .parquet. Default: this directory.",
     ),
-    click.option("--workers", metavar="N", type=int, help="The private server's processes."),
+    click.option(
+        "--workers",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="The private server's processes. Default: the CPUs that it may use.",
+    ),
     click.option(
         "--engine", metavar="NAME|MODULE:FACTORY", help="The private server's backtest engine."
     ),
@@ -116,6 +124,11 @@ class ServerChoice:
                 yield client
             except (ServerError, ServerUnavailableError, StreamInterruptedError) as error:
                 _add_log(error, server.log_tail())
+                raise
+            except NotFoundError as error:
+                if error.reason == "UNKNOWN_SYMBOL":
+                    prices = Path(self.data or ".").resolve()
+                    error.add_note(f"The price files are those in {prices} (--data).")
                 raise
 
     def _server_arguments(self) -> list[str]:

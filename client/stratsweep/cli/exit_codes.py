@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """The exit codes of every command."""
 
     SUCCESS = 0
-    SERVER_ERROR = 1
+    FAILURE = 1
     BAD_USAGE = 2
     NO_SUCCESS = 3
     NO_SERVER = 4
@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
 EXIT_CODES_HELP = """\b
 Exit codes:
   0    there are results
-  1    the server failed, or the connection to it was lost
+  1    the server failed, the connection to it was lost, or a file could not be written
   2    bad usage, or a config that the server refused
   3    no combination could be ranked
   4    cannot connect to the server, or start it, or it takes no more work
@@ -55,9 +55,12 @@ class ExitCodeGroup(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(ExitCode.INTERRUPTED)
         except BrokenPipeError:
-            # The interpreter flushes standard output once more at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             ctx.exit(ExitCode.BROKEN_PIPE)
+        except OSError as error:
+            _discard_output()
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(ExitCode.FAILURE)
 
 
 def exit_code_of(error: StratsweepError) -> ExitCode:
@@ -66,7 +69,12 @@ def exit_code_of(error: StratsweepError) -> ExitCode:
         return ExitCode.BAD_USAGE
     if isinstance(error, ServerUnavailableError | ServerBusyError | ServerStartError):
         return ExitCode.NO_SERVER
-    return ExitCode.SERVER_ERROR
+    return ExitCode.FAILURE
+
+
+def _discard_output() -> None:
+    """Let the interpreter, which flushes standard output once more at its end, succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_error(error: StratsweepError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
@@ -11,7 +11,8 @@ from stratsweep._requests import ConfigOptions
 from stratsweep.cli.connection import ServerChoice, server_options
 from stratsweep.cli.documents import result_csv, result_json
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.output_files import OutputFileType, write_result
+from stratsweep.cli.option_types import DayType, SecondsType
+from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.client import Client
@@ -22,7 +23,7 @@ from stratsweep.results import OptimizationResult, OptimizationState
 _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_MAX_RANKED_RESULTS = 2**32 - 1
 _EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
@@ -58,11 +59,11 @@ _EXIT_CODES = {
     "--target", metavar="METRIC", help="The metric to rank by. Default: the server's, sharpe_ratio."
 )
 @click.option("--minimize", is_flag=True, help="Rank the smallest value first.")
-@click.option("--from", "start_date", type=_DAY, metavar="DATE", help="First day, YYYY-MM-DD.")
-@click.option("--to", "end_date", type=_DAY, metavar="DATE", help="Last day, included.")
+@click.option("--from", "start_date", type=DayType(), metavar="DATE", help="First day, YYYY-MM-DD.")
+@click.option("--to", "end_date", type=DayType(), metavar="DATE", help="Last day, included.")
 @click.option(
     "--timeout",
-    type=float,
+    type=SecondsType(),
     metavar="SECONDS",
     help="Kill a single backtest that runs longer. Default: 300.",
 )
@@ -71,7 +72,7 @@ _EXIT_CODES = {
 @click.option("--slippage", type=float, default=0.0, help="Fraction of the price, per side.")
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=_MAX_RANKED_RESULTS),
     metavar="N",
     help="Only the best N. Default: 20 in the table, all elsewhere.",
 )
@@ -101,8 +102,8 @@ def optimize(
     constraints: tuple[str, ...],
     target: str | None,
     minimize: bool,
-    start_date: datetime | None,
-    end_date: datetime | None,
+    start_date: date | None,
+    end_date: date | None,
     timeout: float | None,
     cash: float | None,
     commission: float,
@@ -142,11 +143,10 @@ def optimize(
     }
     with choice.connect() as client:
         result = _run(client, strategy, config, quiet=quiet)
-    for path in outputs:
-        write_result(result, path)
+    is_written = write_results(result, outputs)
     _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS)
     _print_remarks(result, quiet=quiet)
-    context.exit(_EXIT_CODES[result.state])
+    context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
 
 def _by_name(parameters: tuple[tuple[str, GridValues], ...]) -> dict[str, GridValues]:

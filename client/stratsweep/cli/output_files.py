@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -36,8 +37,23 @@ class OutputFileType(click.ParamType[Path]):
         return path
 
 
-def write_result(result: OptimizationResult, path: Path) -> None:
-    """Write a result in the format that the path's suffix names."""
+def write_results(result: OptimizationResult, paths: Sequence[Path]) -> bool:
+    """Write a result to files, each in the format that its suffix names.
+
+    Returns:
+        Whether all were written; what went wrong with the others is on standard error.
+    """
+    is_written = True
+    for path in paths:
+        try:
+            _write(result, path)
+        except OSError as error:
+            is_written = False
+            click.echo(f"error: {path} was not written: {error.strerror or error}", err=True)
+    return is_written
+
+
+def _write(result: OptimizationResult, path: Path) -> None:
     match path.suffix.lower():
         case ".json":
             path.write_text(result_json(result) + "\n", encoding="utf-8")

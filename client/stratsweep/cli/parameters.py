@@ -52,7 +52,7 @@ def parse_values(text: str) -> GridValues:
 def _parse_range(text: str) -> GridValues:
     parts = [part.strip() for part in text.split(":")]
     if len(parts) != 3 or not _all_match(_NUMBER, parts):
-        raise ValueError("a range is start:stop:step, three numbers; both ends are included")
+        raise ValueError("a range is start:stop:step, such as 5:50:5; both ends are included")
     if _all_match(_INTEGER, parts):
         start, stop, step = map(int, parts)
         return IntegerRange(start, stop, step)

@@ -165,7 +165,7 @@ def describe_started(started: OptimizationStarted) -> str:
     config = started.config
     parts = [
         f"{config.strategy} on {', '.join(config.symbols)}",
-        f"{started.total_count:,} combinations",
+        f"{started.total_count:,} combination{'s' if started.total_count != 1 else ''}",
         f"{started.worker_count} worker{'s' if started.worker_count != 1 else ''}",
     ]
     if started.rejected_count:

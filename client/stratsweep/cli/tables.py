@@ -65,6 +65,11 @@ def catalogue_tables(catalogue: StrategyList) -> str:
         texts.append(
             "The engine declares nothing: it is given any strategy, parameters, symbols.\n"
         )
+    elif not catalogue.symbols:
+        texts.append(
+            "There are no symbols: the data directory has no SYMBOL.csv or SYMBOL.parquet, or the "
+            "engine loads its own data.\n"
+        )
     return "\n".join(texts)
 
 

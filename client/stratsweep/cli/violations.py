@@ -51,4 +51,8 @@ def _translate(violation: Violation, elements: Mapping[str, Sequence[str]]) -> t
         return violation.field, violation.description
     leaf = rest.rpartition(".")[2]
     prefix = f"{leaf} " if leaf in _RANGE_FIELDS else ""
-    return f"{_OPTIONS[field]} {given[index]}", prefix + violation.description
+    return f"{_OPTIONS[field]} {_quoted(given[index])}", prefix + violation.description
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"\S+", text) else f'"{text}"'

@@ -307,6 +307,7 @@ class WorkerPool:
                 self._on_availability(False)
             for workload in list(self._workloads.values()):
                 workload.finish(self._unavailable_error())
+        self._offer_work()  # a suspect that waited for this slot needs another one
 
     def outcomes_arrived(self, chunk: Chunk, outcomes: Outcomes) -> None:
         """The next combinations of a chunk have outcomes."""

@@ -75,7 +75,7 @@ def _lock(path: Path) -> int:
         FileNotFoundError: The directory is gone.
         OSError: It may not be opened, or is none.
     """
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.stat()  # whoever had the lock before may have removed it

@@ -104,7 +104,8 @@ def status_of(error: Exception) -> ErrorStatus:
     }
     if type(error) in simple:
         code, reason = simple[type(error)]
-        return ErrorStatus(code, str(error)[:_MAX_MESSAGE_CHARACTERS], reason, {})
+        first_line = str(error).partition("\n")[0]  # tracebacks are the log's
+        return ErrorStatus(code, first_line[:_MAX_MESSAGE_CHARACTERS], reason, {})
     error_id = secrets.token_hex(4)
     return ErrorStatus(
         grpc.StatusCode.INTERNAL,

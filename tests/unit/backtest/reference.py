@@ -35,8 +35,8 @@ class Ledger:
         return self.cash + sum(fill.flow for fill in self.fills)
 
     def units_now(self):
-        """What the fills since the last flat moment sum to; exactly 0 when flat."""
-        return sum(fill.units for fill in self.open_trip())
+        """What the fills since the last flat moment add up to; exactly 0 when flat."""
+        return units_of(self.open_trip())
 
     def trips(self):
         """Group the fills into round trips; the last one may be open."""
@@ -53,10 +53,15 @@ class Ledger:
 
 
 def is_flat(trip):
+    return units_of(trip) == 0.0
+
+
+def units_of(trip):
+    """Add up fill by fill, as an account does: since Python 3.12 `sum` rounds only once."""
     units = 0.0
     for fill in trip:
         units += fill.units
-    return units == 0.0
+    return units
 
 
 def run_ledger(targets, opens, closes, cash, commission, slippage):

@@ -1,7 +1,6 @@
 """Metrics from known equity curves and trades, worked out by hand."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,9 +130,3 @@ def test_a_price_that_stands_still_gives_no_losses_whatever_rounding_makes_of_it
         assert metrics["max_drawdown"] == metrics["max_drawdown_duration"] == 0
         assert metrics["annualized_volatility"] == 0
         assert {"profit_factor", "sharpe_ratio", "sortino_ratio", "omega_ratio"}.isdisjoint(metrics)
-
-
-def test_the_documentation_defines_every_metric_as_the_engine_does():
-    documentation = Path(__file__).parents[3] / "docs" / "default-engine.md"
-    rows = [line for line in documentation.read_text().splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{metric.name}` | {metric.description} |" for metric in METRICS]

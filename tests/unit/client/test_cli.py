@@ -17,6 +17,7 @@ import pytest
 from google.rpc import code_pb2
 from stratsweep._version import __version__
 from stratsweep.cli import main
+from stratsweep.cli.option_types import AddressType
 from stratsweep.v1 import optimization_event_pb2
 
 OPTIMIZE = [
@@ -40,8 +41,8 @@ def run(server):
 def private_server(server, stand_in):
     """Let the private server be a program that gives the scripted server's address as its own."""
     stand_in(
-        f"import sys; print('listening on {server.address}', flush=True)\n"
-        "print('arguments', *sys.argv[1:], file=sys.stderr, flush=True)\n"
+        "import sys; print('arguments', *sys.argv[1:], file=sys.stderr, flush=True)\n"
+        f"print('listening on {server.address}', flush=True)\n"
         "sys.stdin.read()"
     )
 
@@ -222,6 +223,19 @@ def test_parquet_without_a_library_is_refused_before_running(run, server, tmp_pa
     assert server.requests == []
 
 
+def test_a_file_that_fails_to_be_written_costs_neither_the_others_nor_the_ranking(
+    run, server, script, tmp_path
+):
+    folder, other = tmp_path / "folder", tmp_path / "other.csv"
+    folder.mkdir()
+    server.steps = [lambda context: folder.rmdir(), *script.whole()]
+    result = run(*OPTIMIZE, "--output", str(folder / "out.json"), "--output", str(other))
+    assert result.exit_code == 1
+    assert "out.json was not written: No such file or directory" in result.stderr
+    assert other.exists()
+    assert "1.5000" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "limit"),
     [
@@ -307,7 +321,14 @@ def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, serve
         (*OPTIMIZE, "--param", "fast=1,2"),
         (*OPTIMIZE, "--param", "other=1:2"),
         (*OPTIMIZE, "--from", "yesterday"),
+        (*OPTIMIZE, "--to", "2020-02-30"),
         (*OPTIMIZE, "--top", "0"),
+        (*OPTIMIZE, "--top", "99999999999"),
+        (*OPTIMIZE, "--timeout", "soon"),
+        (*OPTIMIZE, "--timeout", "inf"),
+        (*OPTIMIZE, "--timeout", "nan"),
+        (*OPTIMIZE, "--timeout", "1e30"),
+        (*OPTIMIZE, "--workers", "0"),
         (*OPTIMIZE, "--data", "."),
         (*OPTIMIZE, "--data", "no such folder"),
         (*OPTIMIZE, "--workers", "2"),
@@ -320,6 +341,21 @@ def test_bad_usage_exits_with_2_before_anything_is_sent(run, server, arguments):
     result = run(*arguments)
     assert result.exit_code == 2
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "nonsense", "host:", ":50051", "host:0", "host:99999", "http://127.0.0.1:50051", "h:1/x"],
+)
+def test_what_is_no_address_is_bad_usage(run, address):
+    result = run(*OPTIMIZE, server_arguments=("--server", address))
+    assert result.exit_code == 2
+    assert "write host:port, such as 127.0.0.1:50051, or unix:PATH" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["[::1]:50051", "unix:server.sock", "dns-name.example:443"])
+def test_other_forms_of_an_address_are_taken(address):
+    assert AddressType().convert(address, None, None) == address
 
 
 def test_a_server_that_is_not_there_exits_with_4_and_says_what_to_do(run):
@@ -429,6 +465,29 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(server, script):
     assert process.stderr == b""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_disk_behind_standard_output_is_an_error(server, script):
+    server.steps = script.whole()
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--quiet"]
+    command += ["--server", server.address]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        process = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert process.returncode == 1
+    assert process.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_an_unknown_symbol_of_a_private_server_names_the_folder(
+    run, server, statuses, private_server, tmp_path
+):
+    info = statuses["error_info"]("UNKNOWN_SYMBOL")
+    server.steps = [statuses["status"](code_pb2.NOT_FOUND, "no bars for the symbol 'SPY'", info)]
+    result = run(*OPTIMIZE, server_arguments=("--data", str(tmp_path)))
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"The price files are those in {tmp_path} (--data).\n")
+
+
 def test_serve_becomes_the_server_with_its_own_options(stand_in):
     stand_in("import sys; print(*sys.argv[1:]); sys.exit(7)")
     command = [sys.executable, "-m", "stratsweep.cli", "serve", "--workers", "2", "--help", "-x"]
@@ -447,6 +506,13 @@ def test_strategies_are_shown_as_tables(run, server, script):
     assert "sharpe_ratio mean over deviation" in rows
     assert "SPY 253 2020-01-02 2020-12-31" in rows
     assert "BROKEN 0 row 7: high below low" in rows
+
+
+def test_a_catalogue_without_symbols_says_so(run, server, script):
+    catalogue = script.catalogue()
+    catalogue.ClearField("symbols")
+    server.catalogue = catalogue
+    assert "There are no symbols: " in run("strategies").stdout
 
 
 def test_strategies_are_shown_as_json(run, server, script):

@@ -56,7 +56,7 @@ GIVEN = {"symbols": ["SPY"], "parameters": ["fast", "slow"], "constraints": ["fa
         ("parameters[0].double_range", "--param fast", "is bad"),
         ("parameters", "--param", "is bad"),
         ("symbols[0]", "--symbol SPY", "is bad"),
-        ("constraints[0]", "--where fast < slwo", "is bad"),
+        ("constraints[0]", '--where "fast < slwo"', "is bad"),
         ("date_range.start_date", "--from", "is bad"),
         ("parameters[9]", "parameters[9]", "is bad"),
         ("something.new", "something.new", "is bad"),

@@ -1,5 +1,6 @@
 """Keywords to the config message."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -72,6 +73,12 @@ def test_spans_are_seconds_or_timedeltas():
     assert config.backtest_timeout.ToTimedelta() == timedelta(milliseconds=250)
     request = optimize_request(config, progress_interval=timedelta(milliseconds=100))
     assert request.progress_interval.ToTimedelta() == timedelta(milliseconds=100)
+
+
+@pytest.mark.parametrize("span", [float("nan"), float("inf"), 1e30])
+def test_a_span_that_does_not_fit_is_an_error_that_names_its_field(span):
+    with pytest.raises(ValueError, match=f"backtest_timeout: {re.escape(str(span))} is not a span"):
+        optimization_config("sma_cross", symbols="SPY", parameters={}, backtest_timeout=span)
 
 
 def test_a_datetime_counts_as_its_day():

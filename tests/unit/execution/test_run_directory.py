@@ -171,6 +171,8 @@ def test_a_file_system_that_cannot_lock_is_an_error_and_no_endless_loop(tmp_path
 def test_closing_and_sweeping_leave_no_descriptor_open(tmp_path):
     before = len(list(Path("/dev/fd").iterdir()))
     for _ in range(3):
-        with RunDirectory(tmp_path):
+        (tmp_path / "stratsweep-run-dead").mkdir()
+        with RunDirectory(tmp_path) as directory:
             sweep(tmp_path)
+            assert list(tmp_path.iterdir()) == [directory.path]
     assert len(list(Path("/dev/fd").iterdir())) == before

@@ -255,9 +255,15 @@ def test_a_long_traceback_keeps_its_end():
 
 
 def test_a_deep_traceback_is_short():
-    text = format_traceback(raised(endless_recursion))
+    def ping() -> None:
+        pong()
+
+    def pong() -> None:
+        ping()
+
+    text = format_traceback(raised(ping))
     assert "RecursionError" in text
-    assert len(text) < 5_000
+    assert text.count("File ") == 50
 
 
 @pytest.mark.parametrize("error", [UnreadableError(), ExitsWhenReadError(), NamelessError()])

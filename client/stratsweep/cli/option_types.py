@@ -1,0 +1,79 @@
+"""The values of options that click has no fitting type for: days, spans, addresses."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+
+import click
+
+# The longest span that the contract can carry: 10,000 years.
+_MAX_SECONDS = 315_576_000_000
+_HOST_AND_PORT = re.compile(r"[^/]+:(\d{1,5})")
+
+
+class DayType(click.ParamType[date]):
+    """A day, YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date:
+        """Parse the text.
+
+        Raises:
+            click.BadParameter: It is no day of the calendar in that form.
+        """
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as YYYY-MM-DD", param, ctx)
+
+
+class SecondsType(click.ParamType[float]):
+    """A span in seconds."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse the text.
+
+        Raises:
+            click.BadParameter: It is no number, or not one of a usable span.
+        """
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            seconds = math.nan
+        if not abs(seconds) <= _MAX_SECONDS:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+class AddressType(click.ParamType[str]):
+    """Where a server listens: host:port, or unix:PATH."""
+
+    name = "address"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check the form; whether anyone is there turns out later.
+
+        Raises:
+            click.BadParameter: It has neither form, or the port is out of range.
+        """
+        address = str(value)
+        match = _HOST_AND_PORT.fullmatch(address)
+        if not address.startswith("unix:") and not (match and 0 < int(match[1]) < 65_536):
+            self.fail(
+                f"{address!r} is not an address; write host:port, such as 127.0.0.1:50051, "
+                "or unix:PATH",
+                param,
+                ctx,
+            )
+        return address

@@ -1,0 +1,198 @@
+"""The import rules of the design, held by reading the source and by looking at fresh processes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CLIENT = REPOSITORY / "client"
+SERVER = REPOSITORY / "server"
+GENERATED = CLIENT / "stratsweep" / "v1"
+
+FLOORS = ["rpc", "optimization", "execution", "backtest", "market_data"]
+"""Each may import the ones after it."""
+TOP = {"app", "config", "logs", "__main__"}
+"""Above the floors; `config` is data that `app` wires."""
+MAX_FUNCTION_LINES = 60
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, by its absolute name."""
+
+    module: str
+    is_lazy: bool
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def floor(self) -> str:
+        """The part of `stratsweep_server` that it belongs to; empty for the package itself."""
+        return (*self.name.split("."), "")[1]
+
+    def imports(self) -> Iterator[Import]:
+        """What it imports, inside functions too; `from a import b` counts as `a` and as `a.b`."""
+        lazy = {
+            node
+            for function in functions_of(self.tree)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield Import(alias.name, node in lazy)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.name} has a relative import"
+                for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names)):
+                    yield Import(name, node in lazy)
+
+
+def functions_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def modules_of(root: Path) -> list[Module]:
+    """Every handwritten module under `client` or `server`."""
+    modules = []
+    for path in sorted(root.rglob("*.py")):
+        if not path.is_relative_to(GENERATED):
+            parts = path.relative_to(root).with_suffix("").parts
+            name = ".".join(parts).removesuffix(".__init__")
+            modules.append(Module(name, path, ast.parse(path.read_text())))
+    return modules
+
+
+CLIENT_MODULES = modules_of(CLIENT)
+SERVER_MODULES = modules_of(SERVER)
+MODULES = CLIENT_MODULES + SERVER_MODULES
+
+
+def is_of(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh interpreter has imported after running a line of code."""
+    process = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(process.stdout.split())
+
+
+def loaded_of(loaded: set[str], *packages: str) -> list[str]:
+    return sorted(module for module in loaded if is_of(module, *packages))
+
+
+def test_the_rules_have_something_to_hold():
+    assert {module.floor for module in SERVER_MODULES} == {"", *FLOORS, *TOP}
+    assert len(CLIENT_MODULES) > 10
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_arrows_between_the_floors_point_one_way(floor):
+    above = [*TOP, *FLOORS[: FLOORS.index(floor)]]
+    forbidden = [f"stratsweep_server.{other}" for other in above]
+    wrong = [
+        f"{module.name} imports {each.module}"
+        for module in SERVER_MODULES
+        if module.floor == floor
+        for each in module.imports()
+        if is_of(each.module, *forbidden)
+    ]
+    assert wrong == []
+
+
+def test_only_the_rpc_floor_and_app_import_grpc_and_the_contract():
+    wrong = [
+        f"{module.name} imports {each.module}"
+        for module in SERVER_MODULES
+        if module.floor not in {"rpc", "app"}
+        for each in module.imports()
+        if is_of(each.module, "grpc", "grpc_health", "grpc_reflection", "grpc_status", "google")
+        or is_of(each.module, "stratsweep")
+    ]
+    assert wrong == []
+
+
+def test_main_imports_the_server_inside_functions_only():
+    # Worker processes import this file again.
+    (main,) = (module for module in SERVER_MODULES if module.floor == "__main__")
+    of_server = [each for each in main.imports() if is_of(each.module, "stratsweep_server")]
+    assert of_server
+    assert all(each.is_lazy for each in of_server)
+
+
+def test_a_worker_imports_neither_grpc_nor_polars_nor_the_floors_above():
+    loaded = modules_after("import stratsweep_server.execution.worker")
+    above = [f"stratsweep_server.{name}" for name in ("rpc", "optimization", *TOP)]
+    assert "stratsweep_server.execution.worker" in loaded
+    assert loaded_of(loaded, "grpc", "google", "polars", "loky", "stratsweep", *above) == []
+    assert loaded_of(loaded, "numba", "talib") == [], "an engine of the user's does not need these"
+
+
+def test_the_default_engine_adds_neither_grpc_nor_polars_to_a_worker():
+    loaded = modules_after("import stratsweep_server.backtest.default")
+    assert "numba" in loaded
+    assert loaded_of(loaded, "grpc", "google", "polars", "pandas") == []
+
+
+def test_what_a_worker_runs_of_the_main_program_is_light():
+    loaded = modules_after("import stratsweep_server.__main__")
+    assert loaded_of(loaded, "grpc", "google", "polars", "numpy", "numba") == []
+
+
+def test_the_optimizer_works_without_grpc():
+    loaded = modules_after("import stratsweep_server.optimization")
+    assert loaded_of(loaded, "grpc", "google", "stratsweep") == []
+
+
+def test_the_client_imports_nothing_of_the_server():
+    wrong = [
+        f"{module.name} imports {each.module}"
+        for module in CLIENT_MODULES
+        for each in module.imports()
+        if is_of(each.module, "stratsweep_server")
+    ]
+    assert wrong == []
+
+
+def test_importing_the_client_is_light():
+    loaded = modules_after("import stratsweep")
+    assert loaded_of(loaded, "numpy", "pandas", "polars", "stratsweep_server") == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_every_module_says_what_it_is_for(module):
+    text = ast.get_docstring(module.tree)
+    assert text, f"{module.path} has no docstring"
+    assert text.splitlines()[0].endswith((".", ":", "?", "!")), "the first line is a sentence"
+
+
+def test_no_function_is_longer_than_a_screen():
+    wrong = [
+        f"{module.path}:{function.lineno} {function.name} has {lines} lines"
+        for module in MODULES
+        for function in functions_of(module.tree)
+        if (lines := function.end_lineno - function.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert wrong == []
