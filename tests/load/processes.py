@@ -1,0 +1,91 @@
+"""What Linux says about processes: descendants, memory, descriptors, CPU time."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and everything below it hold.
+
+    Attributes:
+        pids: The descendants, without the process itself.
+        zombies: Those of them that nobody has reaped.
+        descriptors: Open file descriptors of the process itself.
+        threads: Threads of the process itself.
+        resident: Bytes of memory of the process itself.
+        cpu_seconds: Used by the process and its living descendants.
+    """
+
+    pids: frozenset[int]
+    zombies: frozenset[int]
+    descriptors: int
+    threads: int
+    resident: int
+    cpu_seconds: float
+
+
+def usage(pid: int) -> Usage:
+    """Look at a process and its descendants now."""
+    pids = descendants(pid)
+    stats = {each: stat for each in (pid, *pids) if (stat := _stat(each)) is not None}
+    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats.values())
+    return Usage(
+        pids=frozenset(pids),
+        zombies=frozenset(each for each, stat in stats.items() if stat[0] == "Z"),
+        descriptors=_count(f"/proc/{pid}/fd"),
+        threads=_count(f"/proc/{pid}/task"),
+        resident=resident_bytes(pid),
+        cpu_seconds=ticks / _TICKS_PER_SECOND,
+    )
+
+
+def descendants(pid: int) -> set[int]:
+    """The children of a process, theirs, and so on."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
+            children.setdefault(int(stat[1]), []).append(int(entry.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found.update(new)
+        waiting += new
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def reset_peak(pid: int) -> None:
+    """Let `peak_bytes` count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most resident memory that a process had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the kernel does not say the peak")
+
+
+def _count(folder: str) -> int:
+    return sum(1 for _ in Path(folder).iterdir())
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state on; None when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
