@@ -172,3 +172,17 @@ async def test_what_an_engine_declares_is_validated():
 
     fields = {violation.field for violation in refused.value.violations}
     assert fields == {"parameters[0]", "parameters[1].name", "optimization_target"}
+
+
+async def test_progress_does_not_wait_for_a_slow_neighbour(tmp_path):
+    """What completed before a backtest that hangs is reported while that one still runs."""
+    calls = []
+    config = scripted("sleep@49", 50, symbols=[str(tmp_path)])
+    async with GridSearchOptimizer(1, ScriptedEngine) as optimizer:
+        running = asyncio.create_task(
+            optimizer.optimize(config, lambda *counts: calls.append(counts))
+        )
+        await until(lambda: len(calls) == 49, "all but the sleeper are reported")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running

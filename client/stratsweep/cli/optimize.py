@@ -187,11 +187,18 @@ def _print_result(result: OptimizationResult, output_format: str, row_count: int
 
 def _print_remarks(result: OptimizationResult, *, quiet: bool) -> None:
     """Print what is wrong with a result, to standard error."""
-    from stratsweep.cli.tables import failure_summary  # noqa: PLC0415 - rich is slow to import
-
     if result.failures and not quiet:
-        click.echo(failure_summary(result.failures), err=True)
+        _print_failures(result)
     if result.state is OptimizationState.FAILED:
         click.echo(f"error: nothing could be ranked: {result.message}", err=True)
     elif result.state is OptimizationState.CANCELLED:
         click.echo("error: the server stopped the optimization; the ranking is partial", err=True)
+
+
+def _print_failures(result: OptimizationResult) -> None:
+    from stratsweep.cli.tables import failure_summary  # noqa: PLC0415 - rich is slow to import
+
+    click.echo(failure_summary(result.failures), err=True)
+    first = result.failures[0]
+    if result.state is OptimizationState.FAILED and first.traceback:
+        click.echo(f"The first one's traceback:\n{first.traceback.rstrip()}", err=True)

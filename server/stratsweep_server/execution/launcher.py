@@ -16,6 +16,8 @@ from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.process import WorkerProcess
 
+_WORKER = "stratsweep_server.execution.worker"
+
 # Two workers with two OpenBLAS threads each took 2.9 times as long as with one.
 _ONE_THREAD_EACH = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -69,7 +71,9 @@ class Launcher:
         path = self._directory / f"worker-{next(self._numbers)}"
         with _environment(_ONE_THREAD_EACH):
             # Read by the fork server when it starts; one that runs already keeps its modules.
-            self._context.set_forkserver_preload(list(self._engine.preload_modules))
+            self._context.set_forkserver_preload(
+                ["__main__", _WORKER, *self._engine.preload_modules]
+            )
             return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
 
 

@@ -223,13 +223,17 @@ class WorkerPool:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._unavailable_cause = "the worker pool was closed"
+        self._first_report.set()
         for workload in list(self._workloads.values()):
-            workload.finish(WorkersUnavailableError("the worker pool was closed"))
+            workload.finish(self._unavailable_error())
         for slot in self._slots:
             slot.close()
-        await asyncio.gather(*self._supervisors)
-        self._launcher.close()
-        await asyncio.to_thread(self._run_directory.close)
+        try:
+            await asyncio.gather(*self._supervisors)
+        finally:
+            self._launcher.close()
+            await asyncio.to_thread(self._run_directory.close)
 
     async def describe_engine(self) -> EngineDescription:
         """What the engine declares; waits for the first worker."""

@@ -155,6 +155,7 @@ class Slot:
         self.state = SlotState.REPLACING
         self.start_error: str | None = None
         self.start_failure_count = 0
+        self._idle_death_count = 0
         self._launcher = launcher
         self._owner = owner
         self._start_timeout = start_timeout
@@ -203,8 +204,7 @@ class Slot:
             except Exception as error:  # whatever it was, a slot without a task would be lost
                 logger.exception("worker %d", self.number)
                 self._note_start_failure(f"the worker process could not be started: {error!r}")
-            if self.start_failure_count:
-                await self._back_off()
+            await self._back_off()
         self.state = SlotState.CLOSED
 
     def assign(self, assignment: Assignment) -> None:
@@ -214,6 +214,7 @@ class Slot:
             raise RuntimeError(f"slot {self.number} is {self.state.value}")
         self.state = SlotState.RUNNING
         self._is_fresh = False
+        self._idle_death_count = 0
         self._assignment = assignment
         data = b"" if assignment.plan_id in self._known_plans else assignment.plan_frame
         self._known_plans.add(assignment.plan_id)
@@ -258,12 +259,18 @@ class Slot:
         cause = await self._launcher.reap(worker)
         if self._kill is not None and self._kill.detail:
             cause = self._kill.detail
+        if was_ready and self._kill is None and self._assignment is None:
+            self._idle_death_count += 1
         self._settle(running, cause, worker.last_words())
         if not was_ready and not self._closing.is_set():
             self._note_start_failure(self.start_error or f"the worker process {cause}")
 
     async def _back_off(self) -> None:
-        delay = _FIRST_BACK_OFF_SECONDS * 2 ** (self.start_failure_count - 1)
+        """Wait after starts that failed, and after a second death in idleness."""
+        failure_count = max(self.start_failure_count, self._idle_death_count - 1)
+        if failure_count == 0:
+            return
+        delay = _FIRST_BACK_OFF_SECONDS * 2 ** (failure_count - 1)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), min(delay, _LONGEST_BACK_OFF_SECONDS))
 

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,9 @@ from stratsweep_server.market_data.bars import Bars, open_bars
 
 FLUSH_SECONDS = 0.002
 """Outcomes wait this long for company: a frame costs 15-42 us, so this keeps its share near 1 %."""
+
+LATE_FLUSH_SECONDS = 0.02
+"""How long an outcome waits at most, while the next backtest runs."""
 
 _MAX_METRICS = 1_000
 _MAX_MESSAGE_CHARACTERS = 2_000
@@ -129,6 +133,7 @@ class Session:
         self._server = server
         self._activity = activity
         self._engine = engine
+        self._outbox = Outbox(server)
         self._plans: dict[int, PlannedBacktests] = {}
 
     def run(self) -> None:
@@ -149,9 +154,9 @@ class Session:
             self._run_chunk(self._plans[plan_id], chunk_id, indices)
 
     def _run_chunk(self, plan: PlannedBacktests, chunk_id: int, indices: Sequence[int]) -> None:
-        activity = self._activity
-        outbox = Outbox(self._server, chunk_id)
+        activity, outbox = self._activity, self._outbox
         activity.begin_chunk(chunk_id)
+        outbox.begin(chunk_id)
         for offset, index in enumerate(indices):
             start = activity.begin_backtest(offset)
             try:
@@ -161,7 +166,7 @@ class Session:
             else:
                 outbox.add_metrics(start, metrics)
         activity.idle()
-        outbox.flush()
+        outbox.end()
 
 
 class PlannedBacktests:
@@ -192,32 +197,68 @@ class PlannedBacktests:
 
 
 class Outbox:
-    """Outcomes of a chunk on their way out, grouped so that each frame carries a few ms of work."""
+    """Outcomes of a chunk on their way out, grouped so that each frame carries a few ms of work.
 
-    def __init__(self, server: socket.socket, chunk_id: int) -> None:
+    A backtest's end sends what has gathered for a while. When the next one takes long, a thread
+    does: progress must not wait for it, nor be lost when it is killed.
+    """
+
+    def __init__(self, server: socket.socket) -> None:
         self._server = server
+        self._lock = threading.Lock()
+        self._is_active = threading.Event()
+        self._begin(0)
+        threading.Thread(target=self._flush_late, name="outbox", daemon=True).start()
+
+    def begin(self, chunk_id: int) -> None:
+        """The outcomes that follow are those of a chunk, from its first on."""
+        with self._lock:
+            self._begin(chunk_id)
+        self._is_active.set()
+
+    def end(self) -> None:
+        """Send what is left of the chunk."""
+        self._is_active.clear()
+        with self._lock:
+            self._flush()
+
+    def add_metrics(self, start: int, metrics: dict[str, float]) -> None:
+        """A backtest that began at `start` (monotonic ns) gave metrics."""
+        with self._lock:
+            self._add(start, metrics)
+
+    def add_failure(self, start: int, message: str, traceback_text: str) -> None:
+        """A backtest that began at `start` (monotonic ns) raised."""
+        with self._lock:
+            self._failures.append((len(self._rows), message, traceback_text))
+            self._add(start, {})
+
+    def _begin(self, chunk_id: int) -> None:
         self._chunk_id = chunk_id
         self._offset = 0
         self._last_flush = time.monotonic_ns()
+        self._clear()
+
+    def _clear(self) -> None:
         self._durations: list[float] = []
         self._rows: list[dict[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
 
-    def add_metrics(self, start: int, metrics: dict[str, float]) -> None:
-        """A backtest that began at `start` (monotonic ns) gave metrics."""
+    def _add(self, start: int, metrics: dict[str, float]) -> None:
         now = time.monotonic_ns()
         self._durations.append((now - start) / 1e9)
         self._rows.append(metrics)
         if now - self._last_flush > FLUSH_SECONDS * 1e9:
-            self.flush()
+            self._flush()
 
-    def add_failure(self, start: int, message: str, traceback_text: str) -> None:
-        """A backtest that began at `start` (monotonic ns) raised."""
-        self._failures.append((len(self._rows), message, traceback_text))
-        self.add_metrics(start, {})
+    def _flush_late(self) -> None:
+        while self._is_active.wait():
+            time.sleep(LATE_FLUSH_SECONDS)
+            with self._lock:
+                if time.monotonic_ns() - self._last_flush > LATE_FLUSH_SECONDS * 1e9:
+                    self._flush()
 
-    def flush(self) -> None:
-        """Send what has gathered."""
+    def _flush(self) -> None:
         if not self._rows:
             return
         now = time.monotonic_ns()
@@ -230,7 +271,7 @@ class Outbox:
         )
         self._offset += len(self._rows)
         self._last_flush = now
-        self._durations, self._rows, self._failures = [], [], []
+        self._clear()
 
 
 def tabulate(rows: Sequence[dict[str, float]]) -> tuple[list[str], np.ndarray]:

@@ -278,7 +278,9 @@ def test_nothing_to_rank_exits_with_3(run, server, script):
     result = run(*OPTIMIZE)
     assert result.exit_code == 3
     assert result.stdout == ""
-    assert result.stderr.endswith("error: nothing could be ranked: every backtest failed\n")
+    *_, heading, traceback, last = result.stderr.splitlines()
+    assert (heading, traceback) == ("The first one's traceback:", "Traceback …")
+    assert last == "error: nothing could be ranked: every backtest failed"
 
 
 def test_nothing_to_rank_is_still_a_json_document(run, server, script):
