@@ -21,13 +21,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import worker
 from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.carrier import CarrierContext
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import FrameReader, MalformedMessageError, MessageKind
 from stratsweep_server.execution.output import WorkerOutput
@@ -81,7 +81,7 @@ class WorkerProcess:
         Activity.create(activity_path).close()
         ours, theirs = socket.socketpair()
         output_reader, output_writer = os.pipe()
-        carrier = _CarrierContext(context)
+        carrier = CarrierContext(context)
         pipe, output = Connection(theirs.detach()), Connection(output_writer, readable=False)
         executor = ProcessPoolExecutor(
             max_workers=1,
@@ -220,38 +220,6 @@ class WorkerProcess:
         del self._outgoing[:sent]
         if not self._outgoing:
             self._loop.remove_writer(self._socket)
-
-
-class _MuteQueue(SimpleQueue[Any]):
-    """The executor's way back from its worker, with the worker's end cut off.
-
-    Nothing of ours travels here, but a backtest may write to any descriptor it finds. The executor
-    would unpickle what arrives, or wait for the rest of it for ever.
-    """
-
-    def __setstate__(self, state: Any) -> None:  # noqa: ANN401 - the base class's own
-        super().__setstate__(state)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._writer.fileno())  # type: ignore[attr-defined]
-        os.close(nowhere)
-
-
-class _CarrierContext:
-    """A multiprocessing context that mutes the executor and remembers the process it made."""
-
-    def __init__(self, context: BaseContext) -> None:
-        self._context = context
-        self.process: BaseProcess | None = None
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - every attribute of a context
-        return getattr(self._context, name)
-
-    def SimpleQueue(self) -> _MuteQueue:  # noqa: N802 - the name in multiprocessing
-        return _MuteQueue(ctx=self._context)
-
-    def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: ANN401, N802
-        self.process = self._context.Process(*args, **kwargs)  # type: ignore[attr-defined]
-        return self.process
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -164,6 +164,7 @@ class Slot:
         self._closing = asyncio.Event()
         self._exited = asyncio.Event()
         self._worker: WorkerProcess | None = None
+        self._reapings: set[asyncio.Task[str]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._kill: Kill | None = None
         self._assignment: Assignment | None = None
@@ -205,6 +206,7 @@ class Slot:
                 logger.exception("worker %d", self.number)
                 self._note_start_failure(f"the worker process could not be started: {error!r}")
             await self._back_off()
+        await asyncio.gather(*self._reapings)
         self.state = SlotState.CLOSED
 
     def assign(self, assignment: Assignment) -> None:
@@ -256,14 +258,21 @@ class Slot:
         self._worker = None  # its descriptors are closed: nobody may send to it or kill it now
         self._set_timer(None)
         self.state = SlotState.REPLACING
-        cause = await self._launcher.reap(worker)
-        if self._kill is not None and self._kill.detail:
-            cause = self._kill.detail
+        cause = await self._cause_of_end(worker)
         if was_ready and self._kill is None and self._assignment is None:
             self._idle_death_count += 1
         self._settle(running, cause, worker.last_words())
         if not was_ready and not self._closing.is_set():
             self._note_start_failure(self.start_error or f"the worker process {cause}")
+
+    async def _cause_of_end(self, worker: WorkerProcess) -> str:
+        """How the process ended, in words. Who killed it knows and need not wait for the reaper."""
+        reaping = asyncio.create_task(self._launcher.reap(worker))
+        self._reapings.add(reaping)
+        reaping.add_done_callback(self._reapings.discard)
+        if self._kill is None:
+            return await reaping
+        return self._kill.detail or self._kill.reason.value
 
     async def _back_off(self) -> None:
         """Wait after starts that failed, and after a second death in idleness."""
