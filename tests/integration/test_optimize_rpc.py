@@ -109,6 +109,7 @@ async def test_every_violation_is_reported_at_once_with_its_field(start_server):
     assert details["ErrorInfo"].domain == "stratsweep"
     fields = [each.field for each in details["BadRequest"].field_violations]
     assert {
+        "progress_interval",
         "config.symbols",
         "config.starting_cash",
         "config.slippage",

@@ -206,7 +206,7 @@ class Outbox:
     def __init__(self, server: socket.socket) -> None:
         self._server = server
         self._lock = threading.Lock()
-        self._is_active = threading.Event()
+        self._has_waiting = threading.Event()
         self._begin(0)
         threading.Thread(target=self._flush_late, name="outbox", daemon=True).start()
 
@@ -214,11 +214,9 @@ class Outbox:
         """The outcomes that follow are those of a chunk, from its first on."""
         with self._lock:
             self._begin(chunk_id)
-        self._is_active.set()
 
     def end(self) -> None:
         """Send what is left of the chunk."""
-        self._is_active.clear()
         with self._lock:
             self._flush()
 
@@ -250,15 +248,18 @@ class Outbox:
         self._rows.append(metrics)
         if now - self._last_flush > FLUSH_SECONDS * 1e9:
             self._flush()
+        elif not self._has_waiting.is_set():
+            self._has_waiting.set()
 
     def _flush_late(self) -> None:
-        while self._is_active.wait():
+        while self._has_waiting.wait():
             time.sleep(LATE_FLUSH_SECONDS)
             with self._lock:
                 if time.monotonic_ns() - self._last_flush > LATE_FLUSH_SECONDS * 1e9:
                     self._flush()
 
     def _flush(self) -> None:
+        self._has_waiting.clear()
         if not self._rows:
             return
         now = time.monotonic_ns()

@@ -24,6 +24,7 @@ from stratsweep_server.rpc.responses import duration
 
 ERROR_DOMAIN = "stratsweep"
 
+_REQUEST_FIELDS = {"progress_interval"}  # beside the config, not in it
 _MAX_VIOLATIONS = 20
 _MAX_VIOLATION_BYTES = 3_000
 _MAX_MESSAGE_CHARACTERS = 700
@@ -136,7 +137,8 @@ def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadReques
     details = error_details_pb2.BadRequest()
     for violation in violations[:_MAX_VIOLATIONS]:
         field = details.field_violations.add()
-        field.field = f"config.{violation.field}"
+        in_request = violation.field in _REQUEST_FIELDS
+        field.field = violation.field if in_request else f"config.{violation.field}"
         field.description = violation.description[:500]
         if details.ByteSize() > _MAX_VIOLATION_BYTES and len(details.field_violations) > 1:
             del details.field_violations[-1]
