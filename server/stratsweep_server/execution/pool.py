@@ -5,7 +5,17 @@
          └──── on_outcomes ◀───┴────────── outcomes, failures ◀──────┘
 
 All of it lives on one event loop and nothing polls: a slot that becomes idle asks the scheduler, a
-submit offers work to the idle slots. Processes are started and reaped on the launcher's thread.
+submit offers work to the idle slots.
+
+Who runs what:
+- the event loop: slots (one task each), scheduling, messages, deadlines, outcomes;
+- the launcher's thread: starts processes; the reaper's thread: joins dead ones;
+- two threads of each slot's executor: idle, since no work goes through it;
+- in a worker: the main thread runs backtests; one thread waits for the server's end, one sends
+  outcomes that would wait for a slow neighbour.
+
+What is pure stands apart: `scheduler` (fair choice, chunk sizes), `blame` (who is guilty), `output`
+(what of a worker's prints is logged).
 """
 
 from __future__ import annotations
