@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from stratsweep import ServerProcess
+from stratsweep import Client, ServerProcess
 from stratsweep.v1 import optimization_service_pb2
 from stratsweep_server.market_data.price_file import read_bars
 
@@ -104,6 +104,8 @@ def address(market) -> Iterator[str]:
 @pytest.fixture
 def served_desk(desk, address) -> Desk:
     desk.address = address
+    with Client(address) as client:
+        client.list_strategies()  # answers once a worker is ready
     return desk
 
 
