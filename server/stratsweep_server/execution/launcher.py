@@ -37,7 +37,7 @@ def default_start_method() -> str:
 
 
 class Launcher:
-    """Starts workers with one engine, on one permanent thread.
+    """Starts workers with one engine on a permanent thread, and reaps them on another.
 
     Args:
         engine: What each worker builds its engine from.

@@ -295,11 +295,8 @@ class WorkerPool:
     def slot_ready(self, description: EngineDescription) -> None:
         """A new worker is ready."""
         self._description = description
-        if self._unavailable_cause is not None:
+        if self._unavailable_cause is not None or not self._first_report.is_set():
             self._unavailable_cause = None
-            if self._on_availability is not None:
-                self._on_availability(True)
-        if not self._first_report.is_set():
             self._first_report.set()
             if self._on_availability is not None:
                 self._on_availability(True)

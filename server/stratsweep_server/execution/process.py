@@ -1,9 +1,9 @@
 """One worker process, seen from the server: start, talk, kill, know how it ended.
 
 The process is carried by a ProcessPoolExecutor with a single worker, so that it can be killed and
-replaced without touching any other. Starting and reaping block for milliseconds, so both run on the
-launcher: one permanent thread per pool (permanent because, with the spawn method, a worker's
-parent-death signal is bound to the thread that started it).
+replaced without touching any other. Starting and reaping block for milliseconds, so each runs on a
+thread of the launcher (a permanent one because, with the spawn method, a worker's parent-death
+signal is bound to the thread that started it).
 """
 
 from __future__ import annotations

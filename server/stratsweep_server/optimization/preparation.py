@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
-from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
+from stratsweep_server.optimization.grid import grid_size
 from stratsweep_server.optimization.validation import (
     MAX_SYMBOLS,
     InvalidConfigError,
@@ -109,13 +109,15 @@ async def prepare(
     if engine.uses_market_data and len(config.symbols) <= MAX_SYMBOLS:
         bars, data_violations = await asyncio.to_thread(_load_bars, config, data)
         violations += data_violations
+    axes: tuple[ParameterAxis, ...] = ()
     indices = np.empty(0, dtype=np.int64)
     if not any(each.field.startswith(("parameters", "constraints")) for each in violations):
-        indices, grid_violations = await asyncio.to_thread(_select, config)
+        axes = await asyncio.to_thread(expand_axes, config)
+        indices, grid_violations = await asyncio.to_thread(_select, axes, config.constraints)
         violations += grid_violations
     if violations:
         raise InvalidConfigError(violations)
-    return await asyncio.to_thread(_assemble, config, bars, indices)
+    return await asyncio.to_thread(_assemble, config, axes, indices, bars)
 
 
 def _load_bars(
@@ -141,12 +143,13 @@ def _load_bars(
     return tuple(loaded), violations
 
 
-def _select(config: OptimizationConfig) -> tuple[NDArray[np.int64], list[Violation]]:
+def _select(
+    axes: Sequence[ParameterAxis], constraints: Sequence[str]
+) -> tuple[NDArray[np.int64], list[Violation]]:
     """The combinations that the constraints accept."""
-    axes = expand_axes(config)
-    size = prod(len(axis.values) for axis in axes)
+    size = grid_size([axis.values for axis in axes])
     try:
-        indices = accepted_indices(axes, size, config.constraints)
+        indices = accepted_indices(axes, size, constraints)
     except InvalidConstraintError as error:
         return np.empty(0, dtype=np.int64), [Violation("constraints", str(error))]
     if len(indices) == 0:
@@ -156,7 +159,10 @@ def _select(config: OptimizationConfig) -> tuple[NDArray[np.int64], list[Violati
 
 
 def _assemble(
-    config: OptimizationConfig, bars: tuple[Bars, ...], indices: NDArray[np.int64]
+    config: OptimizationConfig,
+    axes: tuple[ParameterAxis, ...],
+    indices: NDArray[np.int64],
+    bars: tuple[Bars, ...],
 ) -> PreparedOptimization:
     summary = _summarize(bars) if bars else None
     if summary is not None:
@@ -167,7 +173,7 @@ def _assemble(
         )
     plan = BacktestPlan(
         strategy=config.strategy,
-        axes=expand_axes(config),
+        axes=axes,
         symbols=tuple(config.symbols),
         start_date=config.start_date,
         end_date=config.end_date,
