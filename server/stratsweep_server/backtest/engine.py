@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import Bars
 
 ParameterValue: TypeAlias = int | float | str | bool
+ParameterColumn: TypeAlias = NDArray[Any]
+"""A parameter's value in each backtest of a batch: int64, float64, bool, or texts (numpy `U`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,56 @@ class BacktestResult:
     """
 
     metrics: Mapping[str, float]
+
+
+def _ignore(position: int | None) -> None:
+    """What `BatchConfig.begin` does where nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """Backtests that differ in nothing but their strategy's parameters, in columns.
+
+    Attributes:
+        strategy: The strategy's id.
+        count: The number of backtests, at least 1.
+        parameters: The column of each parameter of the grid, by name, each of length `count`.
+        symbols: As in `BacktestConfig`, like the attributes that follow.
+        start_date: First day, included; None where the request has none.
+        end_date: Last day, included; None where the request has none.
+        starting_cash: The account at the start of each backtest.
+        commission: Fraction of each fill's value, per side, in [0, 1).
+        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
+        bars: The bars of each symbol; None for an engine that loads its own data.
+        begin: To be called with the position (0 … count - 1) of the one backtest that runs from
+            now on, or with None when all of them do, as at the start. An engine that works on one
+            backtest at a time says so with it, and a hang or a crash is charged to that one at
+            once; without it the batch is run again, one backtest after another.
+    """
+
+    strategy: str
+    count: int
+    parameters: Mapping[str, ParameterColumn]
+    symbols: tuple[str, ...]
+    start_date: date | None = None
+    end_date: date | None = None
+    starting_cash: float = 10_000.0
+    commission: float = 0.0
+    slippage: float = 0.0
+    bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
+    begin: Callable[[int | None], None] = field(default=_ignore, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchResult:
+    """The figures of a batch of backtests, in columns.
+
+    Attributes:
+        metrics: By metric name, float64 with one value per backtest; NaN and infinities are taken
+            as no value.
+    """
+
+    metrics: Mapping[str, NDArray[np.float64]]
 
 
 class ParameterType(Enum):
@@ -133,7 +188,9 @@ class EngineDescription:
 class BacktestEngine(Protocol):
     """Runs backtests. One instance lives in each worker and runs one backtest at a time.
 
-    An engine may also have `describe() -> EngineDescription`.
+    An engine may also have `describe() -> EngineDescription`, and
+    `run_batch(config: BatchConfig) -> BatchResult`, which is then given whole chunks at once. When
+    it raises, the chunk is halved until the exception is one backtest's own.
     """
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:

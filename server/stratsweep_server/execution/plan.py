@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from math import prod
 
-from stratsweep_server.backtest import ParameterValue
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import ParameterColumn, ParameterValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,26 @@ class BacktestPlan:
 
     def combination(self, index: int) -> dict[str, ParameterValue]:
         """The parameter values at a 0-based index in grid order, without building the grid."""
-        values: dict[str, ParameterValue] = {}
+        values: list[ParameterValue] = []
         for axis in reversed(self.axes):
             index, position = divmod(index, len(axis.values))
-            values[axis.name] = axis.values[position]
-        return {axis.name: values[axis.name] for axis in self.axes}
+            values.append(axis.values[position])
+        return {axis.name: value for axis, value in zip(self.axes, reversed(values), strict=True)}
+
+    def columns(self, indices: NDArray[np.int64]) -> dict[str, ParameterColumn]:
+        """The parameter values at combination indices, one column per axis, in the axes' order."""
+        return grid_columns(self.axes, indices)
+
+
+def grid_columns(
+    axes: Sequence[ParameterAxis], indices: NDArray[np.int64]
+) -> dict[str, ParameterColumn]:
+    """The parameter values at combination indices, one column per axis, in the axes' order.
+
+    Whole numbers and fractions in one axis make a float64 column.
+    """
+    columns: list[ParameterColumn] = []
+    for axis in reversed(axes):
+        indices, positions = np.divmod(indices, len(axis.values))
+        columns.append(np.array(axis.values)[positions])
+    return {axis.name: column for axis, column in zip(axes, reversed(columns), strict=True)}

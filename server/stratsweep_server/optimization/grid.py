@@ -1,4 +1,4 @@
-"""The parameter grid: axes of exact values, sizes by arithmetic, columns by index. Pure.
+"""The parameter grid: axes of exact values, sizes by arithmetic. Pure.
 
 A range is counted before it is expanded, so a grid of 10^18 combinations costs nothing to refuse.
 """
@@ -9,11 +9,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import lcm, prod
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stratsweep_server.backtest import ParameterValue
-from stratsweep_server.execution.plan import ParameterAxis
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
 
 
@@ -53,19 +49,6 @@ def expand(values: ParameterValues) -> Sequence[ParameterValue]:
     if isinstance(values, DoubleRange):
         return _double_range_values(values, range(value_count(values)))
     return tuple(values)
-
-
-def columns(
-    axes: Sequence[ParameterAxis], indices: NDArray[np.int64]
-) -> dict[str, NDArray[np.generic] | list[str]]:
-    """The parameter values at combination indices, one column per axis, in the axes' order."""
-    table: dict[str, NDArray[np.generic] | list[str]] = {}
-    for axis in reversed(axes):
-        indices, positions = np.divmod(indices, len(axis.values))
-        values = np.array(axis.values)
-        column = values[positions]
-        table[axis.name] = column.tolist() if values.dtype.kind == "U" else column
-    return {axis.name: table[axis.name] for axis in axes}
 
 
 def _double_range_values(values: DoubleRange, numbers: Iterable[int]) -> tuple[float, ...]:
