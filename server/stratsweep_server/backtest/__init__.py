@@ -18,6 +18,14 @@ from stratsweep_server.backtest.engine import (
     StrategyConfig,
     StrategyParameter,
 )
+from stratsweep_server.backtest.indicators import (
+    Booleans,
+    Columns,
+    Doubles,
+    Integers,
+    Texts,
+    indicator,
+)
 from stratsweep_server.backtest.registry import Parameter, strategy
 from stratsweep_server.market_data.bars import Bars
 
@@ -28,7 +36,11 @@ __all__ = [
     "Bars",
     "BatchConfig",
     "BatchResult",
+    "Booleans",
+    "Columns",
+    "Doubles",
     "EngineDescription",
+    "Integers",
     "Metric",
     "Parameter",
     "ParameterColumn",
@@ -37,5 +49,7 @@ __all__ = [
     "Strategy",
     "StrategyConfig",
     "StrategyParameter",
+    "Texts",
+    "indicator",
     "strategy",
 ]

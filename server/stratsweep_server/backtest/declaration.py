@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from stratsweep_server.backtest.engine import ParameterType, ParameterValue, StrategyParameter
+from stratsweep_server.backtest.indicators import Booleans, Doubles, Integers, Texts
 
 
 class StrategyDeclarationError(Exception):
@@ -37,13 +38,23 @@ _TYPES: dict[object, ParameterType] = {
     str: ParameterType.STRING,
     bool: ParameterType.BOOL,
 }
+_COLUMN_TYPES: dict[object, ParameterType] = {
+    Integers: ParameterType.INTEGER,
+    Doubles: ParameterType.DOUBLE,
+    Texts: ParameterType.STRING,
+    Booleans: ParameterType.BOOL,
+}
 _NUMBERS = (ParameterType.INTEGER, ParameterType.DOUBLE)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def declare_parameters(strategy: str, function: FunctionType) -> tuple[StrategyParameter, ...]:
+def declare_parameters(
+    strategy: str, function: FunctionType
+) -> tuple[tuple[StrategyParameter, ...], bool]:
     """Return the parameters that follow the bars in a strategy's signature.
+
+    And whether it is vectorised: whether they are declared as columns of combinations.
 
     Args:
         strategy: The strategy's name, for messages.
@@ -69,10 +80,19 @@ def declare_parameters(strategy: str, function: FunctionType) -> tuple[StrategyP
         raise StrategyDeclarationError(
             f"strategy {strategy!r} must take the bars first, as in def name(bars: Bars, ...)"
         )
-    return tuple(
+    declared = tuple(
         _declare(f"strategy {strategy!r}, parameter {parameter.name!r}", parameter, hints)
         for parameter in parameters[1:]
     )
+    are_columns = {
+        _split("", hints[parameter.name])[0] in _COLUMN_TYPES for parameter in parameters[1:]
+    }
+    if len(are_columns) > 1:
+        raise StrategyDeclarationError(
+            f"strategy {strategy!r}: declare either all parameters as columns (Integers, Doubles, "
+            "Booleans, Texts) or none"
+        )
+    return declared, are_columns == {True}
 
 
 def _declare(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> StrategyParameter:
@@ -123,8 +143,9 @@ def _type_of(where: str, annotation: object) -> tuple[ParameterType, tuple[str, 
         if all(isinstance(choice, str) for choice in choices):
             return ParameterType.STRING, choices
         raise StrategyDeclarationError(f"{where}: choices of Literal must be texts")
-    if annotation in _TYPES:
-        return _TYPES[annotation], ()
+    known = _TYPES | _COLUMN_TYPES
+    if annotation in known:
+        return known[annotation], ()
     name = getattr(annotation, "__name__", annotation)
     raise StrategyDeclarationError(
         f"{where} cannot have the type {name}; use int, float, str, bool or Literal"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
 from typing import TypeVar, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from stratsweep_server.backtest.declaration import (
@@ -15,7 +16,12 @@ from stratsweep_server.backtest.declaration import (
     StrategyDeclarationError,
     declare_parameters,
 )
-from stratsweep_server.backtest.engine import ParameterType, ParameterValue, Strategy
+from stratsweep_server.backtest.engine import (
+    ParameterColumn,
+    ParameterType,
+    ParameterValue,
+    Strategy,
+)
 from stratsweep_server.market_data.bars import Bars
 
 __all__ = [
@@ -38,36 +44,88 @@ class RegisteredStrategy:
 
     Attributes:
         declaration: Its name, description and parameters.
-        function: Maps bars and parameters to one target position per bar.
+        function: Maps bars and parameters to target positions.
+        is_vectorized: Whether the function takes columns of parameters and decides for many
+            combinations at once.
     """
 
     declaration: Strategy
     function: StrategyFunction
+    is_vectorized: bool
 
-    def decide(self, bars: Bars, parameters: Mapping[str, ParameterValue]) -> ArrayLike:
-        """Call the function. Whole numbers reach parameters declared float as floats.
+    def check(self, names: Collection[str]) -> None:
+        """Refuse parameters that do not fit.
+
+        Args:
+            names: The parameters that are given.
 
         Raises:
             ValueError: A parameter that the strategy does not have, or a required one is missing.
         """
-        arguments = dict(parameters)
         for declared in self.declaration.parameters:
-            if declared.name not in arguments:
-                if declared.default is None:
-                    raise ValueError(
-                        f"strategy {self.declaration.name!r} needs a value for parameter "
-                        f"{declared.name!r}"
-                    )
-            elif declared.type is ParameterType.DOUBLE:
-                arguments[declared.name] = float(arguments[declared.name])
-        unknown = arguments.keys() - {declared.name for declared in self.declaration.parameters}
+            if declared.default is None and declared.name not in names:
+                raise ValueError(
+                    f"strategy {self.declaration.name!r} needs a value for parameter "
+                    f"{declared.name!r}"
+                )
+        unknown = set(names) - {declared.name for declared in self.declaration.parameters}
         if unknown:
             raise ValueError(
                 f"strategy {self.declaration.name!r} has no parameter "
                 f"{', '.join(map(repr, sorted(unknown)))}; it has "
                 f"{', '.join(declared.name for declared in self.declaration.parameters) or 'none'}"
             )
+
+    def decide(self, bars: Bars, parameters: Mapping[str, ParameterValue]) -> ArrayLike:
+        """Decide for one combination: one target position per bar.
+
+        Whole numbers reach parameters declared as doubles as floats.
+
+        Raises:
+            ValueError: See `check`.
+        """
+        self.check(parameters)
+        if self.is_vectorized:
+            columns = {name: np.array([value]) for name, value in parameters.items()}
+            positions: ArrayLike = np.asarray(self.decide_all(bars, columns, 1))[0]
+            return positions
+        arguments = dict(parameters)
+        for name in arguments.keys() & self._doubles:
+            arguments[name] = float(arguments[name])
         return self.function(bars, **arguments)
+
+    def decide_all(
+        self, bars: Bars, parameters: Mapping[str, ParameterColumn], count: int
+    ) -> ArrayLike:
+        """Decide for many combinations at once, of a vectorised strategy.
+
+        Args:
+            bars: The bars of a symbol.
+            parameters: Columns of length `count`, of some or all parameters; defaults fill the
+                others. They have passed `check`.
+            count: The number of combinations.
+
+        Returns:
+            Positions of shape (combinations, bars).
+        """
+        columns = {
+            declared.name: np.asarray(
+                parameters[declared.name]
+                if declared.name in parameters
+                else np.full(count, declared.default),
+                dtype=np.float64 if declared.type is ParameterType.DOUBLE else None,
+            )
+            for declared in self.declaration.parameters
+        }
+        return self.function(bars, **columns)
+
+    @property
+    def _doubles(self) -> set[str]:
+        return {
+            declared.name
+            for declared in self.declaration.parameters
+            if declared.type is ParameterType.DOUBLE
+        }
 
 
 _registered: dict[str, RegisteredStrategy] = {}
@@ -98,6 +156,12 @@ def strategy(
     `bool`, or `Literal["a", "b"]` for a choice), the default is the signature's, and one without a
     default is required. `Annotated[int, Parameter("What it is.", minimum=1)]` adds a description
     and bounds. The first line of the docstring describes the strategy.
+
+    A strategy may decide for many combinations at once, which is faster: it declares its parameters
+    as columns (`Integers`, `Doubles`, `Booleans`, `Texts` instead of `int`, `float`, `bool`, `str`)
+    and is given arrays of them, one value per combination, and returns positions of shape
+    (combinations, bars); bool or int8 where they are whole. `@indicator` computes what combinations
+    share once.
 
     Example:
         >>> from typing import Annotated
@@ -137,8 +201,9 @@ def _register(function: _Function, name: str | None) -> _Function:
         )
     _check_free(name, function)
     description = (function.__doc__ or "").strip().partition("\n")[0].strip()
-    declaration = Strategy(name, description, declare_parameters(name, function))
-    _registered[name] = RegisteredStrategy(declaration, function)
+    parameters, is_vectorized = declare_parameters(name, function)
+    declaration = Strategy(name, description, parameters)
+    _registered[name] = RegisteredStrategy(declaration, function, is_vectorized)
     return function
 
 

@@ -7,11 +7,17 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from stratsweep_server.backtest import BacktestConfig, Bars, StrategyConfig, registry, strategy
-from stratsweep_server.backtest.default import DefaultEngine, warm_up
+from stratsweep_server.backtest.default import (
+    DefaultEngine,
+    lockstep,
+    positions,
+    trade_jumps,
+    warm_up,
+)
+from stratsweep_server.backtest.default import strategies as built_in
 from stratsweep_server.backtest.default.compilation import compiled
-from stratsweep_server.backtest.default.equity_curve import summarize
 from stratsweep_server.backtest.default.portfolio import build_portfolio
-from stratsweep_server.backtest.default.simulation import first_invalid_target, simulate
+from stratsweep_server.backtest.default.strategies import signals
 from stratsweep_server.market_data.bars import open_bars
 
 from .markets import bars_of, random_bars, run_targets
@@ -100,7 +106,7 @@ def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
     path = tmp_path / "bars"
     random_bars(1, 50).save(path)
     bars = open_bars("TEST", path)
-    (sleeve,) = build_portfolio((bars,)).sleeves
+    (sleeve,) = build_portfolio((bars,), None).sleeves
     for column in ("time", "open", "high", "low", "close", "volume"):
         array = getattr(sleeve, column)
         assert np.shares_memory(array, getattr(bars, column))
@@ -110,15 +116,27 @@ def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
 
 def test_kernels_are_compiled_for_one_kind_of_arrays(tmp_path):
     warm_up()
-    kernels = (first_invalid_target, simulate, summarize)
-    assert [len(kernel.signatures) for kernel in kernels] == [1, 1, 1]
+    kernels = (
+        lockstep.simulate_lockstep,
+        trade_jumps.prepare_market,
+        trade_jumps.simulate_jumps,
+        positions.first_invalid_position,
+        positions.store_whole,
+        signals._cross,
+        signals._beyond,
+        signals._hold,
+    )
+    assert {len(kernel.signatures) for kernel in kernels} == {1}
     path = tmp_path / "bars"
     random_bars(1, 50).save(path)
     run("sma_cross", bars={"TEST": open_bars("TEST", path)}, fast=2, slow=5)
     run_targets((np.ones(3), BARS), cash=10_000, commission=0, slippage=0)
+    run_targets((np.array([True, False, True]), BARS))
+    run_targets((np.array([0.5, 7, 1, 7, 0, 7])[::2], BARS))
     two = {"A": random_bars(1, 50, symbol="A"), "B": random_bars(2, 30, symbol="B")}
-    run("momentum", ("A", "B"), two, period=2)
-    assert [len(kernel.signatures) for kernel in kernels] == [1, 1, 1]
+    for name in built_in.__all__:
+        run(name, ("A", "B"), two)
+    assert {len(kernel.signatures) for kernel in kernels} == {1}
 
 
 def test_a_kernel_is_compiled_without_a_cache_where_none_can_be_written():
@@ -131,7 +149,7 @@ def test_a_kernel_is_compiled_without_a_cache_where_none_can_be_written():
 
 
 def test_a_portfolio_is_put_on_its_calendar_once():
-    assert build_portfolio((BARS,)) is build_portfolio((BARS,))
+    assert build_portfolio((BARS,), None) is build_portfolio((BARS,), None)
 
 
 def run_python(code):
@@ -153,7 +171,7 @@ def test_importing_the_package_loads_neither_numba_nor_ta_lib():
 def test_preloading_warms_the_kernels_and_starts_no_thread():
     tasks = run_python(
         "import os, stratsweep_server.backtest.default.preload\n"
-        "from stratsweep_server.backtest.default.simulation import simulate\n"
-        "print(len(simulate.signatures), len(os.listdir('/proc/self/task')))"
+        "from stratsweep_server.backtest.default.lockstep import simulate_lockstep\n"
+        "print(len(simulate_lockstep.signatures), len(os.listdir('/proc/self/task')))"
     )
     assert tasks == "1 1"

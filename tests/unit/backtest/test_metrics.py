@@ -4,20 +4,25 @@ import math
 
 import numpy as np
 import pytest
-from stratsweep_server.backtest.default.equity_curve import summarize
-from stratsweep_server.backtest.default.metrics import METRICS, Figures, compute_metrics
-from stratsweep_server.backtest.default.simulation import TradeTotals
+from stratsweep_server.backtest.default.figures import Figures, Sums
+from stratsweep_server.backtest.default.metrics import METRICS, compute_metrics
 
-from .markets import DAY, bars_of, run_targets
+from tests.scalar_kernel import simulate_one
 
-NO_TRADES = TradeTotals(0, 0, 0.0, 0.0, 0.0)
+from .markets import bars_of, run_targets
 
 
-def metrics_of(equity, days=None, trades=NO_TRADES, periods_per_year=252.0):
-    time = np.array(range(len(equity)) if days is None else days, dtype=np.int64) * DAY
-    time.flags.writeable = False  # as the engine's, so that no other kernel is compiled
-    curve = summarize(time, np.array(equity, dtype=np.float64))
-    return compute_metrics(Figures(curve, trades, 0.25, periods_per_year))
+def metrics_of(equity, days=None, periods_per_year=252.0, **trades):
+    """Metrics of an equity curve: of one unit that was bought at the first close."""
+    equity = np.array(equity, dtype=np.float64)
+    days = np.arange(float(len(equity))) if days is None else np.array(days, dtype=np.float64)
+    opens = np.full(len(equity), equity[0])
+    held = simulate_one(np.ones(len(equity)), opens, equity, days, equity[0], 0.0, 0.0)
+    sums = Sums(*held[:, np.newaxis])._replace(
+        **{name: np.array([float(value)]) for name, value in (trades | {"exposure": 0.25}).items()}
+    )
+    columns = compute_metrics(Figures(sums, equity[0], len(equity), periods_per_year))
+    return {name: values[0] for name, values in columns.items() if not np.isnan(values[0])}
 
 
 def test_return_metrics_follow_their_definitions():
@@ -38,7 +43,14 @@ def test_return_metrics_follow_their_definitions():
 
 def test_trade_metrics_follow_their_definitions():
     # Profits 30, 10, -20 and 0; returns 0.3, 0.1, -0.2 and 0.
-    metrics = metrics_of([100, 120], trades=TradeTotals(4, 2, 40.0, 20.0, 0.2))
+    trades = {
+        "trade_count": 4,
+        "winning_count": 2,
+        "gross_profit": 40,
+        "gross_loss": 20,
+        "trade_return_sum": 0.2,
+    }
+    metrics = metrics_of([100, 120], **trades)
     assert metrics["trade_count"] == 4
     assert metrics["win_rate"] == 0.5
     assert metrics["profit_factor"] == 2
@@ -85,7 +97,7 @@ def test_rounding_is_no_deviation():
 
 
 def test_a_metric_without_a_losing_trade_or_period_is_absent():
-    metrics = metrics_of([100, 110, 130], trades=TradeTotals(1, 1, 30.0, 0.0, 0.3))
+    metrics = metrics_of([100, 110, 130], trade_count=1, winning_count=1, gross_profit=30)
     assert "sharpe_ratio" in metrics
     assert {"sortino_ratio", "calmar_ratio", "omega_ratio", "profit_factor"}.isdisjoint(metrics)
 

@@ -1,32 +1,32 @@
-"""The default engine: one backtest is a strategy call and a simulation per symbol."""
+"""The default engine: a batch is a strategy call per block and symbol, and a simulation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from stratsweep_server.backtest.default import strategies as built_in
-from stratsweep_server.backtest.default.equity_curve import summarize
-from stratsweep_server.backtest.default.metrics import METRICS, Figures, compute_metrics
-from stratsweep_server.backtest.default.portfolio import build_portfolio
-from stratsweep_server.backtest.default.simulation import (
-    Simulation,
-    add_trades,
-    first_invalid_target,
-    simulate,
-)
+from stratsweep_server.backtest.default.metrics import METRICS, compute_metrics
+from stratsweep_server.backtest.default.portfolio import Portfolio, build_portfolio
+from stratsweep_server.backtest.default.positions import Positions
+from stratsweep_server.backtest.default.simulation import simulate
 from stratsweep_server.backtest.engine import (
     BacktestConfig,
     BacktestResult,
+    BatchConfig,
+    BatchResult,
     EngineDescription,
-    StrategyConfig,
+    ParameterColumn,
 )
 from stratsweep_server.backtest.importing import import_named
+from stratsweep_server.backtest.indicators import begin_decision
 from stratsweep_server.backtest.registry import RegisteredStrategy, registered_strategies
 from stratsweep_server.market_data.bars import Bars
+
+_BLOCK_BYTES = 4 * 1024 * 1024
+"""Of the positions that are decided before they are simulated, a byte each: they stay in a cache
+that is shared by the kernels."""
 
 
 class DefaultEngine:
@@ -56,47 +56,73 @@ class DefaultEngine:
         )
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:
-        """Run one backtest.
+        """Run one backtest: a batch of one.
 
         Raises:
             ValueError: No such strategy or parameter, no bars, or the strategy returned something
                 that is not one position in [-1, 1] per bar.
         """
-        strategy = _find_strategy(config.strategy.name)
-        portfolio = build_portfolio(_bars_of(config))
-        sleeve_cash = config.starting_cash / len(portfolio.sleeves)
-        simulations = [
-            simulate(
-                _targets(strategy, config.strategy, bars),
-                bars.open,
-                bars.close,
-                sleeve_cash,
+        batch = BatchConfig(
+            strategy=config.strategy.name,
+            count=1,
+            parameters={
+                name: np.array([value]) for name, value in config.strategy.parameters.items()
+            },
+            symbols=config.symbols,
+            start_date=config.start_date,
+            end_date=config.end_date,
+            starting_cash=config.starting_cash,
+            commission=config.commission,
+            slippage=config.slippage,
+            bars=config.bars,
+        )
+        columns = self.run_batch(batch).metrics
+        values = {name: float(column[0]) for name, column in columns.items()}
+        return BacktestResult({name: value for name, value in values.items() if value == value})  # noqa: PLR0124 - NaN
+
+    def run_batch(self, config: BatchConfig) -> BatchResult:
+        """Run backtests that differ in their parameters only; raises as `run_sync` does."""
+        strategy = _find_strategy(config.strategy)
+        strategy.check(config.parameters.keys())
+        portfolio = build_portfolio(_bars_of(config), config.start_date)
+        block = max(1, _BLOCK_BYTES // int(portfolio.offsets[-1]))
+        parts = []
+        for first in range(0, config.count, block):
+            rows = range(first, min(first + block, config.count))
+            positions = _decide(strategy, config, portfolio, rows)
+            figures = simulate(
+                portfolio,
+                positions,
+                config.starting_cash,
                 float(config.commission),
                 float(config.slippage),
             )
-            for bars in portfolio.sleeves
-        ]
-        equity = portfolio.equity([sleeve.equity for sleeve in simulations], sleeve_cash)
-        figures = Figures(
-            summarize(portfolio.time, equity),
-            reduce(add_trades, (sleeve.trades for sleeve in simulations)),
-            _exposure(simulations),
-            portfolio.periods_per_year,
+            parts.append(compute_metrics(figures))
+        return BatchResult(
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         )
-        return BacktestResult(compute_metrics(figures))
 
 
 def warm_up() -> None:
     """Compile the kernels, or load them from the cache on disk, so that no backtest waits for it.
 
-    Runs every built-in strategy once on a few bars. Starts no thread; cheap when already warm.
+    Runs every built-in strategy on a few bars, with shorts, so that both kernels are used. Starts
+    no thread; cheap when already warm.
     """
-    prices = np.linspace(100.0, 101.0, 8)
+    prices = np.array([100.0, 101.0, 100.5, 101.5, 100.0, 101.0, 100.0, 101.0])
     time = np.arange(len(prices), dtype=np.int64) * 86_400_000_000_000
     bars = {"WARM_UP": Bars("WARM_UP", time, prices, prices, prices, prices, prices)}
     engine = DefaultEngine()
+    strategies = registered_strategies()
     for name in built_in.__all__:
-        engine.run_sync(BacktestConfig(StrategyConfig(name, {}), tuple(bars), bars=bars))
+        names = [parameter.name for parameter in strategies[name].declaration.parameters]
+        shorts = {"allow_short": np.array([False, True])} if "allow_short" in names else {}
+        config = BatchConfig(name, 2 if shorts else 1, shorts, tuple(bars), bars=bars)
+        engine.run_batch(config)
+    portfolio = build_portfolio(tuple(bars.values()), None)
+    positions = Positions(portfolio, 1)
+    positions.put_one("warm_up", 0, 0, prices - 100.5)
+    simulate(portfolio, positions, 1.0, 0.0, 0.0)
 
 
 def _find_strategy(name: str) -> RegisteredStrategy:
@@ -108,56 +134,42 @@ def _find_strategy(name: str) -> RegisteredStrategy:
     return strategies[name]
 
 
-def _bars_of(config: BacktestConfig) -> tuple[Bars, ...]:
+def _bars_of(config: BatchConfig) -> tuple[Bars, ...]:
     if not config.symbols:
         raise ValueError("the backtest names no symbol")
     bars = config.bars or {}
     for symbol in config.symbols:
-        if symbol not in bars or not len(bars[symbol]):
+        if symbol not in bars or not len(bars[symbol].between(config.start_date, None)):
             raise ValueError(f"the backtest was given no bars of symbol {symbol!r}")
     return tuple(bars[symbol] for symbol in config.symbols)
 
 
-def _targets(
-    strategy: RegisteredStrategy, config: StrategyConfig, bars: Bars
-) -> NDArray[np.float64]:
-    """Call the strategy and check what it returns."""
-    returned = strategy.decide(bars, config.parameters)
-    targets = _as_numbers(config.name, returned)
-    if targets.shape != bars.close.shape:
-        raise ValueError(
-            f"strategy {config.name!r} must return one position per bar, {len(bars)}; "
-            f"it returned {_shape_text(returned, targets)}"
-        )
-    targets = targets.view()
-    targets.flags.writeable = False
-    invalid = first_invalid_target(targets)
-    if invalid >= 0:
-        raise ValueError(
-            f"strategy {config.name!r} returned position {targets[invalid]} for bar {invalid} "
-            f"({np.datetime64(int(bars.time[invalid]), 'ns')}) of {bars.symbol}; a position is a "
-            "fraction of equity from -1 to 1, or NaN for none"
-        )
-    return targets
+def _decide(
+    strategy: RegisteredStrategy, config: BatchConfig, portfolio: Portfolio, rows: range
+) -> Positions:
+    """Call the strategy for a block of combinations."""
+    name = strategy.declaration.name
+    columns = {each: config.parameters[each][rows.start : rows.stop] for each in config.parameters}
+    positions = Positions(portfolio, len(rows))
+    begin_decision()
+    if strategy.is_vectorized:
+        for sleeve, bars in enumerate(portfolio.sleeves):
+            returned = strategy.decide_all(bars, columns, len(rows))
+            positions.put(name, sleeve, slice(0, len(rows)), returned)
+        return positions
+    for row, values in enumerate(_combinations(columns, len(rows))):
+        config.begin(rows[row])
+        for sleeve, bars in enumerate(portfolio.sleeves):
+            positions.put_one(name, sleeve, row, strategy.decide(bars, values))
+    config.begin(None)
+    return positions
 
 
-def _as_numbers(name: str, returned: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(returned)
-    try:
-        return array.astype(np.float64, order="C", casting="same_kind", copy=False)
-    except TypeError as error:
-        raise ValueError(
-            f"strategy {name!r} must return an array of numbers; it returned "
-            f"{type(returned).__name__} of {array.dtype}"
-        ) from error
-
-
-def _shape_text(returned: object, targets: NDArray[np.float64]) -> str:
-    if targets.ndim == 1:
-        return str(len(targets))
-    return f"{type(returned).__name__} of shape {targets.shape}"
-
-
-def _exposure(simulations: Sequence[Simulation]) -> float:
-    fractions = [sleeve.open_bar_count / len(sleeve.equity) for sleeve in simulations]
-    return sum(fractions) / len(fractions)
+def _combinations(
+    columns: Mapping[str, ParameterColumn], count: int
+) -> Sequence[dict[str, int | float | str | bool]]:
+    """The columns as a dictionary of plain values for each combination."""
+    if not columns:
+        return [{}] * count
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,8 +1,8 @@
-"""TA-Lib, imported without the data frame libraries that it pulls in where they are installed.
+"""The indicators of the built-in strategies, by TA-Lib; NaN where one has no value yet.
 
 `import talib` imports polars and pandas to accept their series. polars starts threads on import,
 which a fork server must not have, and both cost every worker time and memory for nothing: bars are
-numpy arrays.
+numpy arrays. So they are hidden while it is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["talib"]
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest.indicators import indicator
+from stratsweep_server.market_data.bars import Bars
+
+Values = NDArray[np.float64]
 
 
 @contextmanager
@@ -29,3 +35,74 @@ def _hidden(*modules: str) -> Iterator[None]:
 
 with _hidden("polars", "pandas"):
     import talib
+
+
+@indicator
+def simple_average(bars: Bars, period: int) -> Values:
+    """Mean of the last closes."""
+    average: Values = talib.SMA(bars.close, timeperiod=period)
+    return average
+
+
+@indicator
+def exponential_average(bars: Bars, span: int) -> Values:
+    """Exponential average of closes; begins with the mean of the first ones, as many as the span.
+
+    A new close weighs 2 / (span + 1).
+    """
+    average: Values = talib.EMA(bars.close, timeperiod=span)
+    return average
+
+
+@indicator
+def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
+    """MACD line minus its signal line (Appel), over the close; the shorter span is the fast one."""
+    line, signal_line, _ = talib.MACD(
+        bars.close, fastperiod=fast, slowperiod=slow, signalperiod=signal
+    )
+    gap: Values = (line - signal_line) / bars.close
+    return gap
+
+
+@indicator
+def relative_strength(bars: Bars, period: int) -> Values:
+    """Wilder's relative strength index of closes, 0 to 100; NaN until a first close differs."""
+    rsi: Values = talib.RSI(bars.close, timeperiod=period)
+    # TA-Lib calls an RSI without any gain or loss 0, which would be oversold.
+    changed = bars.close != bars.close[0]
+    rsi[: changed.argmax() if changed.any() else len(rsi)] = np.nan
+    return rsi
+
+
+@indicator
+def standard_deviation(bars: Bars, period: int) -> Values:
+    """Population standard deviation (ddof = 0) of the last closes."""
+    deviation: Values = talib.STDDEV(bars.close, timeperiod=period)
+    return deviation
+
+
+@indicator
+def highest_before(bars: Bars, period: int) -> Values:
+    """Highest high of the bars before this one."""
+    return _before(talib.MAX(bars.high, timeperiod=period))
+
+
+@indicator
+def lowest_before(bars: Bars, period: int) -> Values:
+    """Lowest low of the bars before this one."""
+    return _before(talib.MIN(bars.low, timeperiod=period))
+
+
+@indicator
+def rate_of_change(bars: Bars, period: int) -> Values:
+    """Change of the close over the last bars, as a fraction."""
+    change: Values = talib.ROCP(bars.close, timeperiod=period)
+    return change
+
+
+def _before(values: Values) -> Values:
+    """Shift by one bar: the value of the bar before."""
+    shifted = np.empty_like(values)
+    shifted[0] = np.nan
+    shifted[1:] = values[:-1]
+    return shifted

@@ -1,20 +1,22 @@
-"""A portfolio: symbols as equal-capital sleeves, seen on one calendar."""
+"""A portfolio: symbols as equal-capital sleeves on one calendar, prepared once for the kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest.default.trade_jumps import Market, prepare_market
 from stratsweep_server.market_data.bars import Bars, combined_time, periods_per_year
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _REMEMBERED_PORTFOLIOS = 4
+_NANOSECONDS_PER_DAY = 86_400e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,51 +24,63 @@ class Portfolio:
     """What every combination on the same bars shares.
 
     Attributes:
-        sleeves: The bars of each symbol, as plain read-only arrays.
-        time: int64 nanoseconds, the sorted union of the sleeves' bar times.
-        latest_bar: For each sleeve and each time of the union, the index of the sleeve's latest bar
-            then; -1 before its first.
+        sleeves: The bars of each symbol that strategies see, as plain read-only arrays.
+        warm_up_counts: How many of each sleeve's bars come before the first day: strategies see
+            them, nothing trades on them.
+        offsets: int64 (sleeves + 1): where each sleeve's bars after the warm-up begin when they lie
+            one sleeve after the other, and the end.
+        open_prices: float64 (bars after the warm-up, of all sleeves).
+        close_prices: The same of closes.
+        days: float64, the sorted union of the times of these bars, in days.
+        latest_bar: int64 (sleeves, union): for each time of the union, the sleeve's latest bar
+            then, counted after the warm-up; -1 before its first.
+        market: The one symbol, prepared for jumps from trade to trade; None for several.
         periods_per_year: Bars of the union per year; NaN for a single bar.
     """
 
     sleeves: tuple[Bars, ...]
-    time: NDArray[np.int64]
-    latest_bar: tuple[NDArray[np.int64], ...]
+    warm_up_counts: tuple[int, ...]
+    offsets: NDArray[np.int64]
+    open_prices: NDArray[np.float64]
+    close_prices: NDArray[np.float64]
+    days: NDArray[np.float64]
+    latest_bar: NDArray[np.int64]
+    market: Market | None
     periods_per_year: float
-
-    def equity(
-        self, sleeve_equities: Sequence[NDArray[np.float64]], sleeve_cash: float
-    ) -> NDArray[np.float64]:
-        """Return the sum of the sleeves at each time of the union.
-
-        A sleeve is its cash before its first bar and its last known equity between and after bars.
-
-        Args:
-            sleeve_equities: Equity of each sleeve at its own bars.
-            sleeve_cash: What each sleeve starts with.
-        """
-        if len(sleeve_equities) == 1:
-            return sleeve_equities[0]
-        total = np.zeros(len(self.time))
-        for equity, latest in zip(sleeve_equities, self.latest_bar, strict=True):
-            total += np.append(equity, sleeve_cash)[latest]  # index -1 is the cash at the end
-        return total
 
 
 @lru_cache(maxsize=_REMEMBERED_PORTFOLIOS)
-def build_portfolio(sleeves: tuple[Bars, ...]) -> Portfolio:
-    """Put bars on one calendar. Remembered by the identity of the bars, nothing is copied."""
-    time = combined_time(sleeves)
+def build_portfolio(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
+    """Put bars on one calendar. Remembered by the identity of the bars.
+
+    Args:
+        sleeves: The bars of each symbol, at least one after the warm-up.
+        start_date: The first day that trades; earlier bars are for warm-up. None: no warm-up.
+    """
+    traded = [bars.between(start_date, None) for bars in sleeves]
+    time = combined_time(traded)
+    days = time / _NANOSECONDS_PER_DAY
+    opens = np.concatenate([bars.open for bars in traded])
+    closes = np.concatenate([bars.close for bars in traded])
     return Portfolio(
-        tuple(map(_plain, sleeves)),
-        _read_only(time),
-        tuple(np.searchsorted(bars.time, time, side="right") - 1 for bars in sleeves),
-        periods_per_year(time) if len(time) > 1 else np.nan,
+        sleeves=tuple(map(_plain, sleeves)),
+        warm_up_counts=tuple(
+            len(bars) - len(after) for bars, after in zip(sleeves, traded, strict=True)
+        ),
+        offsets=np.cumsum([0, *map(len, traded)], dtype=np.int64),
+        open_prices=opens,
+        close_prices=closes,
+        days=days,
+        latest_bar=np.stack(
+            [np.searchsorted(bars.time, time, side="right") - 1 for bars in traded]
+        ),
+        market=prepare_market(opens, closes, days) if len(traded) == 1 else None,
+        periods_per_year=periods_per_year(time) if len(time) > 1 else np.nan,
     )
 
 
 def _plain(bars: Bars) -> Bars:
-    """View the arrays as the one type that the kernels are compiled for."""
+    """View the arrays as the one type that the strategies' kernels are compiled for."""
     return Bars(
         bars.symbol,
         _read_only(bars.time),

@@ -5,8 +5,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.indicators import talib
-from stratsweep_server.backtest.default.strategies.positions import held_positions
+from stratsweep_server.backtest.default.indicators import relative_strength
+from stratsweep_server.backtest.default.strategies.signals import Positions, held_positions
+from stratsweep_server.backtest.indicators import Booleans, Doubles, Integers, indicator
 from stratsweep_server.backtest.registry import Parameter, strategy
 from stratsweep_server.market_data.bars import Bars
 
@@ -14,26 +15,35 @@ from stratsweep_server.market_data.bars import Bars
 @strategy
 def rsi_reversion(
     bars: Bars,
-    period: Annotated[int, Parameter("Bars of the RSI.", minimum=2, maximum=10_000)] = 14,
-    oversold: Annotated[float, Parameter("Buy below this RSI.", minimum=0, maximum=100)] = 30.0,
-    overbought: Annotated[float, Parameter("Short above this RSI.", minimum=0, maximum=100)] = 70.0,
-    neutral: Annotated[float, Parameter("Leave beyond this RSI.", minimum=0, maximum=100)] = 50.0,
-    allow_short: Annotated[bool, Parameter("Short above overbought.")] = False,
-) -> NDArray[np.float64]:
+    period: Annotated[Integers, Parameter("Bars of the RSI.", minimum=2, maximum=10_000)] = 14,
+    oversold: Annotated[Doubles, Parameter("Buy below this RSI.", minimum=0, maximum=100)] = 30.0,
+    overbought: Annotated[
+        Doubles, Parameter("Short above this RSI.", minimum=0, maximum=100)
+    ] = 70.0,
+    neutral: Annotated[Doubles, Parameter("Leave beyond this RSI.", minimum=0, maximum=100)] = 50.0,
+    allow_short: Annotated[Booleans, Parameter("Short above overbought.")] = False,
+) -> Positions:
     """Long from an oversold RSI until it is above neutral.
 
     Short, where allowed, from an overbought RSI until it is below neutral. The RSI is Wilder's, of
     closes; the bars until it exists, and until a first close differs, are flat.
     """
-    rsi = talib.RSI(bars.close, timeperiod=period)
-    # TA-Lib calls an RSI without any gain or loss 0, which would be oversold.
-    rsi[: _unchanged_count(bars.close)] = np.nan
     return held_positions(
-        rsi < oversold, rsi > neutral, rsi > overbought, rsi < neutral, allow_short
+        _below(bars, period, oversold),
+        _above(bars, period, neutral),
+        _above(bars, period, overbought),
+        _below(bars, period, neutral),
+        allow_short,
     )
 
 
-def _unchanged_count(close: NDArray[np.float64]) -> int:
-    """Count the bars before the first close that differs from the first one."""
-    changed = close != close[0]
-    return int(changed.argmax()) if changed.any() else len(close)
+@indicator
+def _below(bars: Bars, period: int, level: float) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = relative_strength.column(bars, period) < level
+    return below
+
+
+@indicator
+def _above(bars: Bars, period: int, level: float) -> NDArray[np.bool_]:
+    above: NDArray[np.bool_] = relative_strength.column(bars, period) > level
+    return above

@@ -1,0 +1,282 @@
+"""Any target positions, any number of symbols: the bars are walked once for many combinations.
+
+The state of the combinations, or lanes, lies in arrays, so that each step is a few vector
+instructions for all of them; only the lanes whose target changes are traded one by one. The scalar
+version, a bar and a combination at a time, is `tests/scalar_kernel.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest.default.account import Account, TradeTotals, close, rebalance
+from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.figures import (
+    EXPOSURE,
+    FINAL_EQUITY,
+    GAIN_SUM,
+    GROSS_LOSS,
+    GROSS_PROFIT,
+    LOSS_SQUARE_SUM,
+    LOSS_SUM,
+    MAX_DRAWDOWN,
+    MAX_DRAWDOWN_DAYS,
+    ROUNDING,
+    SQUARE_SUM,
+    TRADE_COUNT,
+    TRADE_RETURN_SUM,
+    WINNING_COUNT,
+)
+
+LANES = 32
+"""Combinations in lockstep: one bit each in a word. Results do not depend on it."""
+
+# State is one-dimensional, lanes within rows, and rows begin at constants: only then does the
+# compiler know that rows do not overlap, and makes vector instructions. The loops run over as many
+# lanes as there are, a number that it must not know, or it unrolls them instead.
+# Of a sleeve: the account, then what is counted.
+_SLEEVE_SIZE = 6 * LANES
+_CASH, _UNITS, _TRIP_FLOW, _TRIP_VALUE, _EQUITY, _OPEN_BARS = range(0, _SLEEVE_SIZE, LANES)
+# Of the equity curve: KEPT is 1 - the deepest drawdown so far.
+_CURVE_SIZE = 10 * LANES
+(
+    _EQUITY_BEFORE,
+    _TOTAL,
+    _GAINS,
+    _LOSSES,
+    _SQUARES,
+    _LOSS_SQUARES,
+    _PEAK,
+    _PEAK_DAY,
+    _LONGEST,
+    _KEPT,
+) = range(0, _CURVE_SIZE, LANES)
+
+
+@compiled
+def simulate_lockstep(
+    targets: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    open_prices: NDArray[np.float64],
+    close_prices: NDArray[np.float64],
+    days: NDArray[np.float64],
+    latest_bar: NDArray[np.int64],
+    sleeve_cash: float,
+    commission: float,
+    slippage: float,
+) -> NDArray[np.float64]:
+    """Simulate target positions by the model of `stratsweep_server.backtest.default.simulation`.
+
+    Args:
+        targets: float64 (combinations, bars of all sleeves one after the other), in [-1, 1].
+        offsets: int64 (sleeves + 1): where each sleeve's bars begin, and the end.
+        open_prices: float64 (bars of all sleeves), positive.
+        close_prices: The same of closes.
+        days: float64 (bars of the union): time in days.
+        latest_bar: int64 (sleeves, bars of the union): each sleeve's latest bar then; -1 before.
+        sleeve_cash: What each sleeve starts with, positive.
+        commission: Fraction of each fill's value, in [0, 1).
+        slippage: Fraction of the price, in [0, 1).
+
+    Returns:
+        float64 (figures, combinations), rows as in `Sums`.
+    """
+    sleeve_count = len(offsets) - 1
+    figures = np.zeros((EXPOSURE + 1, len(targets)))
+    trading = np.empty(targets.shape[1], np.uint32)
+    for first in range(0, len(targets), LANES):
+        lanes = targets[first : first + LANES]
+        lane_figures = figures[:, first : first + LANES]
+        sleeves, curve = _start(sleeve_count, sleeve_cash, days[0])
+        for sleeve in range(sleeve_count):
+            _find_trades(lanes, offsets[sleeve], offsets[sleeve + 1], trading)
+        for row in range(1, len(days)):
+            for sleeve in range(sleeve_count):
+                bar = latest_bar[sleeve, row]
+                if bar > 0 and bar != latest_bar[sleeve, row - 1]:
+                    place = offsets[sleeve] + bar
+                    state = sleeves[sleeve]
+                    if trading[place]:
+                        costs = (open_prices[place], commission, slippage)
+                        _trade(state, lane_figures, lanes, place, trading[place], costs)
+                    _mark(state, lane_figures, close_prices[place])
+            _add_sleeves(curve, sleeves, len(lanes))
+            _advance(curve, days[row], days[row] - days[row - 1], len(lanes))
+        _conclude(lane_figures, sleeves, offsets, curve)
+    return figures
+
+
+@compiled
+def _start(
+    sleeve_count: int, sleeve_cash: float, first_day: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the state of each sleeve and of the equity curve: all in cash."""
+    sleeves = np.zeros((sleeve_count, _SLEEVE_SIZE))
+    curve = np.zeros(_CURVE_SIZE)
+    for sleeve in range(sleeve_count):
+        for lane in range(LANES):
+            sleeves[sleeve, _CASH + lane] = sleeve_cash
+            sleeves[sleeve, _EQUITY + lane] = sleeve_cash
+    _add_sleeves(curve, sleeves, LANES)
+    for lane in range(LANES):
+        curve[_EQUITY_BEFORE + lane] = curve[_TOTAL + lane]
+        curve[_PEAK + lane] = curve[_TOTAL + lane]
+        curve[_PEAK_DAY + lane] = first_day
+        curve[_KEPT + lane] = 1.0 - ROUNDING
+    return sleeves, curve
+
+
+@compiled
+def _find_trades(
+    lanes: NDArray[np.float64], start: int, end: int, trading: NDArray[np.uint32]
+) -> None:
+    """Note which lanes trade at each open of a sleeve, one bit each."""
+    trading[start:end] = 0
+    for lane in range(len(lanes)):
+        targets = lanes[lane, start:end]
+        if targets[0] != 0.0 and len(targets) > 1:
+            trading[start + 1] |= np.uint32(1) << np.uint32(lane)
+        # At the open of bar t the target of t - 1 is traded, if it is not that of t - 2.
+        later = trading[start + 2 : end]
+        for bar in range(len(later)):
+            later[bar] |= np.uint32(targets[bar + 1] != targets[bar]) << np.uint32(lane)
+
+
+@compiled
+def _trade(
+    sleeve: NDArray[np.float64],
+    figures: NDArray[np.float64],
+    lanes: NDArray[np.float64],
+    place: int,
+    trading: int,
+    costs: tuple[float, float, float],
+) -> None:
+    """Trade the lanes whose bit is set, one after the other, to the target of the bar before."""
+    open_price, commission, slippage = costs
+    for lane in range(len(lanes)):
+        if (trading >> np.uint32(lane)) & np.uint32(1):
+            account = _account(sleeve, lane)
+            outcome = rebalance(account, lanes[lane, place - 1], open_price, commission, slippage)
+            _settle(sleeve, figures, lane, outcome)
+
+
+@compiled
+def _mark(sleeve: NDArray[np.float64], figures: NDArray[np.float64], close_price: float) -> None:
+    """Mark the sleeve at a close; what is ruined there is closed, and stays at nothing."""
+    is_ruined = 0
+    for lane in range(figures.shape[1]):
+        units = sleeve[_UNITS + lane]
+        equity = sleeve[_CASH + lane] + units * close_price
+        sleeve[_EQUITY + lane] = equity
+        sleeve[_OPEN_BARS + lane] += 1.0 if units != 0.0 else 0.0
+        is_ruined |= equity <= 0.0
+    if is_ruined:
+        for lane in range(figures.shape[1]):
+            if sleeve[_EQUITY + lane] <= 0.0:
+                if sleeve[_UNITS + lane] != 0.0:
+                    sleeve[_OPEN_BARS + lane] -= 1.0
+                _settle(
+                    sleeve,
+                    figures,
+                    lane,
+                    close(_account(sleeve, lane), close_price, 0.0),
+                )
+                sleeve[_CASH + lane] = 0.0
+                sleeve[_EQUITY + lane] = 0.0
+
+
+@compiled
+def _account(sleeve: NDArray[np.float64], lane: int) -> Account:
+    return Account(
+        sleeve[_CASH + lane],
+        sleeve[_UNITS + lane],
+        sleeve[_TRIP_FLOW + lane],
+        sleeve[_TRIP_VALUE + lane],
+    )
+
+
+@compiled
+def _settle(
+    sleeve: NDArray[np.float64],
+    figures: NDArray[np.float64],
+    lane: int,
+    outcome: tuple[Account, TradeTotals],
+) -> None:
+    """Store what fills have made of a lane."""
+    account, trades = outcome
+    sleeve[_CASH + lane] = account.cash
+    sleeve[_UNITS + lane] = account.units
+    sleeve[_TRIP_FLOW + lane] = account.trip_flow
+    sleeve[_TRIP_VALUE + lane] = account.trip_value
+    figures[TRADE_COUNT, lane] += trades.trade_count
+    figures[WINNING_COUNT, lane] += trades.winning_count
+    figures[GROSS_PROFIT, lane] += trades.gross_profit
+    figures[GROSS_LOSS, lane] += trades.gross_loss
+    figures[TRADE_RETURN_SUM, lane] += trades.return_sum
+
+
+@compiled
+def _add_sleeves(curve: NDArray[np.float64], sleeves: NDArray[np.float64], count: int) -> None:
+    """Add up the equity of the sleeves."""
+    for lane in range(count):
+        curve[_TOTAL + lane] = sleeves[0, _EQUITY + lane]
+    for sleeve in range(1, len(sleeves)):
+        for lane in range(count):
+            curve[_TOTAL + lane] += sleeves[sleeve, _EQUITY + lane]
+
+
+@compiled
+def _advance(curve: NDArray[np.float64], day: float, step: float, count: int) -> None:
+    """Take the equity curve on by one bar, which is `step` days after the one before."""
+    is_deeper = 0
+    for lane in range(count):
+        total = curve[_TOTAL + lane]
+        before = curve[_EQUITY_BEFORE + lane]
+        change = total / before - 1.0
+        change = change if abs(change) > ROUNDING else 0.0  # NaN, after ruin, is 0, too
+        loss = -change if change < 0.0 else 0.0
+        curve[_EQUITY_BEFORE + lane] = total
+        curve[_GAINS + lane] += change if change > 0.0 else 0.0  # noqa: FURB136 - max() makes no vectors
+        curve[_LOSSES + lane] += loss
+        curve[_SQUARES + lane] += change * change
+        curve[_LOSS_SQUARES + lane] += loss * loss
+        peak = curve[_PEAK + lane]
+        is_under_water = total < peak * (1.0 - ROUNDING)
+        # A stretch ends with the bar that is back at the peak; two peaks in a row have none.
+        stretch = day - curve[_PEAK_DAY + lane]
+        stretch = stretch if is_under_water | (stretch != step) else 0.0
+        longest = curve[_LONGEST + lane]
+        curve[_LONGEST + lane] = stretch if stretch > longest else longest  # noqa: FURB136 - same
+        curve[_PEAK_DAY + lane] = curve[_PEAK_DAY + lane] if is_under_water else day
+        peak = total if total > peak else peak  # noqa: FURB136 - same
+        curve[_PEAK + lane] = peak
+        is_deeper |= total < peak * curve[_KEPT + lane]
+    if is_deeper:
+        for lane in range(count):
+            kept = curve[_TOTAL + lane] / curve[_PEAK + lane]
+            curve[_KEPT + lane] = min(curve[_KEPT + lane], kept)
+
+
+@compiled
+def _conclude(
+    figures: NDArray[np.float64],
+    sleeves: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    curve: NDArray[np.float64],
+) -> None:
+    """Write the figures of the lanes; those of trades are there already."""
+    for lane in range(figures.shape[1]):
+        figures[FINAL_EQUITY, lane] = curve[_TOTAL + lane]
+        figures[GAIN_SUM, lane] = curve[_GAINS + lane]
+        figures[LOSS_SUM, lane] = curve[_LOSSES + lane]
+        figures[SQUARE_SUM, lane] = curve[_SQUARES + lane]
+        figures[LOSS_SQUARE_SUM, lane] = curve[_LOSS_SQUARES + lane]
+        kept = curve[_KEPT + lane]
+        figures[MAX_DRAWDOWN, lane] = 1.0 - kept if kept < 1.0 - ROUNDING else 0.0
+        figures[MAX_DRAWDOWN_DAYS, lane] = curve[_LONGEST + lane]
+        exposure = 0.0
+        for sleeve in range(len(offsets) - 1):
+            bar_count = offsets[sleeve + 1] - offsets[sleeve]
+            exposure += sleeves[sleeve, _OPEN_BARS + lane] / bar_count
+        figures[EXPOSURE, lane] = exposure / (len(offsets) - 1)

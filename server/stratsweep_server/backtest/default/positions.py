@@ -1,0 +1,169 @@
+"""Target positions of combinations: what strategies return, checked, side by side."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.portfolio import Portfolio
+from stratsweep_server.backtest.default.trade_jumps import WORD
+from stratsweep_server.market_data.bars import Bars
+
+
+class PositionError(ValueError):
+    """What a strategy returned is not one position in [-1, 1] per bar."""
+
+
+class Positions:
+    """Target positions of combinations at the bars of all sleeves after the warm-up.
+
+    Args:
+        portfolio: The bars.
+        count: The number of combinations.
+    """
+
+    def __init__(self, portfolio: Portfolio, count: int) -> None:
+        self._portfolio = portfolio
+        bar_count = int(portfolio.offsets[-1])
+        self._width = bar_count
+        word_count = -(-bar_count // WORD)
+        # Whole positions (-1, 0, 1) take a byte each; others are floats beside them.
+        self._whole = np.zeros((count, word_count * WORD), dtype=np.int8)
+        self._floats: dict[int, NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def put(self, strategy: str, sleeve: int, rows: slice, returned: ArrayLike) -> None:
+        """Take what a vectorised strategy returned: a row of positions for each combination.
+
+        Args:
+            strategy: Its name, for messages.
+            sleeve: The sleeve.
+            rows: The combinations.
+            returned: Numbers of shape (rows, bars of the sleeve with its warm-up).
+
+        Raises:
+            PositionError: It is something else, or a position is not in [-1, 1].
+        """
+        shape = (rows.stop - rows.start, len(self._portfolio.sleeves[sleeve]))
+        matrix = _as_numbers(strategy, returned)
+        if matrix.shape != shape:
+            raise PositionError(
+                f"strategy {strategy!r} must return one row per combination and one position per "
+                f"bar, {shape}; it returned {type(returned).__name__} of shape {matrix.shape}"
+            )
+        self._store(strategy, sleeve, rows, matrix)
+
+    def put_one(self, strategy: str, sleeve: int, row: int, returned: ArrayLike) -> None:
+        """Take what a strategy returned for one combination; see `put`."""
+        bar_count = len(self._portfolio.sleeves[sleeve])
+        array = _as_numbers(strategy, returned)
+        if array.shape != (bar_count,):
+            what = f"{type(returned).__name__} of shape {array.shape}"
+            raise PositionError(
+                f"strategy {strategy!r} must return one position per bar, {bar_count}; "
+                f"it returned {len(array) if array.ndim == 1 else what}"
+            )
+        self._store(strategy, sleeve, slice(row, row + 1), array[np.newaxis])
+
+    def _store(
+        self,
+        strategy: str,
+        sleeve: int,
+        rows: slice,
+        matrix: NDArray[Any],
+    ) -> None:
+        bars = self._portfolio.sleeves[sleeve]
+        place = slice(*self._portfolio.offsets[sleeve : sleeve + 2].tolist())
+        after = matrix[:, self._portfolio.warm_up_counts[sleeve] :]
+        if matrix.dtype == np.int8:
+            if not -1 <= matrix.min() <= matrix.max() <= 1:
+                _refuse_invalid(strategy, bars, _read_only(matrix.astype(np.float64)))
+            self._whole[rows, place] = after
+            return
+        _refuse_invalid(strategy, bars, matrix)
+        for row, targets in enumerate(after, start=rows.start):
+            if not store_whole(targets, self._whole[row, place]):
+                floats = self._floats.setdefault(row, np.zeros(self._width))
+                floats[place] = np.nan_to_num(targets, nan=0.0)
+
+    @cached_property
+    def is_all_in_or_flat(self) -> NDArray[np.bool_]:
+        """Of each combination: whether its positions are nothing but 0 and 1."""
+        is_so: NDArray[np.bool_] = self._whole.view(np.uint8).max(axis=1) <= 1
+        is_so[list(self._floats)] = False
+        return is_so
+
+    def words(self, rows: NDArray[np.intp]) -> NDArray[np.int8]:
+        """Whole positions: int8 (rows, bars rounded up to whole words)."""
+        return self._whole if len(rows) == len(self) else self._whole[rows]
+
+    def targets(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Positions as float64 (rows, bars)."""
+        targets = self._whole[rows, : self._width].astype(np.float64)
+        for place, row in enumerate(rows.tolist()):
+            if row in self._floats:
+                targets[place] += self._floats[row]
+        return targets
+
+
+@compiled
+def first_invalid_position(positions: NDArray[np.float64]) -> int:
+    """Return the index of the first position that is neither NaN nor in [-1, 1], or -1."""
+    for bar in range(len(positions)):
+        if abs(positions[bar]) > 1.0:
+            return bar
+    return -1
+
+
+@compiled
+def store_whole(positions: NDArray[np.float64], whole: NDArray[np.int8]) -> bool:
+    """Store positions as bytes if all are -1, 0, 1 or NaN, which is 0; else store zeros."""
+    is_whole = True
+    for bar in range(len(positions)):
+        position = positions[bar]
+        rounded = 1 if position == 1.0 else -1 if position == -1.0 else 0
+        is_whole &= (position == rounded) | (position != position)  # noqa: PLR0124 - NaN
+        whole[bar] = rounded
+    if not is_whole:
+        whole[:] = 0
+    return is_whole
+
+
+def _as_numbers(strategy: str, returned: ArrayLike) -> NDArray[Any]:
+    """Return what is whole by its type as int8, else as the float64 that kernels are for."""
+    array = np.asarray(returned)
+    if array.dtype == np.bool_:
+        return array.view(np.int8)
+    if array.dtype == np.int8:
+        return array
+    try:
+        floats = array.astype(np.float64, order="C", casting="same_kind", copy=False)
+    except TypeError as error:
+        raise PositionError(
+            f"strategy {strategy!r} must return an array of numbers; it returned "
+            f"{type(returned).__name__} of {array.dtype}"
+        ) from error
+    return _read_only(floats)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _refuse_invalid(strategy: str, bars: Bars, matrix: NDArray[np.float64]) -> None:
+    for positions in matrix:
+        invalid = first_invalid_position(positions)
+        if invalid >= 0:
+            raise PositionError(
+                f"strategy {strategy!r} returned position {positions[invalid]} for bar {invalid} "
+                f"({np.datetime64(int(bars.time[invalid]), 'ns')}) of {bars.symbol}; a position "
+                "is a fraction of equity from -1 to 1, or NaN for none"
+            )

@@ -1,0 +1,187 @@
+"""Indicators: functions of bars and parameters, computed once for each distinct parameter.
+
+Of a thousand combinations of two averages, a hundred averages are different. `@indicator` computes
+each of them once, keeps the recent ones, and says which combination uses which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stratsweep_server.market_data.bars import Bars
+
+Integers: TypeAlias = int | NDArray[np.int64]
+"""A whole number, or a column of them: one value per combination."""
+Doubles: TypeAlias = float | NDArray[np.float64]
+"""A number, or a column of them."""
+Booleans: TypeAlias = bool | NDArray[np.bool_]
+"""A switch, or a column of them."""
+Texts: TypeAlias = str | NDArray[np.str_]
+"""A text, or a column of them."""
+
+KEPT_BYTES = 64 * 1024 * 1024
+"""What each indicator keeps, per symbol: 1,400 averages of 23 years of daily bars."""
+
+_KEPT_SYMBOLS = 4
+
+
+class _Decision:
+    """Counts what strategies are asked, so that no column in use is overwritten."""
+
+    number = 0
+
+
+def begin_decision() -> None:
+    """Say that a strategy is asked anew: columns that it was given before may be dropped."""
+    _Decision.number += 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """An indicator of each combination of a batch.
+
+    Attributes:
+        table: (distinct columns, bars): the values; read-only, and valid until the strategy has
+            decided.
+        rows: int64 (combinations): the row of the table that each combination uses.
+    """
+
+    table: NDArray[Any]
+    rows: NDArray[np.int64]
+
+
+class Indicator:
+    """A function of bars and parameters that `@indicator` made remember its columns."""
+
+    def __init__(self, function: Callable[..., ArrayLike]) -> None:
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", "indicator")
+        self._function = function
+        self._stores: dict[Bars, _Store] = {}
+
+    def __call__(self, bars: Bars, *parameters: Integers | Doubles | Booleans | Texts) -> Columns:
+        """Return the indicator for each combination.
+
+        Args:
+            bars: The bars of a symbol.
+            parameters: Columns of equal length, one value per combination; single values are a
+                batch of one.
+
+        Raises:
+            ValueError: The function returned something else than a value per bar.
+        """
+        keys, inverse = _distinct(parameters)
+        store = self._stores.get(bars)
+        if store is None:
+            while len(self._stores) >= _KEPT_SYMBOLS:
+                del self._stores[next(iter(self._stores))]
+            store = self._stores[bars] = _Store(len(bars))
+        rows = store.rows_of(keys, lambda key: self._compute(bars, key))
+        return Columns(store.table, rows[inverse])
+
+    def column(self, bars: Bars, *parameters: float | str | bool) -> NDArray[Any]:
+        """Return the indicator for one value of each parameter; read-only, see `Columns.table`."""
+        columns = self(bars, *parameters)
+        column: NDArray[Any] = columns.table[columns.rows[0]]
+        return column
+
+    def _compute(self, bars: Bars, key: tuple[Any, ...]) -> NDArray[Any]:
+        column = np.asarray(self._function(bars, *key))
+        if column.shape != (len(bars),):
+            raise ValueError(
+                f"indicator {self.__name__!r} must return one value per bar, {len(bars)}; "
+                f"it returned shape {column.shape}"
+            )
+        return column
+
+
+def indicator(function: Callable[..., ArrayLike]) -> Indicator:
+    """Make a function of bars and single parameters one of columns, which remembers.
+
+    Example:
+        >>> import numpy as np
+        >>> from stratsweep_server.backtest import Bars, indicator
+        >>> @indicator
+        ... def highest_close(bars: Bars, period: int):
+        ...     "The highest close of the last bars."
+        ...     highest = np.full(len(bars), np.nan)
+        ...     windows = np.lib.stride_tricks.sliding_window_view(bars.close, period)
+        ...     highest[period - 1 :] = windows.max(axis=1)
+        ...     return highest
+
+    Args:
+        function: Takes the bars of a symbol and one value of each parameter, and returns one value
+            per bar, always of the same type; NaN while it has none.
+    """
+    return Indicator(function)
+
+
+class _Store:
+    """Columns of one indicator on the same bars, in one table."""
+
+    def __init__(self, bar_count: int) -> None:
+        self._bar_count = max(bar_count, 1)
+        self._row_of: dict[tuple[Any, ...], int] = {}
+        self._in_use: set[tuple[Any, ...]] = set()
+        self._decision = 0
+        self._table: NDArray[Any] | None = None
+
+    @property
+    def table(self) -> NDArray[Any]:
+        if self._table is None:
+            raise RuntimeError("nothing was computed")
+        view = self._table.view()
+        view.flags.writeable = False
+        return view
+
+    def rows_of(
+        self,
+        keys: Sequence[tuple[Any, ...]],
+        compute: Callable[[tuple[Any, ...]], NDArray[Any]],
+    ) -> NDArray[np.int64]:
+        """Return the row of each key, after computing those that are not there."""
+        if self._decision != _Decision.number:
+            self._decision = _Decision.number
+            self._in_use.clear()
+        self._in_use.update(keys)
+        for key in (key for key in keys if key not in self._row_of):
+            column = compute(key)
+            row = self._free_row(column)
+            self._table[row] = column  # type: ignore[index]  # there is one now
+            self._row_of[key] = row
+        return np.array([self._row_of[key] for key in keys], dtype=np.int64)
+
+    def _free_row(self, column: NDArray[Any]) -> int:
+        if self._table is None:
+            capacity = max(KEPT_BYTES // (self._bar_count * column.itemsize), 1)
+            # Memory that was never written to costs nothing.
+            self._table = np.empty((capacity, self._bar_count), column.dtype)
+        if len(self._row_of) < len(self._table):
+            return len(self._row_of)
+        # The newest goes first: combinations come in the order of the grid, over and over the same
+        # columns, and dropping the oldest would drop each one just before it is needed.
+        for key in reversed(self._row_of):
+            if key not in self._in_use:
+                return self._row_of.pop(key)
+        self._table = np.concatenate([self._table, np.empty_like(self._table)])
+        return len(self._row_of)
+
+
+def _distinct(
+    parameters: Sequence[ArrayLike],
+) -> tuple[list[tuple[Any, ...]], NDArray[np.int64]]:
+    """Return the distinct tuples of values, and the place among them of each combination's."""
+    if not parameters:
+        return [()], np.zeros(1, dtype=np.int64)
+    columns = [np.atleast_1d(np.asarray(parameter)) for parameter in parameters]
+    codes: NDArray[np.int64] = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, places = np.unique(column, return_inverse=True)
+        codes = codes * len(values) + places
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return list(zip(*(column[first].tolist() for column in columns), strict=True)), inverse
