@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Self
 
 from stratsweep.errors import ServerStartError
 
 _READY_PREFIX = "listening on "
+_NOTE_PREFIX = "note: "
 _STOP_TIMEOUT_SECONDS = 10.0
 _LOG_LINES_SHOWN = 20
 _LOG_BYTES_SHOWN = 16_384
@@ -42,6 +43,8 @@ class ServerProcess:
         arguments: More of the server's options, such as `["--data", "prices", "--workers", "4"]`.
         listen: `host:port`, port 0 for a free one, or `unix:/path`.
         start_timeout: How long to wait until it serves, in seconds.
+        on_note: Called, from another thread, with what the server wants people to know while they
+            wait, such as that it compiles.
 
     Attributes:
         address: Where it listens: what `Client` takes.
@@ -61,9 +64,11 @@ class ServerProcess:
         *,
         listen: str = "127.0.0.1:0",
         start_timeout: float = 60.0,
+        on_note: Callable[[str], None] | None = None,
     ) -> None:
         self._arguments = ["--listen", listen, "--exit-on-stdin-eof", *arguments]
         self._start_timeout = start_timeout
+        self._on_note = on_note
 
     def start(self) -> None:
         """Start the server and return once it serves.
@@ -113,7 +118,7 @@ class ServerProcess:
     def _wait_until_ready(self) -> str:
         first_line: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(
-            target=_follow, args=(self._process.stdout, first_line), daemon=True
+            target=_follow, args=(self._process.stdout, first_line, self._on_note), daemon=True
         ).start()
         try:
             line = first_line.get(timeout=self._start_timeout)
@@ -145,9 +150,19 @@ class ServerProcess:
         self.stop()
 
 
-def _follow(stdout: IO[bytes], first_line: queue.SimpleQueue[str]) -> None:
-    """Hand over the first line and drop the rest, so that the server never blocks on a pipe."""
+def _follow(
+    stdout: IO[bytes], first_line: queue.SimpleQueue[str], on_note: Callable[[str], None] | None
+) -> None:
+    """Hand over the first line that is no note, and read on, so that the server never blocks."""
+    is_waiting = True
     with stdout:
-        first_line.put(stdout.readline().decode(errors="replace"))
-        for _ in stdout:
-            pass
+        for line in stdout:
+            text = line.decode(errors="replace")
+            if text.startswith(_NOTE_PREFIX):
+                if on_note is not None:
+                    on_note(text.removeprefix(_NOTE_PREFIX).strip())
+            elif is_waiting:
+                first_line.put(text)
+                is_waiting = False
+    if is_waiting:
+        first_line.put("")

@@ -116,7 +116,9 @@ class ServerChoice:
             _exit_on_termination(),
             tempfile.TemporaryDirectory(prefix="stratsweep-") as folder,
             ServerProcess(
-                self._server_arguments(), listen=f"unix:{Path(folder) / 'server.sock'}"
+                self._server_arguments(),
+                listen=f"unix:{Path(folder) / 'server.sock'}",
+                on_note=lambda note: click.echo(note, err=True),
             ) as server,
             Client(server.address) as client,
         ):

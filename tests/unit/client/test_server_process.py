@@ -17,6 +17,7 @@ sys.stdin.read()
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SERVES
 TALKS_MUCH = SERVES.replace("sys.stdin", "print('x' * 1_000_000, flush=True); sys.stdin")
 FAILS = "import sys; print('no such folder: prices', file=sys.stderr); sys.exit(3)"
+NOTES = "print('note: compiling, once', flush=True)" + SERVES
 HANGS = "import sys; print('loading', file=sys.stderr, flush=True); sys.stdin.read()"
 MUMBLES = "print('hello', flush=True); import sys; sys.stdin.read()"
 
@@ -72,6 +73,16 @@ def test_a_program_that_says_something_else_is_no_server(stand_in):
     stand_in(MUMBLES)
     with pytest.raises(ServerStartError, match="answered 'hello' instead of its address"):
         ServerProcess().start()
+
+
+def test_what_the_server_wants_people_to_know_meanwhile_is_passed_on(stand_in):
+    stand_in(NOTES)
+    notes = []
+    with ServerProcess(listen="unix:/tmp/some.sock", on_note=notes.append) as server:
+        assert server.address == "unix:/tmp/some.sock"
+        assert notes == ["compiling, once"]
+    with ServerProcess():  # where nobody listens
+        pass
 
 
 def test_a_server_that_ignores_sigterm_is_killed(stand_in, monkeypatch):

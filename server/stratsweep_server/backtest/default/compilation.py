@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def cache_directory() -> Path:
+    """Where compiled kernels are kept: a folder of the user's cache for each state of the sources.
+
+    numba looks at a kernel's own file only, and would go on using one whose callees in another file
+    have changed. `NUMBA_CACHE_DIR` overrides the place.
+    """
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        sources.update(path.read_bytes())
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "stratsweep" / f"kernels-{sources.hexdigest()[:16]}"
+
+
+def are_kernels_cached() -> bool:
+    """Whether this machine has compiled kernels before, from the same sources."""
+    return any(Path(numba.config.CACHE_DIR).rglob("*.nbi"))
+
+
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = str(cache_directory())
 
 
 def compiled(function: _Function) -> _Function:
@@ -17,10 +42,9 @@ def compiled(function: _Function) -> _Function:
     the compiler makes of it; a division by zero gives infinity or NaN as in numpy. numba compiles
     anew for each combination of argument types: give arrays as read-only, as bars are.
 
-    Where neither the package's folder nor the user's cache folder can be written to, each fork
-    server compiles for itself.
+    Where the cache cannot be written to, each fork server compiles for itself.
     """
     try:
         return cast(_Function, numba.njit(cache=True, error_model="numpy")(function))
-    except RuntimeError:
+    except (RuntimeError, OSError):
         return cast(_Function, numba.njit(error_model="numpy")(function))
