@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from stratsweep_server.backtest import (
     Bars,
+    Booleans,
+    Doubles,
+    Integers,
     Parameter,
     ParameterType,
     StrategyParameter,
+    Texts,
     registry,
     strategy,
 )
@@ -236,3 +240,41 @@ def test_a_parameter_that_is_missing_or_unknown_is_named():
         run(None, {})
     with pytest.raises(ValueError, match="has no parameter 'length'; it has period, level"):
         run(None, {"period": 1, "length": 2})
+
+
+def test_a_strategy_declared_in_columns_decides_for_many_combinations():
+    @strategy
+    def above(
+        bars: Bars,
+        level: Annotated[Doubles, Parameter("To be above.", minimum=0)],
+        days: Integers = 1,
+        inverse: Booleans = False,
+        price: Texts = "close",
+    ):
+        assert (price == "close").all()
+        beyond = bars.close >= (level * days)[:, np.newaxis]
+        return beyond != inverse[:, np.newaxis]
+
+    registered = registered_strategies()["above"]
+    assert registered.is_vectorized
+    assert [parameter.type for parameter in registered.declaration.parameters] == [
+        ParameterType.DOUBLE,
+        ParameterType.INTEGER,
+        ParameterType.BOOL,
+        ParameterType.STRING,
+    ]
+    bars = bars_of([1] * 3, [1, 2, 3])
+    levels = {"level": np.array([2, 3])}
+    assert registered.decide_all(bars, levels, 2).tolist() == [
+        [False, True, True],
+        [False, False, True],
+    ]
+    one = registered.decide(bars, {"level": 2, "inverse": True})
+    assert np.asarray(one).tolist() == [True, False, False]
+
+
+def test_columns_and_single_values_in_one_signature_are_refused():
+    with pytest.raises(StrategyDeclarationError, match="either all parameters as columns"):
+
+        @strategy
+        def mixed(bars: Bars, fast: Integers, slow: int): ...
