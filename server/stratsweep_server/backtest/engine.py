@@ -43,8 +43,8 @@ class BacktestConfig:
         starting_cash: The account at the start, positive, in the prices' currency.
         commission: Fraction of each fill's value, per side, in [0, 1).
         slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
-        bars: The bars of each symbol within the dates, read-only; None for an engine that loads its
-            own data.
+        bars: The bars of each symbol within the dates, read-only, and before the first day those
+            for warm-up where the request asks for them; None for an engine that loads its own data.
     """
 
     strategy: StrategyConfig

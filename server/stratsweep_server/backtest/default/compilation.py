@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -28,11 +28,12 @@ def cache_directory() -> Path:
 
 def are_kernels_cached() -> bool:
     """Whether this machine has compiled kernels before, from the same sources."""
-    return any(Path(numba.config.CACHE_DIR).rglob("*.nbi"))
+    return any(Path(_numba_config.CACHE_DIR).rglob("*.nbi"))
 
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(cache_directory())
+_numba_config: Any = numba.config  # whose attributes are made when it is imported
+if not _numba_config.CACHE_DIR:
+    _numba_config.CACHE_DIR = str(cache_directory())
 
 
 def compiled(function: _Function) -> _Function:

@@ -32,6 +32,9 @@ from stratsweep_server.backtest.default.figures import (
 LANES = 32
 """Combinations in lockstep: one bit each in a word. Results do not depend on it."""
 
+# Rows of the calendar that are walked sleeve by sleeve before the curve goes on over them.
+_TILE = 64
+
 # State is one-dimensional, lanes within rows, and rows begin at constants: only then does the
 # compiler know that rows do not overlap, and makes vector instructions. The loops run over as many
 # lanes as there are, a number that it must not know, or it unrolls them instead.
@@ -39,9 +42,8 @@ LANES = 32
 _SLEEVE_SIZE = 6 * LANES
 _CASH, _UNITS, _TRIP_FLOW, _TRIP_VALUE, _EQUITY, _OPEN_BARS = range(0, _SLEEVE_SIZE, LANES)
 # Of the equity curve: KEPT is 1 - the deepest drawdown so far.
-_CURVE_SIZE = 10 * LANES
+_CURVE_SIZE = 9 * LANES
 (
-    _EQUITY_BEFORE,
     _TOTAL,
     _GAINS,
     _LOSSES,
@@ -85,24 +87,28 @@ def simulate_lockstep(
     sleeve_count = len(offsets) - 1
     figures = np.zeros((EXPOSURE + 1, len(targets)))
     trading = np.empty(targets.shape[1], np.uint32)
+    tile = np.empty((_TILE, LANES))
     for first in range(0, len(targets), LANES):
         lanes = targets[first : first + LANES]
         lane_figures = figures[:, first : first + LANES]
         sleeves, curve = _start(sleeve_count, sleeve_cash, days[0])
-        for sleeve in range(sleeve_count):
-            _find_trades(lanes, offsets[sleeve], offsets[sleeve + 1], trading)
-        for row in range(1, len(days)):
+        for start in range(1, len(days), _TILE):
+            end = min(start + _TILE, len(days))
+            tile[:] = 0.0
             for sleeve in range(sleeve_count):
-                bar = latest_bar[sleeve, row]
-                if bar > 0 and bar != latest_bar[sleeve, row - 1]:
-                    place = offsets[sleeve] + bar
-                    state = sleeves[sleeve]
-                    if trading[place]:
-                        costs = (open_prices[place], commission, slippage)
-                        _trade(state, lane_figures, lanes, place, trading[place], costs)
-                    _mark(state, lane_figures, close_prices[place])
-            _add_sleeves(curve, sleeves, len(lanes))
-            _advance(curve, days[row], days[row] - days[row - 1], len(lanes))
+                _walk(
+                    sleeves[sleeve],
+                    lane_figures,
+                    tile,
+                    lanes,
+                    trading,
+                    offsets[sleeve],
+                    latest_bar[sleeve, start - 1 : end],
+                    open_prices,
+                    close_prices,
+                    (commission, slippage),
+                )
+            _advance(curve, tile, days[start - 1 : end], len(lanes))
         _conclude(lane_figures, sleeves, offsets, curve)
     return figures
 
@@ -118,9 +124,10 @@ def _start(
         for lane in range(LANES):
             sleeves[sleeve, _CASH + lane] = sleeve_cash
             sleeves[sleeve, _EQUITY + lane] = sleeve_cash
-    _add_sleeves(curve, sleeves, LANES)
+    for _ in range(sleeve_count):
+        for lane in range(LANES):
+            curve[_TOTAL + lane] += sleeve_cash
     for lane in range(LANES):
-        curve[_EQUITY_BEFORE + lane] = curve[_TOTAL + lane]
         curve[_PEAK + lane] = curve[_TOTAL + lane]
         curve[_PEAK_DAY + lane] = first_day
         curve[_KEPT + lane] = 1.0 - ROUNDING
@@ -129,18 +136,57 @@ def _start(
 
 @compiled
 def _find_trades(
-    lanes: NDArray[np.float64], start: int, end: int, trading: NDArray[np.uint32]
+    lanes: NDArray[np.float64],
+    offset: int,
+    first_bar: int,
+    last_bar: int,
+    trading: NDArray[np.uint32],
 ) -> None:
-    """Note which lanes trade at each open of a sleeve, one bit each."""
-    trading[start:end] = 0
+    """Note which lanes trade at the opens of some bars of a sleeve, one bit each.
+
+    At the open of bar t the target of t - 1 is traded, if it is not that of t - 2; all are flat
+    before the first.
+    """
+    trading[offset + first_bar : offset + last_bar + 1] = 0
+    if first_bar <= 1 <= last_bar:
+        for lane in range(len(lanes)):
+            is_trading = np.uint32(lanes[lane, offset] != 0.0)
+            trading[offset + 1] |= is_trading << np.uint32(lane)
+    start, end = offset + max(first_bar, 2), offset + last_bar + 1
     for lane in range(len(lanes)):
-        targets = lanes[lane, start:end]
-        if targets[0] != 0.0 and len(targets) > 1:
-            trading[start + 1] |= np.uint32(1) << np.uint32(lane)
-        # At the open of bar t the target of t - 1 is traded, if it is not that of t - 2.
-        later = trading[start + 2 : end]
+        now, before = lanes[lane, start - 1 : end - 1], lanes[lane, start - 2 : end - 2]
+        later = trading[start:end]
         for bar in range(len(later)):
-            later[bar] |= np.uint32(targets[bar + 1] != targets[bar]) << np.uint32(lane)
+            later[bar] |= np.uint32(now[bar] != before[bar]) << np.uint32(lane)
+
+
+@compiled
+def _walk(
+    sleeve: NDArray[np.float64],
+    figures: NDArray[np.float64],
+    tile: NDArray[np.float64],
+    lanes: NDArray[np.float64],
+    trading: NDArray[np.uint32],
+    offset: int,
+    latest_bar: NDArray[np.int64],
+    open_prices: NDArray[np.float64],
+    close_prices: NDArray[np.float64],
+    costs: tuple[float, float],
+) -> None:
+    """Trade and mark one sleeve over the rows of a tile, and add its equity to them.
+
+    The first of `latest_bar` belongs to the row before the tile.
+    """
+    _find_trades(lanes, offset, latest_bar[0] + 1, latest_bar[-1], trading)
+    for row in range(len(latest_bar) - 1):
+        bar = latest_bar[row + 1]
+        if bar > 0 and bar != latest_bar[row]:
+            place = offset + bar
+            if trading[place]:
+                _trade(sleeve, figures, lanes, place, trading[place], open_prices[place], costs)
+            _mark(sleeve, figures, close_prices[place])
+        for lane in range(len(lanes)):
+            tile[row, lane] += sleeve[_EQUITY + lane]
 
 
 @compiled
@@ -150,10 +196,11 @@ def _trade(
     lanes: NDArray[np.float64],
     place: int,
     trading: int,
-    costs: tuple[float, float, float],
+    open_price: float,
+    costs: tuple[float, float],
 ) -> None:
     """Trade the lanes whose bit is set, one after the other, to the target of the bar before."""
-    open_price, commission, slippage = costs
+    commission, slippage = costs
     for lane in range(len(lanes)):
         if (trading >> np.uint32(lane)) & np.uint32(1):
             account = _account(sleeve, lane)
@@ -217,26 +264,38 @@ def _settle(
 
 
 @compiled
-def _add_sleeves(curve: NDArray[np.float64], sleeves: NDArray[np.float64], count: int) -> None:
-    """Add up the equity of the sleeves."""
-    for lane in range(count):
-        curve[_TOTAL + lane] = sleeves[0, _EQUITY + lane]
-    for sleeve in range(1, len(sleeves)):
-        for lane in range(count):
-            curve[_TOTAL + lane] += sleeves[sleeve, _EQUITY + lane]
+def _advance(
+    curve: NDArray[np.float64], tile: NDArray[np.float64], days: NDArray[np.float64], count: int
+) -> None:
+    """Take the equity curve on over the rows of a tile; the first day is that before them."""
+    for row in range(len(days) - 1):
+        step = days[row + 1] - days[row]
+        if _advance_row(curve, tile, row, days[row + 1], step, count):
+            for lane in range(count):
+                kept = curve[_TOTAL + lane] / curve[_PEAK + lane]
+                curve[_KEPT + lane] = min(curve[_KEPT + lane], kept)
 
 
 @compiled
-def _advance(curve: NDArray[np.float64], day: float, step: float, count: int) -> None:
-    """Take the equity curve on by one bar, which is `step` days after the one before."""
+def _advance_row(
+    curve: NDArray[np.float64],
+    tile: NDArray[np.float64],
+    row: int,
+    day: float,
+    step: float,
+    count: int,
+) -> int:
+    """Take the curve on by a bar, `step` days after the last; returns whether any sank deeper.
+
+    max() and min() would not become vector instructions.
+    """
     is_deeper = 0
     for lane in range(count):
-        total = curve[_TOTAL + lane]
-        before = curve[_EQUITY_BEFORE + lane]
-        change = total / before - 1.0
+        total = tile[row, lane]
+        change = total / curve[_TOTAL + lane] - 1.0
         change = change if abs(change) > ROUNDING else 0.0  # NaN, after ruin, is 0, too
         loss = -change if change < 0.0 else 0.0
-        curve[_EQUITY_BEFORE + lane] = total
+        curve[_TOTAL + lane] = total
         curve[_GAINS + lane] += change if change > 0.0 else 0.0  # noqa: FURB136 - max() makes no vectors
         curve[_LOSSES + lane] += loss
         curve[_SQUARES + lane] += change * change
@@ -252,10 +311,7 @@ def _advance(curve: NDArray[np.float64], day: float, step: float, count: int) ->
         peak = total if total > peak else peak  # noqa: FURB136 - same
         curve[_PEAK + lane] = peak
         is_deeper |= total < peak * curve[_KEPT + lane]
-    if is_deeper:
-        for lane in range(count):
-            kept = curve[_TOTAL + lane] / curve[_PEAK + lane]
-            curve[_KEPT + lane] = min(curve[_KEPT + lane], kept)
+    return is_deeper
 
 
 @compiled
