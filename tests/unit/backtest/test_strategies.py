@@ -182,3 +182,22 @@ def test_momentum_follows_its_definition(allow_short):
 
 def test_buy_and_hold_is_always_long():
     assert decide("buy_and_hold") == [1] * len(CLOSE)
+
+
+@pytest.mark.parametrize("price", [10.0, 100.0, 7.0])
+def test_a_change_that_equals_the_threshold_of_momentum_is_a_tie(price):
+    closes = [price, price * 1.013, price * 1.013, price * 1.013]
+    closes = [round(close, 4) for close in closes]
+    bars = bars_of([1] * 4, closes)
+    assert decide("momentum", bars, period=1, threshold=0.013, allow_short=True) == [0] * 4
+
+
+@pytest.mark.parametrize("base", [20.0, 20.1, 500.3, 50_000.1])
+def test_an_rsi_that_equals_its_level_is_a_tie(base):
+    # One tick up and four down: of a move of five, a gain of one, an RSI of exactly 20.
+    closes = [base, base + 0.1, base - 0.3, base - 0.3, base - 0.3]
+    closes = [round(close, 1) for close in closes]
+    parameters = {"period": 2, "oversold": 20.0, "overbought": 80.0, "allow_short": True}
+    assert decide("rsi_reversion", bars_of([1] * 5, closes), **parameters) == [0] * 5
+    mirrored = [round(2 * base - close, 1) for close in closes]
+    assert decide("rsi_reversion", bars_of([1] * 5, mirrored), **parameters) == [0] * 5

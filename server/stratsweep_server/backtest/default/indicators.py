@@ -75,6 +75,17 @@ def relative_strength(bars: Bars, period: int) -> Values:
 
 
 @indicator
+def average_move(bars: Bars, period: int) -> Values:
+    """Wilder's average of the changes of the close without their sign, in currency.
+
+    It is the sum of the average gain and the average loss of `relative_strength`: the average true
+    range of bars that are nothing but their closes.
+    """
+    move: Values = talib.ATR(bars.close, bars.close, bars.close, timeperiod=period)
+    return move
+
+
+@indicator
 def standard_deviation(bars: Bars, period: int) -> Values:
     """Population standard deviation (ddof = 0) of the last closes."""
     deviation: Values = talib.STDDEV(bars.close, timeperiod=period)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from stratsweep_server.backtest.default.indicators import relative_macd_gap
 from stratsweep_server.backtest.default.strategies.signals import (
-    TIE,
     Positions,
     threshold_positions,
 )
@@ -33,4 +32,4 @@ def macd_cross(
     the exponential moving average of the MACD line (Appel). As in TA-Lib, the shorter of the two
     spans is the fast one. A tie, and the bars until both lines exist, are flat.
     """
-    return threshold_positions(relative_macd_gap(bars, fast, slow, signal), TIE, allow_short)
+    return threshold_positions(relative_macd_gap(bars, fast, slow, signal), 0.0, allow_short)

@@ -5,8 +5,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.indicators import relative_strength
-from stratsweep_server.backtest.default.strategies.signals import Positions, held_positions
+from stratsweep_server.backtest.default.indicators import average_move, relative_strength
+from stratsweep_server.backtest.default.strategies.signals import TIE, Positions, held_positions
 from stratsweep_server.backtest.indicators import Booleans, Doubles, Integers, indicator
 from stratsweep_server.backtest.registry import Parameter, strategy
 from stratsweep_server.market_data.bars import Bars
@@ -39,11 +39,18 @@ def rsi_reversion(
 
 @indicator
 def _below(bars: Bars, period: int, level: float) -> NDArray[np.bool_]:
-    below: NDArray[np.bool_] = relative_strength.column(bars, period) < level
+    below: NDArray[np.bool_] = relative_strength.column(bars, period) < level - _tie(bars, period)
     return below
 
 
 @indicator
 def _above(bars: Bars, period: int, level: float) -> NDArray[np.bool_]:
-    above: NDArray[np.bool_] = relative_strength.column(bars, period) > level
+    above: NDArray[np.bool_] = relative_strength.column(bars, period) > level + _tie(bars, period)
     return above
+
+
+def _tie(bars: Bars, period: int) -> NDArray[np.float64]:
+    """What a tie of prices is in points of RSI: 100 * gain / move is as exact as its prices are."""
+    with np.errstate(divide="ignore"):  # no move yet, no RSI
+        tie: NDArray[np.float64] = 100.0 * TIE * bars.close / average_move.column(bars, period)
+    return tie

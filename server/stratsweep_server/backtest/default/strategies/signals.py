@@ -34,9 +34,12 @@ def cross_positions(fast: Columns, slow: Columns, bars: Bars, allow_short: Boole
 
 
 def threshold_positions(values: Columns, threshold: Doubles, allow_short: Booleans) -> Positions:
-    """Return 1 where a value is above the threshold; -1 where it is below minus it, if allowed."""
+    """Return 1 where a value is above the threshold; -1 where it is below minus it, if allowed.
+
+    Values are fractions of the price; one within `TIE` of the threshold is not beyond it.
+    """
     shorts = np.atleast_1d(allow_short)
-    thresholds = np.full(len(shorts), threshold, dtype=np.float64)
+    thresholds = np.full(len(shorts), threshold, dtype=np.float64) + TIE
     return _beyond(values.table, values.rows, thresholds, shorts)
 
 
