@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-BENCH_STAMP := $(VENV)/.bench-installed
 # Options of `make demo`: DATA=folder SYMBOL=SPY uses your own price files.
 DATA   ?=
 SYMBOL ?=
@@ -12,7 +11,7 @@ FIGURES ?=
 LOAD    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test soak lint format proto constraints bench load-test clean
+.PHONY: help setup demo serve test oracles soak lint format proto constraints bench load-test clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +30,11 @@ demo: $(STAMP) # start a server, optimize 100 combinations, show the ranking (DA
 serve: $(STAMP) # run a server on 127.0.0.1:50051 (DATA=folder for your price files)
 	$(BIN)/stratsweep serve $(if $(DATA),--data '$(DATA)')
 
-test: $(STAMP) # run every test
-	$(BIN)/python -m pytest
+test: $(STAMP) # run every test but the referees'
+	$(BIN)/python -m pytest --ignore=tests/oracles
+
+oracles: $(VENV)/.oracles-installed # let backtesting.py and vectorbt judge the default engine
+	$(BIN)/python -m pytest tests/oracles
 
 lint: $(STAMP) # check style, types, the contract, and that generated code is current
 	$(BIN)/ruff check .
@@ -65,11 +67,11 @@ constraints: # resolve the exact pins again (needs uv)
 soak: $(STAMP) # hundreds of random kills on real optimizations; takes minutes
 	$(BIN)/python -m pytest -m soak
 
-bench: $(BENCH_STAMP) # measure speed, each figure beside a reference from the same run (FIGURES=pool.overhead)
+bench: $(VENV)/.bench-installed # measure speed, each figure beside a reference from the same run (FIGURES=pool.overhead)
 	$(BIN)/python -m tests.benchmarks $(FIGURES)
 
-$(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --group bench -c constraints.txt
+$(VENV)/.%-installed: $(STAMP) # install a dependency group that only its own target needs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group $* -c constraints.txt
 	@touch $@
 
 load-test: $(STAMP) # press a real server with many concurrent optimizations for a minute (LOAD=--quick)

@@ -16,10 +16,13 @@ import numpy as np
 from stratsweep_server.backtest import (
     BacktestConfig,
     BacktestResult,
+    BatchConfig,
+    BatchResult,
     EngineDescription,
     Metric,
     ParameterType,
     Strategy,
+    StrategyConfig,
     StrategyParameter,
 )
 
@@ -64,6 +67,20 @@ class ScriptedEngine:
     def _sleep(self, config, x):
         note_pid(config, x)
         time.sleep(600)
+
+
+class ScriptedBatchEngine(ScriptedEngine):
+    """The same in batches, without saying which backtest it is on; `count` is the batch's size."""
+
+    def run_batch(self, config: BatchConfig) -> BatchResult:
+        rows = [
+            self.run_sync(
+                BacktestConfig(StrategyConfig(config.strategy, {"x": x}), config.symbols)
+            ).metrics
+            for x in config.parameters["x"].tolist()
+        ]
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return BatchResult(columns | {"count": np.full(config.count, float(config.count))})
 
 
 def note_pid(config: BacktestConfig, x: object) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from stratsweep._rows import Rows
+from stratsweep._rows import Block, MessageBlock, Rows
 from stratsweep.errors import ServerError, StreamInterruptedError
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
 from stratsweep.results import (
@@ -56,7 +56,10 @@ class EventAssembler:
         self.started: OptimizationStarted | None = None
         self.result: OptimizationResult | None = None
         self.message_received = False
-        self._parts: list[optimization_event_pb2.OptimizationResult] = []
+        self._best: ParameterResult | None = None
+        self._part_count = 0
+        self._ranked: list[Block[ParameterResult]] = []
+        self._failures: list[Block[BacktestFailure]] = []
 
     def feed(self, response: optimization_service_pb2.OptimizeResponse) -> OptimizationEvent | None:
         """Return the event of a message; None for a heartbeat and a part that is not the last.
@@ -72,7 +75,7 @@ class EventAssembler:
                 self.started = _started(event.started)
                 return self.started
             case "progress":
-                return _progress(event.progress, self._first_event().config)
+                return self._progress(event.progress)
             case "result":
                 return self._feed_part(event.result)
             case _:
@@ -101,14 +104,52 @@ class EventAssembler:
     def _feed_part(
         self, part: optimization_event_pb2.OptimizationResult
     ) -> OptimizationResult | None:
-        if part.part_index != len(self._parts):
-            raise StreamInterruptedError(f"part {len(self._parts)} of the result is missing")
-        self._parts.append(part)
-        if not part.is_last_part:
-            return None
-        self.result = _result(self._parts, self._first_event())
-        self._parts = []
+        if part.part_index != self._part_count:
+            raise StreamInterruptedError(f"part {self._part_count} of the result is missing")
+        started = self._first_event()
+        names = tuple(started.config.parameters)
+        self._part_count += 1
+        # A block keeps all of its message in memory: a part that came as Arrow is to be let go.
+        self._ranked += _arrow_blocks(part.arrow_ranked_results)
+        if part.ranked_results:
+            decode = partial(_parameter_result, names=names)
+            self._ranked.append(MessageBlock(list(part.ranked_results), decode))
+        if part.failures:
+            self._failures.append(MessageBlock(list(part.failures), partial(_failure, names=names)))
+        if part.is_last_part:
+            self.result = _result(part, started, Rows(self._ranked), Rows(self._failures))
         return self.result
+
+    def _progress(self, message: optimization_event_pb2.Progress) -> Progress:
+        names = tuple(self._first_event().config.parameters)
+        remaining = message.estimated_remaining_duration
+        return Progress(
+            completed_count=message.completed_count,
+            total_count=message.total_count,
+            failed_count=message.failed_count,
+            outcomes=Rows(
+                [
+                    *_arrow_blocks(message.arrow_results),
+                    MessageBlock(list(message.outcomes), partial(_outcome, names=names)),
+                ]
+            ),
+            best=self._best_of(message, names),
+            elapsed_duration=_span(message.elapsed_duration),
+            estimated_remaining_duration=(
+                _span(remaining) if message.HasField("estimated_remaining_duration") else None
+            ),
+        )
+
+    def _best_of(
+        self, message: optimization_event_pb2.Progress, names: Iterable[str]
+    ) -> ParameterResult | None:
+        """Decode the best so far, which is the same in most messages, only when it is another."""
+        if not message.HasField("best"):
+            return None
+        best = message.best
+        if self._best is None or self._best.combination_index != best.combination_index:
+            self._best = _parameter_result(best, names)
+        return self._best
 
     def _first_event(self) -> OptimizationStarted:
         if self.started is None:
@@ -190,6 +231,7 @@ def _config(message: optimization_config_pb2.OptimizationConfig) -> Optimization
         commission=message.commission,
         slippage=message.slippage,
         max_ranked_results=message.max_ranked_results,
+        warm_up_bar_count=message.warm_up_bar_count,
     )
 
 
@@ -209,44 +251,35 @@ def _grid_values(message: parameter_pb2.Parameter) -> GridValues:
             return tuple(getattr(message, kind).values)
 
 
-def _progress(message: optimization_event_pb2.Progress, config: OptimizationConfig) -> Progress:
-    names = tuple(config.parameters)
-    remaining = message.estimated_remaining_duration
-    return Progress(
-        completed_count=message.completed_count,
-        total_count=message.total_count,
-        failed_count=message.failed_count,
-        outcomes=Rows(message.outcomes, partial(_outcome, names=names)),
-        best=_parameter_result(message.best, names) if message.HasField("best") else None,
-        elapsed_duration=_span(message.elapsed_duration),
-        estimated_remaining_duration=(
-            _span(remaining) if message.HasField("estimated_remaining_duration") else None
-        ),
-    )
+def _arrow_blocks(stream: bytes) -> Sequence[Block[ParameterResult]]:
+    if not stream:
+        return ()
+    from stratsweep._arrow import arrow_blocks  # noqa: PLC0415 - imports nanoarrow
+
+    try:
+        return arrow_blocks(stream)
+    except ValueError as error:
+        raise ServerError(f"the server sent results that cannot be read: {error}") from error
 
 
 def _result(
-    parts: list[optimization_event_pb2.OptimizationResult], started: OptimizationStarted
+    last_part: optimization_event_pb2.OptimizationResult,
+    started: OptimizationStarted,
+    ranked: Rows[ParameterResult],
+    failures: Rows[BacktestFailure],
 ) -> OptimizationResult:
-    last = parts[-1]
-    state = optimization_event_pb2.OptimizationState.Name(last.state)
-    names = tuple(started.config.parameters)
+    state = optimization_event_pb2.OptimizationState.Name(last_part.state)
     return OptimizationResult(
         optimization_id=started.optimization_id,
         state=OptimizationState(state.removeprefix("OPTIMIZATION_STATE_")),
         config=started.config,
-        ranked=Rows(
-            [row for part in parts for row in part.ranked_results],
-            partial(_parameter_result, names=names),
-        ),
-        failures=Rows(
-            [row for part in parts for row in part.failures], partial(_failure, names=names)
-        ),
-        total_count=last.total_count,
-        succeeded_count=last.succeeded_count,
-        failed_count=last.failed_count,
-        execution_duration=_span(last.execution_duration),
-        message=last.message,
+        ranked=ranked,
+        failures=failures,
+        total_count=last_part.total_count,
+        succeeded_count=last_part.succeeded_count,
+        failed_count=last_part.failed_count,
+        execution_duration=_span(last_part.execution_duration),
+        message=last_part.message,
     )
 
 

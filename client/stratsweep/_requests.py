@@ -19,6 +19,7 @@ from stratsweep.parameters import (
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_service_pb2,
+    outcome_pb2,
     parameter_pb2,
 )
 
@@ -43,6 +44,7 @@ class ConfigOptions(TypedDict, total=False):
     commission: float
     slippage: float
     max_ranked_results: int
+    warm_up_bar_count: int
 
 
 def optimize_request(
@@ -55,6 +57,8 @@ def optimize_request(
     request = optimization_service_pb2.OptimizeRequest(config=config, validate_only=validate_only)
     if progress_interval is not None:
         request.progress_interval.CopyFrom(_duration("progress_interval", progress_interval))
+        # Pays only for results that come in numbers; a server that does not know it sends rows.
+        request.result_format = outcome_pb2.RESULT_FORMAT_ARROW
     return request
 
 
@@ -73,6 +77,7 @@ def optimization_config(
     commission: float = 0.0,
     slippage: float = 0.0,
     max_ranked_results: int = 0,
+    warm_up_bar_count: int = 0,
 ) -> optimization_config_pb2.OptimizationConfig:
     """Return the config message; what is not given is left to the server's default.
 
@@ -80,8 +85,12 @@ def optimization_config(
         TypeError: A parameter's values are not of one usable type.
         ValueError: A parameter has no values, or a number does not fit into its field.
     """
-    if not 0 <= max_ranked_results <= _UINT32_MAXIMUM:
-        raise ValueError(f"max_ranked_results must be 0 or more, not {max_ranked_results}")
+    for name, count in (
+        ("max_ranked_results", max_ranked_results),
+        ("warm_up_bar_count", warm_up_bar_count),
+    ):
+        if not 0 <= count <= _UINT32_MAXIMUM:
+            raise ValueError(f"{name} must be 0 or more, not {count}")
     config = optimization_config_pb2.OptimizationConfig(
         strategy=strategy,
         symbols=_texts(symbols),
@@ -94,6 +103,7 @@ def optimization_config(
         commission=commission,
         slippage=slippage,
         max_ranked_results=max_ranked_results,
+        warm_up_bar_count=warm_up_bar_count,
     )
     if start_date is not None or end_date is not None:
         config.date_range.start_date = _day(start_date)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Generic, Protocol, TypeVar, overload
 
 _Message = TypeVar("_Message")
 _Row = TypeVar("_Row")
+_Row_co = TypeVar("_Row_co", covariant=True)
 _REPR_ROWS = 3
 
 
-class Rows(Sequence[_Row], Generic[_Message, _Row]):
-    """A read-only sequence over messages; equal to any sequence of equal rows."""
+class Block(Protocol[_Row_co]):
+    """Consecutive rows that came together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> _Row_co: ...
+
+    def __iter__(self) -> Iterator[_Row_co]: ...
+
+
+class MessageBlock(Generic[_Message, _Row]):
+    """Rows that came as messages."""
 
     def __init__(self, messages: Sequence[_Message], decode: Callable[[_Message], _Row]) -> None:
         self._messages = messages
@@ -20,6 +33,27 @@ class Rows(Sequence[_Row], Generic[_Message, _Row]):
     def __len__(self) -> int:
         return len(self._messages)
 
+    def __getitem__(self, position: int, /) -> _Row:
+        return self._decode(self._messages[position])
+
+    def __iter__(self) -> Iterator[_Row]:
+        return map(self._decode, self._messages)
+
+
+class Rows(Sequence[_Row]):
+    """A read-only sequence over blocks; equal to any sequence of equal rows.
+
+    Attributes:
+        blocks: What it goes over.
+    """
+
+    def __init__(self, blocks: Iterable[Block[_Row]]) -> None:
+        self.blocks = tuple(blocks)
+        self._starts = list(accumulate(map(len, self.blocks), initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
     @overload
     def __getitem__(self, position: int) -> _Row: ...
 
@@ -27,12 +61,14 @@ class Rows(Sequence[_Row], Generic[_Message, _Row]):
     def __getitem__(self, position: slice) -> Sequence[_Row]: ...
 
     def __getitem__(self, position: int | slice) -> _Row | Sequence[_Row]:
-        if isinstance(position, slice):
-            return Rows(self._messages[position], self._decode)
-        return self._decode(self._messages[position])
+        places = range(len(self))[position]
+        if isinstance(places, range):
+            return Rows([MessageBlock(places, self.__getitem__)])
+        number = bisect_right(self._starts, places) - 1
+        return self.blocks[number][places - self._starts[number]]
 
     def __iter__(self) -> Iterator[_Row]:
-        return map(self._decode, self._messages)
+        return chain.from_iterable(self.blocks)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -46,3 +82,8 @@ class Rows(Sequence[_Row], Generic[_Message, _Row]):
 
     def __repr__(self) -> str:
         return repr(list(self)) if len(self) <= _REPR_ROWS else f"<{len(self):,} rows>"
+
+
+def names_of(mappings: Iterable[Iterable[str]]) -> list[str]:
+    """Return every key once, in the order of first appearance."""
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))

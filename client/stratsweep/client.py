@@ -79,6 +79,8 @@ class Client:
                 - `starting_cash`: positive, in the prices' currency. Default: 10,000.
                 - `commission`, `slippage`: fractions per side in [0, 1). Default: 0.
                 - `max_ranked_results`: keep only the best so many. Default: 0, all.
+                - `warm_up_bar_count`: bars before `start_date` that indicators may use, as far as
+                  there are so many; nothing trades on them. Default: 0.
 
         Raises:
             TypeError: A parameter's values are not of one usable type.

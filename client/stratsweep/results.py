@@ -8,12 +8,13 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from stratsweep._tables import result_columns
 from stratsweep.parameters import GridValues, ParameterValue
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+
+    from stratsweep._tables import RankingTable
 
 
 class OptimizationDirection(StrEnum):
@@ -63,6 +64,7 @@ class OptimizationConfig:
         commission: Fraction of each fill's value, per side.
         slippage: Fraction of the price by which each fill is worse, per side.
         max_ranked_results: Limit of the ranking; 0 is every result.
+        warm_up_bar_count: Bars before the first day that indicators may use.
     """
 
     strategy: str
@@ -78,6 +80,7 @@ class OptimizationConfig:
     commission: float
     slippage: float
     max_ranked_results: int
+    warm_up_bar_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,7 @@ class OptimizationResult:
             import pandas as pd  # noqa: PLC0415 - optional: paid for by those who ask for it
         except ImportError as error:
             raise ImportError("to_pandas() needs pandas: pip install pandas") from error
-        return pd.DataFrame(result_columns(self.ranked))
+        return pd.DataFrame(self._table().arrays())
 
     def to_polars(self) -> pl.DataFrame:
         """Return the ranking as a table: rank, combination_index, parameters, metrics.
@@ -244,7 +247,20 @@ class OptimizationResult:
             import polars as pl  # noqa: PLC0415 - optional: paid for by those who ask for it
         except ImportError as error:
             raise ImportError("to_polars() needs polars: pip install polars") from error
-        return pl.DataFrame(result_columns(self.ranked))
+        return pl.DataFrame(self)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the ranking to any library that reads Arrow: `pyarrow.table(result)`.
+
+        The columns are those of `to_pandas`. They are shared, not copied, where the results came as
+        Arrow.
+        """
+        return self._table().arrow_stream(requested_schema)
+
+    def _table(self) -> RankingTable:
+        from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
+
+        return RankingTable(self.ranked)
 
 
 OptimizationEvent: TypeAlias = OptimizationStarted | Progress | OptimizationResult

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import grpc
+import pyarrow as pa
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -16,7 +17,7 @@ from stratsweep.v1 import (
     outcome_pb2,
     parameter_pb2,
 )
-from stratsweep_server.rpc import responses
+from stratsweep_server.rpc import responses, result_format
 
 from tests.requests import optimize_request, seconds
 from tests.waiting import is_alive, until
@@ -79,6 +80,74 @@ async def test_a_progress_interval_groups_outcomes_and_drops_none(start_server):
     indices = [row.result.combination_index for each in progress for row in each.progress.outcomes]
     assert sorted(indices) == list(range(500))
     assert progress[-1].sequence_number == 501
+
+
+def table_of(streams: list[bytes]) -> pa.Table:
+    """The batches of Arrow streams, each of which must be readable alone."""
+    return pa.concat_tables([pa.ipc.open_stream(stream).read_all() for stream in streams])
+
+
+@pytest.mark.parametrize("interval", [None, 0.05], ids=["a message each", "grouped"])
+async def test_on_request_results_travel_as_arrow_and_failures_as_rows(start_server, interval):
+    connected = await start_server()
+    request = optimize_request("raise@3", 50, result_format=outcome_pb2.RESULT_FORMAT_ARROW)
+    if interval is not None:
+        request.progress_interval.CopyFrom(seconds(interval))
+    _, *progress, end = await events_of(connected.stub.Optimize(request))
+
+    progress = [event.progress for event in progress]
+    assert (len(progress) == 50) is (interval is None)
+    table = table_of([each.arrow_results for each in progress if each.arrow_results])
+    assert table.column_names == [
+        "combination_index",
+        "backtest_duration",
+        "parameters",
+        "metrics",
+    ]
+    assert sorted(table["combination_index"].to_pylist()) == [*range(3), *range(4, 50)]
+    (failed,) = [outcome.failure for each in progress for outcome in each.outcomes]
+    assert failed.parameters["x"].integer_value == 3
+    assert progress[-1].best.metrics["score"] == 49.0
+    assert (progress[-1].completed_count, progress[-1].failed_count) == (50, 1)
+
+    assert not end.result.ranked_results
+    ranking = table_of([end.result.arrow_ranked_results])
+    assert ranking["rank"].to_pylist() == list(range(1, 50))
+    assert ranking["parameters"].to_pylist()[0] == {"x": 49}
+    assert ranking["metrics"].to_pylist()[0]["score"] == 49.0
+    types = {field.name: str(field.type) for field in ranking.schema}
+    assert types["combination_index"] == "int64"
+    assert types["backtest_duration"] == "duration[us]"
+    assert types["parameters"] == "struct<x: int64>"
+    assert types["metrics"] == "struct<end: double, pid: double, score: double, start: double>"
+    assert [each.combination_index for each in end.result.failures] == [3]
+
+
+async def test_an_optimization_without_results_sends_no_arrow(start_server):
+    connected = await start_server()
+    request = optimize_request(
+        "raise@*",
+        3_000,
+        result_format=outcome_pb2.RESULT_FORMAT_ARROW,
+        progress_interval=seconds(1),
+    )
+    _, *events = await events_of(connected.stub.Optimize(request))
+    progress = [event.progress for event in events if event.HasField("progress")]
+    parts = [event.result for event in events if event.HasField("result")]
+    assert not any(each.arrow_results for each in progress)
+    assert sum(len(each.outcomes) for each in progress) == 3_000
+    assert all(each.ByteSize() < 1_100_000 for each in progress)
+    assert not any(part.arrow_ranked_results for part in parts)
+    failed = [failure.combination_index for part in parts for failure in part.failures]
+    assert failed == list(range(3_000))
+
+
+async def test_an_unknown_result_format_is_refused(start_server):
+    connected = await start_server()
+    request = optimize_request("ok@*", 3, result_format=7)
+    error, details = await refusal_of(connected.stub.Optimize(request))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [each.field for each in details["BadRequest"].field_violations] == ["result_format"]
 
 
 async def test_validate_only_counts_and_runs_nothing(start_server):
@@ -304,7 +373,7 @@ async def test_heartbeats_fill_silence(start_server, tmp_path, monkeypatch):
 
 
 async def test_a_large_result_comes_in_parts_in_order(start_server, monkeypatch):
-    monkeypatch.setattr(responses, "MAX_PART_BYTES", 10_000)
+    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 10_000)
     connected = await start_server()
     request = optimize_request("raise@7", 1_000, progress_interval=seconds(10))
     events = await events_of(connected.stub.Optimize(request))

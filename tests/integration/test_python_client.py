@@ -33,7 +33,7 @@ from stratsweep import (
     StrategyList,
     StreamInterruptedError,
 )
-from stratsweep_server.rpc import responses
+from stratsweep_server.rpc import result_format
 
 from tests.waiting import is_alive, until
 
@@ -186,14 +186,47 @@ async def test_a_progress_interval_groups_outcomes_and_drops_none(face, address)
     assert sorted(indices) == list(range(500))
 
 
-async def test_a_large_result_is_put_together_from_its_parts(face, address, monkeypatch):
-    monkeypatch.setattr(responses, "MAX_PART_BYTES", 10_000)
-    result = await face.result(address, "raise@7", progress_interval=10, **grid(1_000))
+@pytest.mark.parametrize("interval", [None, 0.1], ids=["rows", "arrow"])
+async def test_a_large_result_is_put_together_from_its_parts(face, address, monkeypatch, interval):
+    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 10_000)
+    result = await face.result(address, "raise@7", progress_interval=interval, **grid(1_000))
     assert [row.combination_index for row in result.ranked] == [
         index for index in range(999, -1, -1) if index != 7
     ]
     assert [row.rank for row in result.ranked] == list(range(1, 1_000))
     assert [failure.combination_index for failure in result.failures] == [7]
+
+
+async def test_a_result_that_came_as_arrow_is_the_one_that_came_in_rows(face, address):
+    config = grid(200, constraints="x <> 5") | {"max_ranked_results": 50}
+    in_rows = await face.result(address, "raise@3", **config)
+    in_arrow = await face.result(address, "raise@3", progress_interval=0.1, **config)
+    rows, arrow = (
+        [(row.rank, row.combination_index, row.parameters, row.metrics["score"]) for row in ranked]
+        for ranked in (in_rows.ranked, in_arrow.ranked)
+    )
+    assert arrow == rows
+    assert len(arrow) == 50
+    assert in_arrow.best == in_arrow.ranked[0]
+    assert [(each.parameters, each.kind, each.message) for each in in_arrow.failures] == [
+        (each.parameters, each.kind, each.message) for each in in_rows.failures
+    ]
+
+
+@pytest.mark.parametrize("interval", [None, 0.1], ids=["rows", "arrow"])
+async def test_values_of_every_type_travel_in_either_format(face, start_server, interval):
+    connected = await start_server(engine="tests.engines:ScriptedEngine")
+    values = {"x": [1], "word": ["a", "Ω"], "switch": [True, False], "half": [0.5]}
+    config = grid(0) | {"parameters": values}
+    config["progress_interval"] = interval
+    result = await face.result(connected.server.address, "ok@*", **config)
+    assert [row.parameters for row in result.ranked] == [
+        {"x": 1, "word": word, "switch": switch, "half": 0.5}
+        for word in ("a", "Ω")
+        for switch in (True, False)
+    ]
+    assert result.to_polars()["word"].to_list() == ["a", "a", "Ω", "Ω"]
+    assert result.to_pandas()["switch"].tolist() == [True, False, True, False]
 
 
 async def test_leaving_the_loop_frees_the_workers(face, address, tmp_path):

@@ -6,9 +6,10 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from typing import Any
 
-from stratsweep._tables import result_columns
 from stratsweep.cli.formatting import format_value
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
 from stratsweep.results import OptimizationConfig, OptimizationResult
@@ -46,15 +47,28 @@ def result_json(result: OptimizationResult) -> str:
     return json.dumps(document, allow_nan=False, default=_plain)
 
 
-def result_csv(result: OptimizationResult) -> str:
-    """Return the ranking as CSV: rank, combination_index, parameters, metrics."""
-    columns = result_columns(result.ranked)
+def result_csv(result: OptimizationResult) -> Iterator[str]:
+    """Return the ranking as CSV, some thousand lines at a time.
+
+    Columns: rank, combination_index, parameters, metrics.
+    """
+    from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
+
+    table = RankingTable(result.ranked)
+    yield _csv_lines([table.names])
+    for columns in table.lists():
+        yield _csv_lines(zip(*map(_cells, columns), strict=True))
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in zip(*columns.values(), strict=True):
-        writer.writerow(format_value(cell) if isinstance(cell, bool) else cell for cell in row)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _cells(column: list[Any]) -> Iterable[object]:
+    is_switch = bool(column) and isinstance(column[0], bool)
+    return map(format_value, column) if is_switch else column
 
 
 def catalogue_json(catalogue: StrategyList) -> str:

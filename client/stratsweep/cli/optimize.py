@@ -23,7 +23,7 @@ from stratsweep.results import OptimizationResult, OptimizationState
 _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
-_MAX_RANKED_RESULTS = 2**32 - 1
+_UINT32_MAXIMUM = 2**32 - 1
 _EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
@@ -62,6 +62,13 @@ _EXIT_CODES = {
 @click.option("--from", "start_date", type=DayType(), metavar="DATE", help="First day, YYYY-MM-DD.")
 @click.option("--to", "end_date", type=DayType(), metavar="DATE", help="Last day, included.")
 @click.option(
+    "--warm-up",
+    type=click.IntRange(min=0, max=_UINT32_MAXIMUM),
+    metavar="N",
+    default=0,
+    help="Bars before the first day that indicators may use. Default: 0.",
+)
+@click.option(
     "--timeout",
     type=SecondsType(),
     metavar="SECONDS",
@@ -72,7 +79,7 @@ _EXIT_CODES = {
 @click.option("--slippage", type=float, default=0.0, help="Fraction of the price, per side.")
 @click.option(
     "--top",
-    type=click.IntRange(min=1, max=_MAX_RANKED_RESULTS),
+    type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
     metavar="N",
     help="Only the best N. Default: 20 in the table, all elsewhere.",
 )
@@ -104,6 +111,7 @@ def optimize(
     minimize: bool,
     start_date: date | None,
     end_date: date | None,
+    warm_up: int,
     timeout: float | None,
     cash: float | None,
     commission: float,
@@ -133,6 +141,7 @@ def optimize(
         "constraints": constraints,
         "start_date": start_date,
         "end_date": end_date,
+        "warm_up_bar_count": warm_up,
         "optimization_target": target,
         "minimize": minimize,
         "backtest_timeout": timeout,
@@ -178,7 +187,8 @@ def _print_result(result: OptimizationResult, output_format: str, row_count: int
     if output_format == "json":
         click.echo(result_json(result))
     elif output_format == "csv":
-        click.echo(result_csv(result), nl=False)
+        for text in result_csv(result):
+            click.echo(text, nl=False)
     elif result.ranked:
         from stratsweep.cli.tables import ranking_table  # noqa: PLC0415 - rich is slow to import
 

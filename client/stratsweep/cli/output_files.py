@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from stratsweep._tables import result_columns
 from stratsweep.cli.documents import result_csv, result_json
 from stratsweep.results import OptimizationResult
 
@@ -58,7 +57,8 @@ def _write(result: OptimizationResult, path: Path) -> None:
         case ".json":
             path.write_text(result_json(result) + "\n", encoding="utf-8")
         case ".csv":
-            path.write_text(result_csv(result), encoding="utf-8")
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(result_csv(result))
         case _:
             _write_parquet(result, path)
 
@@ -78,14 +78,11 @@ def _problem(path: Path) -> str:
 
 
 def _write_parquet(result: OptimizationResult, path: Path) -> None:
-    columns = result_columns(result.ranked)
     if _installed("polars"):
-        import polars as pl  # noqa: PLC0415 - optional, and slow to import
-
-        pl.DataFrame(columns).write_parquet(path)
+        result.to_polars().write_parquet(path)
     else:
         parquet = importlib.import_module("pyarrow.parquet")
-        parquet.write_table(importlib.import_module("pyarrow").table(columns), path)
+        parquet.write_table(importlib.import_module("pyarrow").table(result), path)
 
 
 def _installed(module: str) -> bool:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from stratsweep._tables import names_of
+from stratsweep._rows import names_of
 from stratsweep.cli.formatting import format_number, format_parameters, format_span, format_value
 from stratsweep.results import BacktestFailure, OptimizationResult, ParameterResult
 from stratsweep.strategies import StrategyList, StrategyParameter

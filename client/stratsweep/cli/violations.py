@@ -22,6 +22,7 @@ _OPTIONS = {
     "commission": "--commission",
     "slippage": "--slippage",
     "max_ranked_results": "--top",
+    "warm_up_bar_count": "--warm-up",
 }
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\.?(.*)")
 _RANGE_FIELDS = ("start", "stop", "step")

@@ -205,16 +205,21 @@ class Progress(message.Message):
     BEST_FIELD_NUMBER: builtins.int
     ELAPSED_DURATION_FIELD_NUMBER: builtins.int
     ESTIMATED_REMAINING_DURATION_FIELD_NUMBER: builtins.int
+    ARROW_RESULTS_FIELD_NUMBER: builtins.int
     completed_count: builtins.int
     """completed_count is the number of backtests that have completed, failed ones included."""
     total_count: builtins.int
     """total_count is the number that will."""
     failed_count: builtins.int
     """failed_count is the number of completed ones that failed."""
+    arrow_results: builtins.bytes
+    """arrow_results are the new results in order of completion, without ranks, as a complete Arrow
+    IPC stream. Only with RESULT_FORMAT_ARROW; empty where all new outcomes are failures.
+    """
     @builtins.property
     def outcomes(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.Outcome]:
-        """outcomes are those new since the message before: exactly one unless progress_interval groups
-        them.
+        """outcomes are those new since the message before, in order of completion: exactly one unless
+        progress_interval groups them. With RESULT_FORMAT_ARROW these are the failures alone.
         """
 
     @builtins.property
@@ -239,10 +244,11 @@ class Progress(message.Message):
         best: outcome_pb2.ParameterResult | None = ...,
         elapsed_duration: duration_pb2.Duration | None = ...,
         estimated_remaining_duration: duration_pb2.Duration | None = ...,
+        arrow_results: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["best", b"best", "elapsed_duration", b"elapsed_duration", "estimated_remaining_duration", b"estimated_remaining_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["best", b"best", "completed_count", b"completed_count", "elapsed_duration", b"elapsed_duration", "estimated_remaining_duration", b"estimated_remaining_duration", "failed_count", b"failed_count", "outcomes", b"outcomes", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arrow_results", b"arrow_results", "best", b"best", "completed_count", b"completed_count", "elapsed_duration", b"elapsed_duration", "estimated_remaining_duration", b"estimated_remaining_duration", "failed_count", b"failed_count", "outcomes", b"outcomes", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,6 +285,7 @@ class OptimizationResult(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     PART_INDEX_FIELD_NUMBER: builtins.int
     IS_LAST_PART_FIELD_NUMBER: builtins.int
+    ARROW_RANKED_RESULTS_FIELD_NUMBER: builtins.int
     state: OptimizationState.ValueType
     """state is how it ended."""
     total_count: builtins.int
@@ -293,10 +300,15 @@ class OptimizationResult(message.Message):
     """part_index is the 0-based number of this part."""
     is_last_part: builtins.bool
     """is_last_part is true for the part that ends the stream."""
+    arrow_ranked_results: builtins.bytes
+    """arrow_ranked_results are the results of this part by rank, as a complete Arrow IPC stream whose
+    columns are the same in every part. Only with RESULT_FORMAT_ARROW; empty for a part that has
+    none.
+    """
     @builtins.property
     def ranked_results(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.ParameterResult]:
         """ranked_results are the results by rank: by the target, then by combination index; results
-        without the target are last.
+        without the target are last. Empty with RESULT_FORMAT_ARROW.
         """
 
     @builtins.property
@@ -320,9 +332,10 @@ class OptimizationResult(message.Message):
         message: builtins.str = ...,
         part_index: builtins.int = ...,
         is_last_part: builtins.bool = ...,
+        arrow_ranked_results: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "is_last_part", b"is_last_part", "message", b"message", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arrow_ranked_results", b"arrow_ranked_results", "execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "is_last_part", b"is_last_part", "message", b"message", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -25,24 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from stratsweep.v1 import optimization_config_pb2 as stratsweep_dot_v1_dot_optimization__config__pb2
 from stratsweep.v1 import optimization_event_pb2 as stratsweep_dot_v1_dot_optimization__event__pb2
+from stratsweep.v1 import outcome_pb2 as stratsweep_dot_v1_dot_outcome__pb2
 from stratsweep.v1 import strategy_pb2 as stratsweep_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xb8\x01\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationJ\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xb3\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x32\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xec\x01\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormatJ\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xb3\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x32\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stratsweep.v1.optimization_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPTIMIZEREQUEST']._serialized_start=203
-  _globals['_OPTIMIZEREQUEST']._serialized_end=387
-  _globals['_OPTIMIZERESPONSE']._serialized_start=389
-  _globals['_OPTIMIZERESPONSE']._serialized_end=456
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=458
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=481
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=484
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=663
-  _globals['_OPTIMIZATIONSERVICE']._serialized_start=666
-  _globals['_OPTIMIZATIONSERVICE']._serialized_end=861
+  _globals['_OPTIMIZEREQUEST']._serialized_start=232
+  _globals['_OPTIMIZEREQUEST']._serialized_end=468
+  _globals['_OPTIMIZERESPONSE']._serialized_start=470
+  _globals['_OPTIMIZERESPONSE']._serialized_end=537
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=539
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=562
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=565
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=744
+  _globals['_OPTIMIZATIONSERVICE']._serialized_start=747
+  _globals['_OPTIMIZATIONSERVICE']._serialized_end=942
 # @@protoc_insertion_point(module_scope)

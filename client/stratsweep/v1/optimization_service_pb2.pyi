@@ -10,6 +10,7 @@ from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from stratsweep.v1 import optimization_config_pb2 as optimization_config_pb2
 from stratsweep.v1 import optimization_event_pb2 as optimization_event_pb2
+from stratsweep.v1 import outcome_pb2 as outcome_pb2
 from stratsweep.v1 import strategy_pb2 as strategy_pb2
 import builtins as builtins
 import sys
@@ -31,9 +32,14 @@ class OptimizeRequest(message.Message):
     CONFIG_FIELD_NUMBER: builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
+    RESULT_FORMAT_FIELD_NUMBER: builtins.int
     validate_only: builtins.bool
     """validate_only checks the config and counts the grid, answers with the started event alone, and
     runs nothing.
+    """
+    result_format: outcome_pb2.ResultFormat.ValueType
+    """result_format says how results travel: as rows, the default, or as Arrow record batches, which
+    are smaller and much faster for large grids. Arrow pays together with progress_interval.
     """
     @builtins.property
     def config(self) -> optimization_config_pb2.OptimizationConfig:
@@ -51,10 +57,11 @@ class OptimizeRequest(message.Message):
         config: optimization_config_pb2.OptimizationConfig | None = ...,
         validate_only: builtins.bool = ...,
         progress_interval: duration_pb2.Duration | None = ...,
+        result_format: outcome_pb2.ResultFormat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval", "result_format", b"result_format", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,6 +48,59 @@ FAILURE_KIND_TIMED_OUT: FailureKind.ValueType  # 2
 FAILURE_KIND_CRASHED: FailureKind.ValueType  # 3
 """FAILURE_KIND_CRASHED: its process died, twice: the second time alone on a fresh worker."""
 
+class _ResultFormat:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResultFormatEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ResultFormat.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RESULT_FORMAT_UNSPECIFIED: _ResultFormat.ValueType  # 0
+    """RESULT_FORMAT_UNSPECIFIED is RESULT_FORMAT_ROWS."""
+    RESULT_FORMAT_ROWS: _ResultFormat.ValueType  # 1
+    """RESULT_FORMAT_ROWS: one ParameterResult each."""
+    RESULT_FORMAT_ARROW: _ResultFormat.ValueType  # 2
+    """RESULT_FORMAT_ARROW: columns, in the streaming format of Apache Arrow IPC, uncompressed and
+    without dictionaries. Each bytes field is a stream of its own, schema included. Its columns:
+
+    - rank: int64, the 1-based place in the final ranking. In the ranking only.
+    - combination_index: int64.
+    - backtest_duration: duration[us].
+    - parameters: struct with a child for each parameter of the grid, by name, in grid order:
+      int64, double, bool or large_utf8.
+    - metrics: struct with a double child for each metric, by name, in alphabetical order. A metric
+      without a value is null, never NaN; one without any value in the message, or in the whole
+      ranking, is left out.
+
+    parameters and metrics are left out where they have no child.
+
+    Failures are BacktestFailure messages in either format.
+    """
+
+class ResultFormat(_ResultFormat, metaclass=_ResultFormatEnumTypeWrapper):
+    """ResultFormat is how results, the outcomes of backtests that gave metrics, travel."""
+
+RESULT_FORMAT_UNSPECIFIED: ResultFormat.ValueType  # 0
+"""RESULT_FORMAT_UNSPECIFIED is RESULT_FORMAT_ROWS."""
+RESULT_FORMAT_ROWS: ResultFormat.ValueType  # 1
+"""RESULT_FORMAT_ROWS: one ParameterResult each."""
+RESULT_FORMAT_ARROW: ResultFormat.ValueType  # 2
+"""RESULT_FORMAT_ARROW: columns, in the streaming format of Apache Arrow IPC, uncompressed and
+without dictionaries. Each bytes field is a stream of its own, schema included. Its columns:
+
+- rank: int64, the 1-based place in the final ranking. In the ranking only.
+- combination_index: int64.
+- backtest_duration: duration[us].
+- parameters: struct with a child for each parameter of the grid, by name, in grid order:
+  int64, double, bool or large_utf8.
+- metrics: struct with a double child for each metric, by name, in alphabetical order. A metric
+  without a value is null, never NaN; one without any value in the message, or in the whole
+  ranking, is left out.
+
+parameters and metrics are left out where they have no child.
+
+Failures are BacktestFailure messages in either format.
+"""
+
 @typing.final
 class Outcome(message.Message):
     """Outcome is how the backtest of one combination ended. Each combination that runs yields exactly

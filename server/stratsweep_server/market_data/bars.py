@@ -54,15 +54,19 @@ class Bars:
         for name in _COLUMNS:
             getattr(self, name).setflags(write=False)
 
-    def between(self, start_date: date | None, end_date: date | None) -> Bars:
+    def between(
+        self, start_date: date | None, end_date: date | None, warm_up_bar_count: int = 0
+    ) -> Bars:
         """Select the bars within whole UTC days, both ends included: views, nothing is copied.
 
         Args:
             start_date: First day; None for no limit.
             end_date: Last day; None for no limit.
+            warm_up_bar_count: Bars before the first day to add, as far as there are so many.
         """
         first = 0 if start_date is None else self._first_index_from(start_date.toordinal())
         end = len(self) if end_date is None else self._first_index_from(end_date.toordinal() + 1)
+        first = max(first - warm_up_bar_count, 0)
         return Bars(self.symbol, *(getattr(self, name)[first:end] for name in _COLUMNS))
 
     def _first_index_from(self, ordinal: int) -> int:

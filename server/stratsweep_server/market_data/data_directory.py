@@ -77,7 +77,11 @@ class DataDirectory:
         return sorted(self._file_names())
 
     def load(
-        self, symbol: str, start_date: date | None = None, end_date: date | None = None
+        self,
+        symbol: str,
+        start_date: date | None = None,
+        end_date: date | None = None,
+        warm_up_bar_count: int = 0,
     ) -> Bars:
         """Return the bars of a symbol within whole UTC days, both ends included.
 
@@ -85,9 +89,10 @@ class DataDirectory:
             symbol: A name of `symbols()`, in its case.
             start_date: First day; None for no limit.
             end_date: Last day; None for no limit.
+            warm_up_bar_count: Bars before the first day to add, as far as there are so many.
 
         Returns:
-            At least one bar: read-only views of the arrays that are kept.
+            At least one bar within the days: read-only views of the arrays that are kept.
 
         Raises:
             InvalidSymbolError: The text is no name.
@@ -108,11 +113,10 @@ class DataDirectory:
             if bars is None:
                 bars = read_bars(symbol, file_name, _content(file_name, file))
                 self._bars.put(file_name, version, bars)
-        selected = bars.between(start_date, end_date)
-        if not len(selected):
+        if not len(bars.between(start_date, end_date)):
             covered = date_of(bars.time[0]), date_of(bars.time[-1])
             raise NoBarsError(symbol, start_date, end_date, *covered)
-        return selected
+        return bars.between(start_date, end_date, warm_up_bar_count)
 
     def coverage(self) -> list[SymbolCoverage]:
         """Return what there is for each symbol, by name.

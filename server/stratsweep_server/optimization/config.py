@@ -88,6 +88,8 @@ class OptimizationConfig:
         commission: Fraction of each fill's value per side, in [0, 1).
         slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         max_ranked_results: Rows of the ranking to keep; 0 keeps all.
+        warm_up_bar_count: Bars before the first day that strategies see of each symbol, as far as
+            there are so many; nothing trades on them.
     """
 
     strategy: str
@@ -103,6 +105,7 @@ class OptimizationConfig:
     commission: float = 0.0
     slippage: float = 0.0
     max_ranked_results: int = 0
+    warm_up_bar_count: int = 0
 
     @property
     def axes(self) -> tuple[Parameter, ...]:

@@ -294,30 +294,25 @@ def conclude(
 ) -> OptimizationResult:
     """Rank what the log has and say how the optimization ended; `failure` says what ended it."""
     config = prepared.config
-    scores = log.metric(config.optimization_target)
-    indices = log.indices()
-    order = rank(scores, indices, config.direction)
-    if log.failures:
-        failed = np.fromiter(log.failures, dtype=np.int64, count=log.failed_count)
-        order = order[~np.isin(indices[order], failed)]
-    succeeded_count = len(order)
+    succeeded = np.flatnonzero(~log.is_failure())
+    scores = log.metric(config.optimization_target)[succeeded]
+    order = rank(scores, log.indices()[succeeded], config.direction, config.max_ranked_results)
+    has_best = len(order) > 0 and not np.isnan(scores[order[0]])
     state, message = OptimizationState.SUCCEEDED, ""
     if failure:
         state, message = OptimizationState.FAILED, failure
     elif log.count < log.total_count:
         state = OptimizationState.CANCELLED
-    elif np.isnan(scores).all():
+    elif not has_best:
         state, message = OptimizationState.FAILED, _why_unranked(config, log)
-    if config.max_ranked_results:
-        order = order[: config.max_ranked_results]
-    ranked_results = RankedResults(log, prepared.plan, order)
+    ranked_results = RankedResults(log, prepared.plan, succeeded[order])
     return OptimizationResult(
         state=state,
         ranked_results=ranked_results,
-        best=ranked_results[0] if len(order) and not np.isnan(scores[order[0]]) else None,
+        best=ranked_results[0] if has_best else None,
         failures=tuple(log.failures[index] for index in sorted(log.failures)),
         total_count=log.total_count,
-        succeeded_count=succeeded_count,
+        succeeded_count=len(succeeded),
         failed_count=log.failed_count,
         execution_time=execution_time,
         message=message,
@@ -328,9 +323,10 @@ def _why_unranked(config: OptimizationConfig, log: OutcomeLog) -> str:
     if log.failed_count == log.total_count:
         first = log.failures[min(log.failures)]
         return f"all {log.total_count} backtests failed; the first: {first.message}"
-    if not log.metric_names:
+    names = log.metric_names()
+    if not names:
         return "no result has any metric"
     return (
         f"no result has a value for the optimization target {config.optimization_target!r}; "
-        f"the metrics that results have: {', '.join(log.metric_names)}"
+        f"the metrics that results have: {', '.join(names)}"
     )

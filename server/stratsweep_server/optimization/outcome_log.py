@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,7 @@ class OutcomeLog:
         self._indices = np.empty(total_count, dtype=np.int64)
         self._durations = np.empty(total_count, dtype=np.float64)
         self._times = np.empty(total_count, dtype=np.float64)
+        self._is_failure = np.empty(total_count, dtype=np.bool_)
         self._metrics: dict[str, NDArray[np.float64]] = {}
         self._changed = asyncio.Event()
 
@@ -48,10 +49,9 @@ class OutcomeLog:
         return len(self.failures)
 
     @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The metrics that any outcome has a value of, by name."""
-        columns = self._metrics.items()
-        return tuple(sorted(name for name, values in columns if not np.isnan(values).all()))
+    def metric_count(self) -> int:
+        """How many metrics there are columns of."""
+        return len(self._metrics)
 
     def append(self, batch: OutcomeBatch, event_time: float) -> None:
         """Add outcomes.
@@ -59,15 +59,20 @@ class OutcomeLog:
         Args:
             batch: The outcomes.
             event_time: Seconds since the epoch when they arrived.
+
+        Raises:
+            TooManyMetricsError: There are more than `MAX_METRICS` different metrics.
         """
         rows = slice(self.count, self.count + len(batch))
         self._indices[rows] = batch.indices
         self._durations[rows] = batch.durations
         self._times[rows] = event_time
-        for position, name in enumerate(batch.metric_names):
-            self._column(name)[rows] = batch.metrics[:, position]
-        for failure in batch.failures:
-            self.failures[failure.combination_index] = failure
+        self._append_metrics(batch, rows)
+        self._is_failure[rows] = False
+        if batch.failures:
+            failed = [failure.combination_index for failure in batch.failures]
+            self._is_failure[rows] = np.isin(batch.indices, failed)
+            self.failures.update(zip(failed, batch.failures, strict=True))
         self.count += len(batch)
         self._wake()
 
@@ -92,6 +97,10 @@ class OutcomeLog:
         """Combination indices of a range of outcomes."""
         return self._indices[start : self.count if stop is None else stop]
 
+    def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Which of a range of outcomes are failures."""
+        return self._is_failure[start : self.count if stop is None else stop]
+
     def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """One metric of a range of outcomes; NaN where it has no value."""
         stop = self.count if stop is None else stop
@@ -103,35 +112,90 @@ class OutcomeLog:
         """When an outcome arrived, in seconds since the epoch."""
         return float(self._times[row])
 
+    def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
+        """The metrics that any of some outcomes has a value of, by name; default: of all."""
+        wanted = slice(self.count) if rows is None else rows
+        columns = self._metrics.items()
+        return tuple(sorted(name for name, values in columns if _has_a_value(values, wanted)))
+
+    def columns(
+        self, rows: slice | NDArray[np.intp], metric_names: Sequence[str] | None = None
+    ) -> OutcomeColumns:
+        """Outcomes by row number, in columns: views for a slice, copies for an array.
+
+        Args:
+            rows: Row numbers.
+            metric_names: The metrics wanted; default: every one in the log.
+        """
+        names = self._metrics if metric_names is None else metric_names
+        return OutcomeColumns(
+            self._indices[rows],
+            self._durations[rows],
+            {name: self._metrics[name][rows] for name in names},
+        )
+
     def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
         """Outcomes by row number, as objects."""
-        selected = np.asarray(numbers, dtype=np.intp)
-        names = tuple(self._metrics)
-        table = np.empty((len(selected), len(names)))
-        for position, name in enumerate(names):
-            table[:, position] = self._metrics[name][selected]
-        present = ~np.isnan(table)
+        columns = self.columns(np.asarray(numbers, dtype=np.intp))
         return [
-            OutcomeRow(index, duration, _present(names, values, has), self.failures.get(index))
-            for index, duration, values, has in zip(
-                self._indices[selected].tolist(),
-                self._durations[selected].tolist(),
-                table.tolist(),
-                present.tolist(),
-                strict=True,
-            )
+            OutcomeRow(index, duration, metrics, self.failures.get(index))
+            for index, duration, metrics in columns.rows()
         ]
 
-    def _column(self, name: str) -> NDArray[np.float64]:
-        if name not in self._metrics:
-            if len(self._metrics) == MAX_METRICS:
-                raise TooManyMetricsError(f"there are more than {MAX_METRICS} different metrics")
-            self._metrics[name] = np.full(self.total_count, np.nan)
-        return self._metrics[name]
+    def _append_metrics(self, batch: OutcomeBatch, rows: slice) -> None:
+        new_names = [name for name in batch.metric_names if name not in self._metrics]
+        if len(self._metrics) + len(new_names) > MAX_METRICS:
+            raise TooManyMetricsError(f"there are more than {MAX_METRICS} different metrics")
+        for name in new_names:
+            # Not np.full: touching a column of a million places would hold up the event loop.
+            self._metrics[name] = np.empty(self.total_count)
+            self._metrics[name][: self.count] = np.nan
+        positions = {name: position for position, name in enumerate(batch.metric_names)}
+        for name, values in self._metrics.items():
+            values[rows] = batch.metrics[:, positions[name]] if name in positions else np.nan
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeColumns:
+    """Outcomes in columns of equal length.
+
+    Attributes:
+        indices: Combination indices.
+        durations: Seconds that each backtest ran.
+        metrics: By name; NaN where a metric has no value.
+    """
+
+    indices: NDArray[np.int64]
+    durations: NDArray[np.float64]
+    metrics: Mapping[str, NDArray[np.float64]]
+
+    def rows(self) -> list[tuple[int, float, dict[str, float]]]:
+        """Combination index, seconds, and the metrics that have a value, for each outcome."""
+        names = tuple(self.metrics)
+        table = np.empty((len(self.indices), len(names)))
+        for position, values in enumerate(self.metrics.values()):
+            table[:, position] = values
+        has_values = ~np.isnan(table)
+        return [
+            (index, duration, _present(names, values, has))
+            for index, duration, values, has in zip(
+                self.indices.tolist(),
+                self.durations.tolist(),
+                table.tolist(),
+                has_values.tolist(),
+                strict=True,
+            )
+        ]
+
+
+def _has_a_value(values: NDArray[np.float64], rows: slice | NDArray[np.intp]) -> bool:
+    # The first one nearly always has; looking at all of a million would take 10 ms a column.
+    first = values[rows][:1] if isinstance(rows, slice) else values[rows[:1]]
+    return not np.isnan(first).all() or not np.isnan(values[rows]).all()
 
 
 def _present(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from stratsweep_server.optimization.validation import (
 
 @dataclass(frozen=True, slots=True)
 class MarketDataSummary:
-    """The bars that every backtest of an optimization sees.
+    """The bars that every backtest of an optimization trades on: not those of the warm-up.
 
     Attributes:
         bar_count: Distinct bar times over all symbols.
@@ -53,7 +54,7 @@ class PreparedOptimization:
         config: The effective config: defaults and dates filled in.
         plan: What its backtests have in common; without bars.
         indices: int64, the combinations to run, ascending.
-        bars: The bars of each symbol; empty when the engine loads its own.
+        bars: The bars of each symbol, warm-up included; empty when the engine loads its own.
         summary: Of the bars; None without.
     """
 
@@ -133,12 +134,14 @@ def _load_bars(
             violations.append(Violation(field, "there is no data directory to load bars from"))
             continue
         try:
-            loaded.append(data.load(symbol, config.start_date, config.end_date))
+            loaded.append(
+                data.load(symbol, config.start_date, config.end_date, config.warm_up_bar_count)
+            )
         except UnknownSymbolError as error:
             violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
         except MarketDataError as error:
             violations.append(Violation(field, str(error)))
-    if not violations and loaded and len(combined_time(loaded)) < 2:
+    if not violations and loaded and len(_traded_time(loaded, config.start_date)) < 2:
         violations.append(Violation("date_range", "has a single bar; a backtest needs two"))
     return tuple(loaded), violations
 
@@ -164,7 +167,7 @@ def _assemble(
     indices: NDArray[np.int64],
     bars: tuple[Bars, ...],
 ) -> PreparedOptimization:
-    summary = _summarize(bars) if bars else None
+    summary = _summarize(bars, config.start_date) if bars else None
     if summary is not None:
         config = replace(
             config,
@@ -184,6 +187,11 @@ def _assemble(
     return PreparedOptimization(config, plan, indices, bars, summary)
 
 
-def _summarize(bars: tuple[Bars, ...]) -> MarketDataSummary:
-    time = combined_time(bars)
+def _traded_time(bars: Sequence[Bars], start_date: date | None) -> NDArray[np.int64]:
+    """The times of the bars after the warm-up."""
+    return combined_time([each.between(start_date, None) for each in bars])
+
+
+def _summarize(bars: tuple[Bars, ...], start_date: date | None) -> MarketDataSummary:
+    time = _traded_time(bars, start_date)
     return MarketDataSummary(len(time), int(time[0]), int(time[-1]), periods_per_year(time))

@@ -13,7 +13,10 @@ from stratsweep_server.optimization.config import OptimizationDirection
 
 
 def rank(
-    scores: NDArray[np.float64], indices: NDArray[np.int64], direction: OptimizationDirection
+    scores: NDArray[np.float64],
+    indices: NDArray[np.int64],
+    direction: OptimizationDirection,
+    limit: int = 0,
 ) -> NDArray[np.intp]:
     """Row numbers from best to worst.
 
@@ -21,11 +24,59 @@ def rank(
         scores: The target's value per row; NaN where undefined.
         indices: Combination index per row; unique.
         direction: Which end is best.
+        limit: How many of the best are wanted; 0: all. A few are found without sorting the rest.
     """
-    keys = -scores if direction is OptimizationDirection.MAXIMIZE else scores
-    return np.lexsort((indices, keys, np.isnan(keys)))
+    keys = _ascending(scores, direction)
+    if not 0 < limit < len(keys):
+        return np.lexsort((indices, keys))
+    rows = _smallest(keys, indices, limit)
+    return rows[np.lexsort((indices[rows], keys[rows]))]
 
 
-def is_better(score: float, best: float, direction: OptimizationDirection) -> bool:
-    """Whether a defined score beats the best one so far, strictly."""
-    return score > best if direction is OptimizationDirection.MAXIMIZE else score < best
+def best_row(
+    scores: NDArray[np.float64], indices: NDArray[np.int64], direction: OptimizationDirection
+) -> int | None:
+    """The row of rank 1; None when no score is defined. Arguments as in `rank`."""
+    if len(scores) == 0:
+        return None
+    keys = _ascending(scores, direction)
+    smallest = np.fmin.reduce(keys)
+    rows = np.flatnonzero(keys == smallest)
+    return int(rows[np.argmin(indices[rows])]) if len(rows) else None
+
+
+def is_better(
+    score: float,
+    combination_index: int,
+    best_score: float,
+    best_combination_index: int,
+    direction: OptimizationDirection,
+) -> bool:
+    """Whether a combination ranks before the best so far; both scores are defined."""
+    if score == best_score:
+        return combination_index < best_combination_index
+    is_maximizing = direction is OptimizationDirection.MAXIMIZE
+    return score > best_score if is_maximizing else score < best_score
+
+
+def _ascending(
+    scores: NDArray[np.float64], direction: OptimizationDirection
+) -> NDArray[np.float64]:
+    """Keys of which the smallest is best; numpy sorts NaN to the end."""
+    return -scores if direction is OptimizationDirection.MAXIMIZE else scores
+
+
+def _smallest(
+    keys: NDArray[np.float64], indices: NDArray[np.int64], count: int
+) -> NDArray[np.intp]:
+    """The rows of the `count` smallest keys in any order; of equal keys, the smallest indices."""
+    last = np.partition(keys, count - 1)[count - 1]
+    if np.isnan(last):
+        is_tied = np.isnan(keys)
+        is_inside = ~is_tied
+    else:
+        is_tied = keys == last
+        is_inside = keys < last
+    inside, tied = np.flatnonzero(is_inside), np.flatnonzero(is_tied)
+    missing = count - len(inside)
+    return np.concatenate((inside, tied[np.argpartition(indices[tied], missing - 1)[:missing]]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stratsweep_server.backtest import ParameterValue
 from stratsweep_server.execution.outcomes import BacktestFailure
 from stratsweep_server.execution.plan import BacktestPlan
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
 
 _BLOCK_ROWS = 1_000
 
@@ -46,12 +46,17 @@ class ParameterResult:
 
 
 class RankedResults(Sequence[ParameterResult]):
-    """The ranking, best first: a view of the log that makes a row when it is looked at."""
+    """The ranking, best first: a view of the log that makes a row when it is looked at.
+
+    Attributes:
+        metric_names: The metrics that any place of the ranking has, by name.
+    """
 
     def __init__(self, log: OutcomeLog, plan: BacktestPlan, order: NDArray[np.intp]) -> None:
         self._log = log
         self._plan = plan
         self._order = order
+        self.metric_names = log.metric_names(order)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -74,6 +79,10 @@ class RankedResults(Sequence[ParameterResult]):
 
     def __repr__(self) -> str:
         return f"<RankedResults of {len(self)}>"
+
+    def columns(self, start: int, stop: int) -> OutcomeColumns:
+        """A range of places in columns, with every metric of the ranking."""
+        return self._log.columns(self._order[start:stop], self.metric_names)
 
     def _make(self, places: Sequence[int]) -> list[ParameterResult]:
         rows = self._log.rows(self._order[list(places)])
@@ -106,7 +115,7 @@ class OptimizationResult:
     """
 
     state: OptimizationState
-    ranked_results: Sequence[ParameterResult]
+    ranked_results: RankedResults
     best: ParameterResult | None
     failures: Sequence[BacktestFailure]
     total_count: int

@@ -290,6 +290,7 @@ def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
         ("commission", lambda value: 0 <= value < 1, "a fraction from 0 up to, not including, 1"),
         ("slippage", lambda value: 0 <= value < 1, "a fraction from 0 up to, not including, 1"),
         ("max_ranked_results", lambda value: value >= 0, "0 (all) or positive"),
+        ("warm_up_bar_count", lambda value: value >= 0, "0 (none) or positive"),
     )
     for name, is_valid, wanted in rules:
         value = getattr(config, name)

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from stratsweep.v1 import optimization_event_pb2, outcome_pb2
+from stratsweep.v1 import outcome_pb2
+from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
 
+from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.optimizer import Optimization
-from stratsweep_server.optimization.outcome_log import OutcomeRow
-from stratsweep_server.optimization.ranking import is_better
-from stratsweep_server.rpc import responses
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.ranking import best_row, is_better
+from stratsweep_server.rpc.arrow_format import ArrowFormat
+from stratsweep_server.rpc.result_format import OutcomeGroup, ResultFormat
+from stratsweep_server.rpc.result_parts import result_parts
+from stratsweep_server.rpc.row_format import (
+    RowFormat,
+    SingleRowFormat,
+    fill_seconds,
+    result_message,
+)
 
 HEARTBEAT_SECONDS = 15.0
-_MAX_OUTCOMES_PER_MESSAGE = 1_000
-_ROWS_AT_A_TIME = 100
 
-Event = optimization_event_pb2.OptimizationEvent
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a client may choose of its stream.
+
+    Attributes:
+        progress_interval: Seconds for which outcomes are gathered into one message; None: a message
+            each.
+        has_arrow_results: Whether results travel as Arrow; else as rows.
+    """
+
+    progress_interval: float | None = None
+    has_arrow_results: bool = False
 
 
 class EventStream:
@@ -28,52 +47,48 @@ class EventStream:
 
     Args:
         optimization: What runs.
-        progress_interval: Seconds for which outcomes are gathered into one message; None: a message
-            each.
+        options: What the client chose.
         heartbeat_interval: Seconds of silence after which a heartbeat is sent.
     """
 
     def __init__(
-        self,
-        optimization: Optimization,
-        progress_interval: float | None,
-        heartbeat_interval: float,
+        self, optimization: Optimization, options: StreamOptions, heartbeat_interval: float
     ) -> None:
         self._optimization = optimization
         self._log = optimization.log
-        self._plan = optimization.prepared.plan
+        self._grid = GridColumns(optimization.prepared.plan.axes)
         self._target = optimization.prepared.config.optimization_target
         self._direction = optimization.prepared.config.direction
-        self._interval = progress_interval
+        self._interval = options.progress_interval
         self._heartbeat_interval = heartbeat_interval
+        self._format = _format_of(options, self._log, self._grid)
         self._position = 0
         self._failed_count = 0
-        self._best_score = math.nan
-        self._best: outcome_pb2.ParameterResult | None = None
+        self._best_row: int | None = None
+        self._best = outcome_pb2.ParameterResult()
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def responses(self) -> AsyncIterator[OptimizeResponse]:
         """Progress as it comes, heartbeats in between, last the parts of the result."""
         conclusion = asyncio.create_task(self._optimization.result())
         try:
-            async for event in self._progress_events():
-                yield event
+            async for response in self._progress_responses():
+                yield response
             while not conclusion.done():
                 await asyncio.wait([conclusion], timeout=self._heartbeat_interval)
                 if not conclusion.done():
                     yield _heartbeat()
-            for part in responses.result_parts(conclusion.result(), self._plan):
-                yield Event(
-                    sequence_number=self._position + 2 + part.part_index,
-                    event_time=responses.now(),
-                    result=part,
-                )
-                await asyncio.sleep(0)
+            for part in result_parts(conclusion.result(), self._format, self._grid):
+                event = part.response.event
+                event.sequence_number = self._position + 2 + event.result.part_index
+                event.event_time.FromNanoseconds(time.time_ns())
+                yield part.response
+                await asyncio.sleep(0)  # a write need not wait, and others are to have their turns
         finally:
             conclusion.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await conclusion
 
-    async def _progress_events(self) -> AsyncIterator[Event]:
+    async def _progress_responses(self) -> AsyncIterator[OptimizeResponse]:
         log = self._log
         while self._position < log.total_count:
             if not await log.wait_beyond(self._position, self._heartbeat_interval):
@@ -83,58 +98,73 @@ class EventStream:
                 return  # closed before the end
             if self._interval is not None:
                 await log.wait_beyond(log.total_count - 1, self._interval)
-            for event in self._advance(log.count):
-                yield event
+            end = log.count
+            while self._position < end:
+                stop = min(self._position + self._format.block_size(), end)
+                for response in self._advance(stop):
+                    yield response
+                await asyncio.sleep(0)
 
-    def _advance(self, end: int) -> Iterator[Event]:
-        """Move the cursor to `end`, making the events of what it passes."""
-        group = 1 if self._interval is None else _MAX_OUTCOMES_PER_MESSAGE
-        while self._position < end:
+    def _advance(self, stop: int) -> Iterator[OptimizeResponse]:
+        """Move the cursor to `stop`, making the messages of what it passes."""
+        # Most blocks have no new best, so that most groups need not be searched for one.
+        has_new_best = self._better_row(self._position, stop) is not None
+        for group in self._format.groups(self._position, stop):
             start = self._position
-            rows = self._log.rows(range(start, min(start + max(group, _ROWS_AT_A_TIME), end)))
-            for first in range(0, len(rows), group):
-                yield self._progress(rows[first : first + group])
+            self._position += group.count
+            self._failed_count += group.failed_count
+            row = self._better_row(start, self._position) if has_new_best else None
+            if row is not None:
+                self._best_row = row
+                self._best = result_message(self._log, row, self._grid)
+            self._complete(group)
+            yield group.response
 
-    def _progress(self, rows: list[OutcomeRow]) -> Event:
-        outcomes = [self._pass(row) for row in rows]
-        self._position += len(rows)
-        event_time = self._log.event_time(self._position - 1)
-        elapsed = time.monotonic() - self._optimization.start_time
-        total_count = self._log.total_count
-        remaining = elapsed / self._position * (total_count - self._position)
-        return Event(
-            sequence_number=self._position + 1,
-            event_time=_timestamp(event_time),
-            progress=optimization_event_pb2.Progress(
-                completed_count=self._position,
-                total_count=total_count,
-                failed_count=self._failed_count,
-                outcomes=outcomes,
-                best=self._best,
-                elapsed_duration=responses.duration(elapsed),
-                estimated_remaining_duration=responses.duration(remaining),
-            ),
+    def _better_row(self, start: int, stop: int) -> int | None:
+        """The best of a range of outcomes; None when it is not better than the best yet."""
+        scores, indices = (
+            self._log.metric(self._target, start, stop),
+            self._log.indices(start, stop),
         )
+        row = best_row(scores, indices, self._direction)
+        if row is None:
+            return None
+        if self._best_row is not None and not is_better(
+            float(scores[row]),
+            int(indices[row]),
+            self._best.metrics[self._target],
+            self._best.combination_index,
+            self._direction,
+        ):
+            return None
+        return start + row
 
-    def _pass(self, row: OutcomeRow) -> outcome_pb2.Outcome:
-        outcome = responses.outcome(row, self._plan)
-        if row.failure is not None:
-            self._failed_count += 1
-            return outcome
-        score = row.metrics.get(self._target)
-        if score is not None and self._is_best(score, row.combination_index):
-            self._best_score, self._best = score, outcome.result
-        return outcome
-
-    def _is_best(self, score: float, combination_index: int) -> bool:
-        if self._best is None or is_better(score, self._best_score, self._direction):
-            return True
-        return score == self._best_score and combination_index < self._best.combination_index
-
-
-def _heartbeat() -> Event:
-    return Event(event_time=responses.now(), heartbeat=optimization_event_pb2.Heartbeat())
+    def _complete(self, group: OutcomeGroup) -> None:
+        event = group.response.event
+        event.sequence_number = self._position + 1
+        fill_seconds(event.event_time, self._log.event_time(self._position - 1))
+        progress = event.progress
+        progress.completed_count = self._position
+        progress.total_count = total_count = self._log.total_count
+        progress.failed_count = self._failed_count
+        is_known = progress.best.combination_index == self._best.combination_index
+        if self._best_row is not None and not (is_known and progress.HasField("best")):
+            progress.best.CopyFrom(self._best)
+        elapsed = time.monotonic() - self._optimization.start_time
+        fill_seconds(progress.elapsed_duration, elapsed)
+        remaining = elapsed / self._position * (total_count - self._position)
+        fill_seconds(progress.estimated_remaining_duration, remaining)
 
 
-def _timestamp(seconds: float) -> Timestamp:
-    return responses.timestamp(round(seconds * 1e9))
+def _format_of(options: StreamOptions, log: OutcomeLog, grid: GridColumns) -> ResultFormat:
+    is_grouped = options.progress_interval is not None
+    if options.has_arrow_results:
+        return ArrowFormat(log, grid, is_grouped=is_grouped)
+    return RowFormat(log, grid) if is_grouped else SingleRowFormat(log, grid)
+
+
+def _heartbeat() -> OptimizeResponse:
+    response = OptimizeResponse()
+    response.event.event_time.FromNanoseconds(time.time_ns())
+    response.event.heartbeat.SetInParent()
+    return response

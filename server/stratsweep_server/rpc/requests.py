@@ -63,6 +63,7 @@ def read_config(
         commission=message.commission,
         slippage=message.slippage,
         max_ranked_results=message.max_ranked_results,
+        warm_up_bar_count=message.warm_up_bar_count,
     )
     return config, violations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,7 +11,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_event_pb2,
-    outcome_pb2,
     parameter_pb2,
     strategy_pb2,
 )
@@ -23,8 +22,6 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
-from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
-from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.market_data.data_directory import SymbolCoverage
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -33,26 +30,8 @@ from stratsweep_server.optimization.config import (
     OptimizationDirection,
     Parameter,
 )
-from stratsweep_server.optimization.outcome_log import OutcomeRow
 from stratsweep_server.optimization.preparation import MarketDataSummary, PreparedOptimization
-from stratsweep_server.optimization.result import (
-    OptimizationResult,
-    OptimizationState,
-    ParameterResult,
-)
 
-MAX_PART_BYTES = 1_000_000
-
-_FAILURE_KINDS = {
-    FailureKind.ERROR: outcome_pb2.FAILURE_KIND_ERROR,
-    FailureKind.TIMED_OUT: outcome_pb2.FAILURE_KIND_TIMED_OUT,
-    FailureKind.CRASHED: outcome_pb2.FAILURE_KIND_CRASHED,
-}
-_STATES = {
-    OptimizationState.SUCCEEDED: optimization_event_pb2.OPTIMIZATION_STATE_SUCCEEDED,
-    OptimizationState.FAILED: optimization_event_pb2.OPTIMIZATION_STATE_FAILED,
-    OptimizationState.CANCELLED: optimization_event_pb2.OPTIMIZATION_STATE_CANCELLED,
-}
 _DIRECTIONS = {
     OptimizationDirection.MAXIMIZE: optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE,
     OptimizationDirection.MINIMIZE: optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE,
@@ -129,77 +108,7 @@ def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationCon
         commission=value.commission,
         slippage=value.slippage,
         max_ranked_results=value.max_ranked_results,
-    )
-
-
-def outcome(row: OutcomeRow, plan: BacktestPlan) -> outcome_pb2.Outcome:
-    """One outcome of the log."""
-    parameters = plan.combination(row.combination_index)
-    if row.failure is not None:
-        return outcome_pb2.Outcome(failure=_failure(row.failure, parameters))
-    return outcome_pb2.Outcome(result=row_result(row, parameters))
-
-
-def row_result(
-    row: OutcomeRow, parameters: Mapping[str, ParameterValue]
-) -> outcome_pb2.ParameterResult:
-    """A successful outcome, without a rank."""
-    return outcome_pb2.ParameterResult(
-        combination_index=row.combination_index,
-        parameters=_parameters(parameters),
-        metrics=row.metrics,
-        backtest_duration=duration(row.duration),
-    )
-
-
-def result_parts(
-    result: OptimizationResult, plan: BacktestPlan
-) -> Iterator[optimization_event_pb2.OptimizationResult]:
-    """The result in parts of at most about 1 MB; the last one says so."""
-    part, size, part_index = _part(result, 0), 0, 0
-    for row in _result_rows(result, plan):
-        row_size = row.ByteSize()
-        if size and size + row_size > MAX_PART_BYTES:
-            yield part
-            part_index += 1
-            part, size = _part(result, part_index), 0
-        if isinstance(row, outcome_pb2.ParameterResult):
-            part.ranked_results.append(row)
-        else:
-            part.failures.append(row)
-        size += row_size
-    part.is_last_part = True
-    yield part
-
-
-def _part(result: OptimizationResult, part_index: int) -> optimization_event_pb2.OptimizationResult:
-    return optimization_event_pb2.OptimizationResult(
-        state=_STATES[result.state],
-        total_count=result.total_count,
-        succeeded_count=result.succeeded_count,
-        failed_count=result.failed_count,
-        execution_duration=duration(result.execution_time),
-        message=result.message,
-        part_index=part_index,
-    )
-
-
-def _result_rows(
-    result: OptimizationResult, plan: BacktestPlan
-) -> Iterator[outcome_pb2.ParameterResult | outcome_pb2.BacktestFailure]:
-    for row in result.ranked_results:
-        yield _ranked(row)
-    for failure in result.failures:
-        yield _failure(failure, plan.combination(failure.combination_index))
-
-
-def _ranked(row: ParameterResult) -> outcome_pb2.ParameterResult:
-    return outcome_pb2.ParameterResult(
-        combination_index=row.combination_index,
-        parameters=_parameters(row.parameters),
-        metrics=row.metrics,
-        rank=row.rank,
-        backtest_duration=duration(row.duration),
+        warm_up_bar_count=value.warm_up_bar_count,
     )
 
 
@@ -284,25 +193,6 @@ def _parameter(axis: Parameter) -> parameter_pb2.Parameter:
 def _list_field(values: Sequence[ParameterValue]) -> str:
     types = {type(value) for value in values}
     return _LIST_FIELDS[float if types == {int, float} else types.pop()]
-
-
-def _parameters(
-    values: Mapping[str, ParameterValue],
-) -> dict[str, parameter_pb2.ParameterValue]:
-    return {name: parameter_value(value) for name, value in values.items()}
-
-
-def _failure(
-    failure: BacktestFailure, parameters: Mapping[str, ParameterValue]
-) -> outcome_pb2.BacktestFailure:
-    return outcome_pb2.BacktestFailure(
-        combination_index=failure.combination_index,
-        parameters=_parameters(parameters),
-        kind=_FAILURE_KINDS[failure.kind],
-        message=failure.message,
-        traceback=failure.traceback,
-        backtest_duration=duration(failure.duration),
-    )
 
 
 def _iso(day: date | None) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from stratsweep.v1 import optimization_event_pb2, outcome_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 
@@ -18,7 +19,7 @@ from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer, Violation
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
-from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, Event, EventStream
+from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream, StreamOptions
 from stratsweep_server.rpc.status import DrainingError, TooManyOptimizationsError
 
 logger = logging.getLogger(__name__)
@@ -63,17 +64,18 @@ class OptimizationService(OptimizationServiceServicer):
         """Run an optimization and stream its events; the call's end is the optimization's end."""
         with self._admission():
             config, violations = requests.read_config(request.config)
-            interval = _read_progress_interval(request, violations)
+            options = _read_stream_options(request, violations)
             prepared = await self._optimizer.prepare(config, violations)
             optimization_id = secrets.token_hex(8)
-            await _write(context, self._started(optimization_id, prepared))
+            await context.write(self._started(optimization_id, prepared))
             if request.validate_only:
                 return
             async with self._optimizer.start(
                 prepared, optimization_id=optimization_id
             ) as optimization:
-                async for event in EventStream(optimization, interval, HEARTBEAT_SECONDS).events():
-                    await _write(context, event)
+                stream = EventStream(optimization, options, HEARTBEAT_SECONDS)
+                async for response in stream.responses():
+                    await context.write(response)
 
     async def ListStrategies(  # noqa: N802
         self,
@@ -92,7 +94,9 @@ class OptimizationService(OptimizationServiceServicer):
             accepts_any_strategy=not description.strategies,
         )
 
-    def _started(self, optimization_id: str, prepared: PreparedOptimization) -> Event:
+    def _started(
+        self, optimization_id: str, prepared: PreparedOptimization
+    ) -> service_pb2.OptimizeResponse:
         logger.info(
             "optimization %s: %s on %s, %d combinations (%d rejected by constraints)",
             optimization_id,
@@ -101,11 +105,12 @@ class OptimizationService(OptimizationServiceServicer):
             prepared.total_count,
             prepared.rejected_count,
         )
-        return Event(
+        event = optimization_event_pb2.OptimizationEvent(
             sequence_number=1,
             event_time=responses.now(),
             started=responses.started(optimization_id, self._pool.worker_count, prepared),
         )
+        return service_pb2.OptimizeResponse(event=event)
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
@@ -120,17 +125,15 @@ class OptimizationService(OptimizationServiceServicer):
             self._running_count -= 1
 
 
-def _read_progress_interval(
+def _read_stream_options(
     request: service_pb2.OptimizeRequest, violations: list[Violation]
-) -> float | None:
-    if not request.HasField("progress_interval"):
-        return None
-    interval = requests.seconds(request.progress_interval)
-    if interval <= 0:
-        field = "progress_interval"
-        violations.append(Violation(field, f"is {interval:g} s; make it positive, or leave it out"))
-    return interval
-
-
-async def _write(context: grpc.aio.ServicerContext[Any, Any], event: Event) -> None:
-    await context.write(service_pb2.OptimizeResponse(event=event))
+) -> StreamOptions:
+    interval = None
+    if request.HasField("progress_interval"):
+        interval = requests.seconds(request.progress_interval)
+        if interval <= 0:
+            reason = f"is {interval:g} s; make it positive, or leave it out"
+            violations.append(Violation("progress_interval", reason))
+    if request.result_format not in outcome_pb2.ResultFormat.values():
+        violations.append(Violation("result_format", f"{request.result_format} is no format"))
+    return StreamOptions(interval, request.result_format == outcome_pb2.RESULT_FORMAT_ARROW)

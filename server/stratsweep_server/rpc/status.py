@@ -13,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from stratsweep.v1 import error_reason_pb2
 from stratsweep.v1.error_reason_pb2 import ErrorReason
+from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.optimization.validation import (
@@ -24,7 +25,7 @@ from stratsweep_server.rpc.responses import duration
 
 ERROR_DOMAIN = "stratsweep"
 
-_REQUEST_FIELDS = {"progress_interval"}  # beside the config, not in it
+_REQUEST_FIELDS = set(OptimizeRequest.DESCRIPTOR.fields_by_name) - {"config"}
 _MAX_VIOLATIONS = 20
 _MAX_VIOLATION_BYTES = 3_000
 _MAX_MESSAGE_CHARACTERS = 700

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import pyarrow as pa
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -133,6 +134,22 @@ class Script:
             self.part(rows, [self.failure(1)]),
         ]
 
+    def whole_in_arrow(self):
+        """The stream of `whole` as it comes in Arrow, the ranking in two parts."""
+        started, first, second, third, last = self.whole()
+        rows = list(last.event.result.ranked_results)
+        for message in (first, second):
+            progress = message.event.progress
+            progress.arrow_results = arrow_stream(outcome.result for outcome in progress.outcomes)
+            progress.ClearField("outcomes")
+        names = sorted({name for row in rows for name in row.metrics})
+        parts = [self.part((), index=0, last=False), self.part((), [self.failure(1)], index=1)]
+        for part, ranked in zip(parts, (rows[:2], rows[2:]), strict=True):
+            part.event.result.arrow_ranked_results = arrow_stream(ranked, names, is_ranked=True)
+            part.event.result.succeeded_count = last.event.result.succeeded_count
+            part.event.result.failed_count = last.event.result.failed_count
+        return [started, first, second, third, *parts]
+
     def failed(self):
         """A complete stream of an optimization that could rank nothing."""
         return [
@@ -167,6 +184,33 @@ class Script:
     def _response(self, **kind):
         event = optimization_event_pb2.OptimizationEvent(**kind)
         return optimization_service_pb2.OptimizeResponse(event=event)
+
+
+def arrow_stream(rows, metric_names=None, *, is_ranked=False):
+    """Results with the parameters fast and slow as the contract says Arrow comes."""
+    rows = list(rows)
+    names = metric_names or sorted({name for row in rows for name in row.metrics})
+    columns = {
+        "combination_index": pa.array([row.combination_index for row in rows], pa.int64()),
+        "backtest_duration": pa.array([row.backtest_duration.ToTimedelta() for row in rows]),
+        "parameters": pa.array(
+            [
+                {name: row.parameters[name].integer_value for name in ("slow", "fast")}
+                for row in rows
+            ]
+        ),
+        "metrics": pa.array(
+            [{name: row.metrics.get(name) for name in names} for row in rows],
+            pa.struct([(name, pa.float64()) for name in names]),
+        ),
+    }
+    if is_ranked:
+        columns = {"rank": pa.array([row.rank for row in rows], pa.int64())} | columns
+    batch = pa.record_batch(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
 
 
 def status(code, message, *details):

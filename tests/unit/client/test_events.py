@@ -1,6 +1,7 @@
 """Messages to events."""
 
 import pickle
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -70,6 +71,33 @@ def test_parameters_come_in_grid_order_and_metrics_sorted(script):
     assembler, _ = feed_all([script.started(), script.part([row])])
     assert list(assembler.result.best.parameters) == ["slow", "fast"]
     assert list(assembler.result.best.metrics) == ["cagr", "sharpe_ratio", "win_rate"]
+
+
+def test_progress_in_arrow_has_the_outcomes_of_rows_without_ranks(script):
+    _, (_, *progress, _) = feed_all(script.whole())
+    _, (_, *arrow_progress, _) = feed_all(script.whole_in_arrow())
+    outcomes, arrow_outcomes = (
+        [outcome for event in events for outcome in event.outcomes]
+        for events in (progress, arrow_progress)
+    )
+    assert arrow_outcomes == [
+        replace(each, rank=None) if isinstance(each, ParameterResult) else each for each in outcomes
+    ]
+    assert [len(each.outcomes) for each in arrow_progress] == [1, 2, 1]
+
+
+def test_results_that_are_no_arrow_are_the_servers_mistake(script):
+    message = script.progress(1)
+    message.event.progress.arrow_results = b"no arrow"
+    with pytest.raises(ServerError, match="cannot be read"):
+        feed_all([script.started(), message])
+
+
+def test_another_best_is_noticed(script):
+    rows = [script.result_row(index, sharpe_ratio=index) for index in range(2)]
+    messages = [script.progress(n + 1, row, best=row) for n, row in enumerate(rows)]
+    _, (_, *progress) = feed_all([script.started(), *messages, messages[0]])
+    assert [each.best.combination_index for each in progress] == [0, 1, 0]
 
 
 def test_a_heartbeat_is_no_event(script):

@@ -63,7 +63,8 @@ def test_the_error_tree_in_the_docstring_is_complete():
 
 
 def test_importing_the_client_imports_nothing_heavy():
-    heavy = {"numpy", "polars", "pandas", "pyarrow", "rich", "numba", "stratsweep_server"}
+    heavy = {"numpy", "polars", "pandas", "pyarrow", "nanoarrow", "rich", "numba"}
+    heavy |= {"stratsweep_server"}
     code = (
         "import sys, stratsweep, stratsweep.cli; "
         f"print(sorted({heavy} & {{name.partition('.')[0] for name in sys.modules}}))"

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import text_format
 from stratsweep import DoubleRange, IntegerRange
 from stratsweep._requests import optimization_config, optimize_request
-from stratsweep.v1 import optimization_config_pb2
+from stratsweep.v1 import optimization_config_pb2, outcome_pb2
 
 
 def test_what_is_not_given_is_left_to_the_server():
@@ -15,6 +15,7 @@ def test_what_is_not_given_is_left_to_the_server():
     expected = optimization_config_pb2.OptimizationConfig(strategy="sma_cross", symbols=["SPY"])
     assert config == expected
     assert not optimize_request(config).HasField("progress_interval")
+    assert optimize_request(config).result_format == outcome_pb2.RESULT_FORMAT_UNSPECIFIED
 
 
 def test_every_keyword_reaches_its_field():
@@ -40,6 +41,7 @@ def test_every_keyword_reaches_its_field():
         commission=0.001,
         slippage=0.0005,
         max_ranked_results=7,
+        warm_up_bar_count=250,
     )
     expected = text_format.Parse(
         """
@@ -55,6 +57,7 @@ def test_every_keyword_reaches_its_field():
         constraints: "whole < 30" optimization_target: "cagr"
         direction: OPTIMIZATION_DIRECTION_MINIMIZE backtest_timeout { seconds: 90 }
         starting_cash: 5000 commission: 0.001 slippage: 0.0005 max_ranked_results: 7
+        warm_up_bar_count: 250
         """,
         optimization_config_pb2.OptimizationConfig(),
     )
@@ -73,6 +76,7 @@ def test_spans_are_seconds_or_timedeltas():
     assert config.backtest_timeout.ToTimedelta() == timedelta(milliseconds=250)
     request = optimize_request(config, progress_interval=timedelta(milliseconds=100))
     assert request.progress_interval.ToTimedelta() == timedelta(milliseconds=100)
+    assert request.result_format == outcome_pb2.RESULT_FORMAT_ARROW
 
 
 @pytest.mark.parametrize("span", [float("nan"), float("inf"), 1e30])

@@ -194,6 +194,20 @@ def test_dates_limit_what_is_loaded_with_both_ends(directory):
     assert directory.load("SPY", date(2024, 1, 3), date(2024, 1, 3)).close.tolist() == [12]
 
 
+def test_bars_before_the_first_day_are_added_for_warm_up_as_far_as_there_are_any(directory):
+    def closes(count):
+        return directory.load("SPY", date(2024, 1, 4), None, count).close.tolist()
+
+    assert closes(1) == [12, 13]
+    assert closes(2) == closes(100) == [11, 12, 13]
+    assert directory.load("SPY", None, None, 5).close.tolist() == [11, 12, 13]
+
+
+def test_bars_for_warm_up_alone_are_no_bars(directory):
+    with pytest.raises(NoBarsError):
+        directory.load("SPY", date(2030, 1, 1), None, 3)
+
+
 def test_dates_without_bars_are_refused_with_the_dates_there_are(directory):
     with pytest.raises(NoBarsError) as caught:
         directory.load("SPY", date(2030, 1, 1), date(2031, 1, 1))

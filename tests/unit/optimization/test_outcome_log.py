@@ -37,7 +37,9 @@ def test_batches_may_have_different_metrics():
     log.append(batch([0], a=[1.0], b=[2.0]), 0.0)
     log.append(batch([1, 2], c=[5.0, 6.0], a=[3.0, 4.0]), 0.0)
     log.append(batch([3]), 0.0)
-    assert log.metric_names == ("a", "b", "c")
+    assert log.metric_names() == ("a", "b", "c")
+    assert log.metric_names(np.array([1, 2])) == ("a", "c")
+    assert log.metric_count == 3
     assert [row.metrics for row in log.rows(range(4))] == [
         {"a": 1.0, "b": 2.0},
         {"a": 3.0, "c": 5.0},
@@ -55,7 +57,7 @@ def test_a_metric_without_a_value_is_left_out_of_a_row():
 def test_a_metric_that_no_outcome_has_a_value_of_is_no_metric_of_the_results():
     log = OutcomeLog(2)
     log.append(batch([0, 1], trade_count=[0.0, 0.0], win_rate=[math.nan, math.nan]), 0.0)
-    assert log.metric_names == ("trade_count",)
+    assert log.metric_names() == ("trade_count",)
 
 
 def test_an_unknown_metric_has_no_value_anywhere():
@@ -82,6 +84,33 @@ def test_rows_come_in_the_order_asked_for():
     log.append(batch([5, 6, 7], score=[1.0, 2.0, 3.0]), 0.0)
     assert [row.combination_index for row in log.rows([2, 0])] == [7, 5]
     assert log.rows([]) == []
+
+
+def test_columns_are_views_of_a_range_and_copies_of_chosen_rows():
+    log = OutcomeLog(4)
+    log.append(batch([5, 6, 7], score=[1.0, 2.0, 3.0], other=[4.0, 5.0, 6.0]), 0.0)
+    part = log.columns(slice(1, 3), ["score"])
+    assert (part.indices.tolist(), part.durations.tolist()) == ([6, 7], [0.6, 0.7])
+    assert list(part.metrics) == ["score"]
+    assert np.shares_memory(part.metrics["score"], log.metric("score"))
+    chosen = log.columns(np.array([2, 0]))
+    assert chosen.metrics["other"].tolist() == [6.0, 4.0]
+
+
+def test_which_outcomes_are_failures_is_known_by_row():
+    log = OutcomeLog(4)
+    log.append(batch([3, 1], score=[1.0, 2.0]), 0.0)
+    log.append(batch([2, 0], [BacktestFailure(0, FailureKind.ERROR, "no luck")]), 0.0)
+    assert log.is_failure().tolist() == [False, False, False, True]
+    assert log.is_failure(2, 4).tolist() == [False, True]
+
+
+def test_a_metric_that_comes_late_has_no_value_before():
+    log = OutcomeLog(3)
+    log.append(batch([0, 1], a=[1.0, 2.0]), 0.0)
+    log.append(batch([2], b=[3.0]), 0.0)
+    assert np.isnan(log.metric("b", 0, 2)).all()
+    assert np.isnan(log.metric("a", 2)).all()
 
 
 def test_the_number_of_different_metrics_is_limited():

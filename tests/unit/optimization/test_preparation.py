@@ -73,6 +73,19 @@ async def test_given_dates_stay_and_limit_the_bars(data):
     assert [len(bars) for bars in result.bars] == [2]
 
 
+async def test_bars_for_warm_up_are_loaded_and_not_counted(data):
+    result = await prepared(data, start_date=date(2020, 1, 6), warm_up_bar_count=1)
+    assert [len(bars) for bars in result.bars] == [3]
+    assert result.summary.bar_count == 2
+    assert result.summary.first_time == np.datetime64("2020-01-06", "ns").astype(int)
+    assert result.plan.start_date == date(2020, 1, 6)
+
+
+async def test_bars_for_warm_up_do_not_make_a_single_bar_two(data):
+    (violation,) = await refusal(data, start_date=date(2020, 2, 1), warm_up_bar_count=3)
+    assert "has a single bar" in violation.description
+
+
 async def test_the_summary_counts_the_distinct_times_of_all_symbols(data):
     summary = (await prepared(data, symbols=["AAA", "BBB"])).summary
     first, last = (np.datetime64(day, "ns").astype(int) for day in ("2020-01-02", "2020-02-03"))

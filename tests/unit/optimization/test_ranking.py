@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.optimization.config import OptimizationDirection
-from stratsweep_server.optimization.ranking import is_better, rank
+from stratsweep_server.optimization.ranking import best_row, is_better, rank
 
 MAXIMIZE, MINIMIZE = OptimizationDirection
 directions = st.sampled_from(OptimizationDirection)
@@ -66,16 +66,38 @@ def test_the_order_is_a_permutation_of_the_rows(scores, direction):
     assert sorted(order.tolist()) == list(range(len(scores)))
 
 
+@given(scores, directions, st.integers(0, 50), st.randoms(use_true_random=False))
+def test_the_best_few_are_the_first_of_the_full_ranking(scores, direction, limit, random):
+    indices = np.array(random.sample(range(10 * len(scores)), len(scores)), dtype=np.int64)
+    values = np.array(scores, dtype=float)
+    few = rank(values, indices, direction, limit)
+    assert few.tolist() == rank(values, indices, direction)[: limit or None].tolist()
+
+
+@given(scores, directions, st.randoms(use_true_random=False))
+def test_the_best_row_is_the_first_of_the_ranking_if_its_score_is_defined(
+    scores, direction, random
+):
+    indices = np.array(random.sample(range(10 * len(scores)), len(scores)), dtype=np.int64)
+    values = np.array(scores, dtype=float)
+    defined = [row for row in rank(values, indices, direction) if not math.isnan(values[row])]
+    assert best_row(values, indices, direction) == (defined[0] if defined else None)
+
+
 @pytest.mark.parametrize(
-    ("score", "best", "direction", "expected"),
+    ("score", "index", "direction", "expected"),
     [
-        (2.0, 1.0, MAXIMIZE, True),
-        (1.0, 2.0, MAXIMIZE, False),
-        (1.0, 2.0, MINIMIZE, True),
-        (2.0, 1.0, MINIMIZE, False),
-        (1.0, 1.0, MAXIMIZE, False),
-        (1.0, 1.0, MINIMIZE, False),
+        (2.0, 9, MAXIMIZE, True),
+        (0.5, 1, MAXIMIZE, False),
+        (0.5, 9, MINIMIZE, True),
+        (2.0, 1, MINIMIZE, False),
+        (1.0, 4, MAXIMIZE, True),
+        (1.0, 4, MINIMIZE, True),
+        (1.0, 6, MAXIMIZE, False),
+        (1.0, 6, MINIMIZE, False),
     ],
 )
-def test_only_a_strictly_better_score_is_better(score, best, direction, expected):
-    assert is_better(score, best, direction) is expected
+def test_a_better_score_or_an_earlier_combination_of_the_same_is_better(
+    score, index, direction, expected
+):
+    assert is_better(score, index, 1.0, 5, direction) is expected

@@ -1,0 +1,117 @@
+"""Outcomes and rankings as Arrow: from the log's columns to bytes without an object per row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
+from stratsweep_server.optimization.result import RankedResults
+from stratsweep_server.rpc.result_format import (
+    MAX_ROWS,
+    OutcomeGroup,
+    ResultPart,
+    fits,
+    row_bytes,
+    rows_that_fit,
+)
+from stratsweep_server.rpc.row_format import add_failures
+
+_OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
+
+
+class ArrowFormat:
+    """A `ResultFormat`: an Arrow IPC stream for the results of each message, rows for failures.
+
+    Args:
+        log: Where the outcomes are.
+        grid: The parameters' values.
+        is_grouped: Whether outcomes share progress messages.
+    """
+
+    def __init__(self, log: OutcomeLog, grid: GridColumns, *, is_grouped: bool) -> None:
+        self._log = log
+        self._grid = grid
+        self._is_grouped = is_grouped
+
+    def block_size(self) -> int:
+        """How many outcomes at a time to ask for."""
+        return self._max_rows(self._log.metric_count) if self._is_grouped else 1
+
+    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+        """A range of the log's outcomes, in order."""
+        failed = start + np.flatnonzero(self._log.is_failure(start, stop))
+        group = OutcomeGroup(stop - start, len(failed))
+        self._add_failures(group, failed[:MAX_ROWS])
+        if len(failed) > MAX_ROWS or (group.count > 1 and not fits(group.progress.ByteSize())):
+            middle = (start + stop) // 2
+            yield from self.groups(start, middle)
+            yield from self.groups(middle, stop)
+            return
+        if len(failed) < group.count:
+            rows = _without(failed, start, stop)
+            columns = self._log.columns(rows, self._log.metric_names(rows))
+            group.progress.arrow_results = arrow_stream(columns, self._grid)
+        yield group
+
+    def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
+        """A ranking, in order."""
+        max_rows = self._max_rows(len(ranking.metric_names))
+        for start in range(0, len(ranking), max_rows):
+            columns = ranking.columns(start, min(start + max_rows, len(ranking)))
+            part = ResultPart()
+            part.result.arrow_ranked_results = arrow_stream(columns, self._grid, start + 1)
+            yield part
+
+    def _max_rows(self, metric_count: int) -> int:
+        return rows_that_fit(row_bytes(self._grid) + 8 * (_OTHER_COLUMNS + metric_count))
+
+    def _add_failures(self, group: OutcomeGroup, rows: NDArray[np.intp]) -> None:
+        indices = self._log.columns(rows, ()).indices.tolist()
+        failures = [self._log.failures[index] for index in indices]
+        add_failures(group.progress, failures, self._grid)
+
+
+def arrow_stream(
+    columns: OutcomeColumns, grid: GridColumns, first_rank: int | None = None
+) -> bytes:
+    """Results as a complete Arrow IPC stream; its columns are those of `RESULT_FORMAT_ARROW`.
+
+    Args:
+        columns: The results; none of them is a failure.
+        grid: The parameters' values.
+        first_rank: The first one's rank, in a ranking.
+    """
+    # By way of the nanoseconds of a row, so that both formats round alike.
+    microseconds = np.rint(np.rint(columns.durations * 1e9) / 1e3).astype("timedelta64[us]")
+    table = [
+        pl.Series("combination_index", columns.indices),
+        pl.Series("backtest_duration", microseconds),
+    ]
+    if first_rank is not None:
+        ranks = np.arange(first_rank, first_rank + len(columns.indices))
+        table.insert(0, pl.Series("rank", ranks))
+    parameters = grid.at(columns.indices)
+    if parameters:
+        table.append(pl.DataFrame(parameters).to_struct("parameters"))
+    metrics = [
+        pl.Series(name, columns.metrics[name], nan_to_null=True) for name in sorted(columns.metrics)
+    ]
+    if metrics:
+        table.append(pl.DataFrame(metrics).to_struct("metrics"))
+    stream = io.BytesIO()
+    # Without the newer layouts of strings, which not every reader knows.
+    pl.DataFrame(table).write_ipc_stream(stream, compat_level=pl.CompatLevel.oldest())
+    return stream.getvalue()
+
+
+def _without(failed: NDArray[np.intp], start: int, stop: int) -> slice | NDArray[np.intp]:
+    """The other rows of a range; as a slice, whose columns are views, where there are no failed."""
+    if len(failed) == 0:
+        return slice(start, stop)
+    return np.setdiff1d(np.arange(start, stop), failed, assume_unique=True)

@@ -1,0 +1,88 @@
+"""How outcomes and rankings become messages: as rows or as Arrow, behind the same few methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from stratsweep.v1.optimization_event_pb2 import OptimizationResult as ResultMessage
+from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
+from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
+
+from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.result import RankedResults
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""A message is sent once it has as many, so it may have those of a row more."""
+MAX_ROWS = 500
+"""Rows that are made in one go: about 4 ms, in which nothing else gets a turn."""
+
+
+@dataclass(slots=True)
+class OutcomeGroup:
+    """Outcomes that follow each other in the log and share a progress message.
+
+    Attributes:
+        count: How many.
+        failed_count: How many of them are failures.
+        response: The message; its progress has these outcomes and nothing else yet.
+    """
+
+    count: int = 0
+    failed_count: int = 0
+    response: OptimizeResponse = field(default_factory=OptimizeResponse)
+
+    @property
+    def progress(self) -> ProgressMessage:
+        """The progress of the message."""
+        return self.response.event.progress
+
+
+@dataclass(slots=True)
+class ResultPart:
+    """A part of a result.
+
+    Attributes:
+        response: The message; its result has rows and nothing else yet.
+    """
+
+    response: OptimizeResponse = field(default_factory=OptimizeResponse)
+
+    @property
+    def result(self) -> ResultMessage:
+        """The result of the message."""
+        return self.response.event.result
+
+
+class ResultFormat(Protocol):
+    """Makes messages of at most about `MAX_MESSAGE_BYTES`.
+
+    Rows are written where they are sent from: to copy one costs as much as to make it.
+    """
+
+    def block_size(self) -> int:
+        """How many outcomes at a time to ask for."""
+
+    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+        """A range of the log's outcomes, in order."""
+
+    def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
+        """A ranking, in order."""
+
+
+def row_bytes(grid: GridColumns) -> int:
+    """What the parameters of one combination take, at most."""
+    no_rows = grid.at(np.empty(0, dtype=np.int64))
+    return sum(column.itemsize for column in no_rows.values())
+
+
+def rows_that_fit(size: int) -> int:
+    """How many rows of a size fit a message; at least one."""
+    return max(1, MAX_MESSAGE_BYTES // max(1, size))
+
+
+def fits(size: int) -> bool:
+    """Whether a message of this size may still grow."""
+    return size < MAX_MESSAGE_BYTES

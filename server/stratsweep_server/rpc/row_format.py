@@ -1,0 +1,227 @@
+"""Outcomes and rankings as protobuf rows, straight from the log's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+from stratsweep.v1 import outcome_pb2, parameter_pb2
+from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
+
+from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
+from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.result import RankedResults
+from stratsweep_server.rpc.result_format import (
+    MAX_ROWS,
+    OutcomeGroup,
+    ResultPart,
+    fits,
+    row_bytes,
+    rows_that_fit,
+)
+
+_MAX_SINGLE_ROWS = 100
+
+_FAILURE_KINDS = {
+    FailureKind.ERROR: outcome_pb2.FAILURE_KIND_ERROR,
+    FailureKind.TIMED_OUT: outcome_pb2.FAILURE_KIND_TIMED_OUT,
+    FailureKind.CRASHED: outcome_pb2.FAILURE_KIND_CRASHED,
+}
+_VALUE_FIELDS = {
+    "i": "integer_value",
+    "f": "double_value",
+    "b": "bool_value",
+    "U": "string_value",
+}
+
+_ParameterRow: TypeAlias = Sequence[tuple[str, str, object]]
+"""Name, field and value of each parameter of a combination."""
+_MetricRow: TypeAlias = tuple[int, float, dict[str, float]]
+"""Combination index, seconds, and the metrics that have a value."""
+
+
+class RowFormat:
+    """A `ResultFormat`: a message within a message for each outcome.
+
+    Args:
+        log: Where the outcomes are.
+        grid: The parameters' values.
+    """
+
+    def __init__(self, log: OutcomeLog, grid: GridColumns) -> None:
+        self._log = log
+        self._grid = grid
+        self._max_rows = min(MAX_ROWS, rows_that_fit(row_bytes(grid)))
+
+    def block_size(self) -> int:
+        """How many outcomes at a time to ask for."""
+        return self._max_rows
+
+    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+        """A range of the log's outcomes, in order."""
+        group, size = OutcomeGroup(), 0
+        for row, parameters, failure in self._rows(start, stop):
+            size += _add_outcome(group, row, parameters, failure).ByteSize()
+            if not fits(size):
+                yield group
+                group, size = OutcomeGroup(), 0
+        if group.count:
+            yield group
+
+    def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
+        """A ranking, in order."""
+        for start in range(0, len(ranking), self._max_rows):
+            columns = ranking.columns(start, min(start + self._max_rows, len(ranking)))
+            parameter_rows = _parameter_rows(self._grid, columns.indices)
+            part, size = ResultPart(), 0
+            for place, (row, parameters) in enumerate(
+                zip(columns.rows(), parameter_rows, strict=True), start
+            ):
+                result = part.result.ranked_results.add()
+                _fill_result(result, row, parameters)
+                result.rank = place + 1
+                size += result.ByteSize()
+                if not fits(size):
+                    yield part
+                    part, size = ResultPart(), 0
+            if size:
+                yield part
+
+    def _rows(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[_MetricRow, _ParameterRow, BacktestFailure | None]]:
+        columns = self._log.columns(slice(start, stop))
+        parameter_rows = _parameter_rows(self._grid, columns.indices)
+        for row, parameters in zip(columns.rows(), parameter_rows, strict=True):
+            yield row, parameters, self._log.failures.get(row[0])
+
+
+class SingleRowFormat(RowFormat):
+    """A `ResultFormat`: each outcome in a progress message of its own.
+
+    The message is the same object for many a result, since to make it anew takes longer than to
+    write over it: it must be sent before the next is asked for.
+    """
+
+    def block_size(self) -> int:
+        """How many outcomes at a time to ask for."""
+        return min(_MAX_SINGLE_ROWS, self._max_rows)
+
+    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+        """A range of the log's outcomes, in order, each in a group of its own."""
+        # Not kept for longer than a range: a message grows a little each time it is written over.
+        group, names = OutcomeGroup(), None
+        for row, parameters, failure in self._rows(start, stop):
+            if failure is None and names == row[2].keys():
+                _fill_result(group.progress.outcomes[0].result, row, parameters)
+            else:
+                group = OutcomeGroup()
+                _add_outcome(group, row, parameters, failure)
+                names = row[2].keys() if failure is None else None
+            yield group
+
+
+def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Iterator[ResultPart]:
+    """Failures, in order, in parts that have nothing else."""
+    for start in range(0, len(failures), MAX_ROWS):
+        block = failures[start : start + MAX_ROWS]
+        part, size = ResultPart(), 0
+        for failure, parameters in zip(block, _failure_parameters(block, grid), strict=True):
+            message = part.result.failures.add()
+            _fill_failure(message, failure, parameters)
+            size += message.ByteSize()
+            if not fits(size):
+                yield part
+                part, size = ResultPart(), 0
+        if size:
+            yield part
+
+
+def result_message(log: OutcomeLog, row: int, grid: GridColumns) -> outcome_pb2.ParameterResult:
+    """A successful outcome of a log, without a rank."""
+    columns = log.columns(slice(row, row + 1))
+    message = outcome_pb2.ParameterResult()
+    _fill_result(message, columns.rows()[0], next(_parameter_rows(grid, columns.indices)))
+    return message
+
+
+def add_failures(
+    progress: ProgressMessage, failures: Sequence[BacktestFailure], grid: GridColumns
+) -> None:
+    """Write failures into a progress message."""
+    for failure, parameters in zip(failures, _failure_parameters(failures, grid), strict=True):
+        _fill_failure(progress.outcomes.add().failure, failure, parameters)
+
+
+def _failure_parameters(
+    failures: Sequence[BacktestFailure], grid: GridColumns
+) -> Iterator[_ParameterRow]:
+    indices = [failure.combination_index for failure in failures]
+    return _parameter_rows(grid, np.array(indices, dtype=np.int64))
+
+
+def _parameter_rows(grid: GridColumns, indices: NDArray[np.int64]) -> Iterator[_ParameterRow]:
+    """Name, field and value of each combination's parameters."""
+    columns = grid.at(indices)
+    names = [(name, _VALUE_FIELDS[values.dtype.kind]) for name, values in columns.items()]
+    if not columns:
+        yield from ([] for _ in indices)
+    for row in zip(*(values.tolist() for values in columns.values()), strict=True):
+        yield [(name, field, value) for (name, field), value in zip(names, row, strict=True)]
+
+
+def _add_outcome(
+    group: OutcomeGroup,
+    row: _MetricRow,
+    parameters: _ParameterRow,
+    failure: BacktestFailure | None,
+) -> outcome_pb2.Outcome:
+    outcome = group.progress.outcomes.add()
+    group.count += 1
+    if failure is None:
+        _fill_result(outcome.result, row, parameters)
+    else:
+        _fill_failure(outcome.failure, failure, parameters)
+        group.failed_count += 1
+    return outcome
+
+
+def _fill_result(
+    message: outcome_pb2.ParameterResult,
+    row: _MetricRow,
+    parameters: _ParameterRow,
+) -> None:
+    message.combination_index, seconds, metrics = row
+    _fill_parameters(message.parameters, parameters)
+    values = message.metrics
+    for name, value in metrics.items():
+        values[name] = value
+    fill_seconds(message.backtest_duration, seconds)
+
+
+def _fill_failure(
+    message: outcome_pb2.BacktestFailure, failure: BacktestFailure, parameters: _ParameterRow
+) -> None:
+    message.combination_index = failure.combination_index
+    _fill_parameters(message.parameters, parameters)
+    message.kind = _FAILURE_KINDS[failure.kind]
+    message.message = failure.message
+    message.traceback = failure.traceback
+    fill_seconds(message.backtest_duration, failure.duration)
+
+
+def _fill_parameters(
+    message: Mapping[str, parameter_pb2.ParameterValue], parameters: _ParameterRow
+) -> None:
+    for name, field, value in parameters:
+        setattr(message[name], field, value)
+
+
+def fill_seconds(message: Duration | Timestamp, seconds: float) -> None:
+    """Write a span, or the time since the epoch, into a message in place."""
+    message.seconds, message.nanos = divmod(round(seconds * 1e9), 1_000_000_000)

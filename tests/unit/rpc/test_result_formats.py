@@ -1,0 +1,154 @@
+"""Outcomes of a log as rows and as Arrow: the same figures, in messages of bounded size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
+from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.result import RankedResults
+from stratsweep_server.rpc import result_format
+from stratsweep_server.rpc.arrow_format import ArrowFormat
+from stratsweep_server.rpc.row_format import RowFormat, SingleRowFormat
+
+AXES = (
+    ParameterAxis("fast", range(5, 25, 5)),
+    ParameterAxis("threshold", (0.5, 1.0)),
+    ParameterAxis("kind", ("a", "Ω")),
+    ParameterAxis("allow_short", (False, True)),
+)
+COUNT = 32
+GRID = GridColumns(AXES)
+
+
+@pytest.fixture
+def log():
+    """32 outcomes: every third without a win rate, every seventh a failure with a traceback."""
+    indices = np.arange(COUNT, dtype=np.int64)[::-1].copy()
+    metrics = np.stack([indices * 1.5, np.where(indices % 3, indices / 100, math.nan)], axis=1)
+    metrics[indices % 7 == 0] = math.nan
+    failures = tuple(
+        BacktestFailure(index, FailureKind.ERROR, f"no luck with {index}", "x" * 500, 0.25)
+        for index in range(0, COUNT, 7)
+    )
+    log = OutcomeLog(COUNT)
+    durations = indices / 1e6
+    log.append(OutcomeBatch(indices, durations, ("score", "win_rate"), metrics, failures), 0.0)
+    return log
+
+
+def outcomes_of(groups):
+    """Copies, since a message may be written over."""
+    outcomes = []
+    for group in groups:
+        for outcome in group.progress.outcomes:
+            copy = type(outcome)()
+            copy.CopyFrom(outcome)
+            outcomes.append(copy)
+    return outcomes
+
+
+def values_of(result):
+    parameters = {
+        name: getattr(value, value.WhichOneof("kind")) for name, value in result.parameters.items()
+    }
+    return {
+        "combination_index": result.combination_index,
+        "backtest_duration": result.backtest_duration.ToTimedelta(),
+        "parameters": parameters,
+        "metrics": dict(result.metrics),
+    }
+
+
+def rows_of(stream):
+    return [
+        row
+        | {"metrics": {name: value for name, value in row["metrics"].items() if value is not None}}
+        for row in pa.ipc.open_stream(stream).read_all().to_pylist()
+    ]
+
+
+def test_a_row_has_the_combination_and_the_metrics_that_have_a_value(log):
+    (group,) = RowFormat(log, GRID).groups(0, COUNT)
+    assert (group.count, group.failed_count) == (32, 5)
+    outcomes = outcomes_of([group])
+    plan = BacktestPlan("any", AXES, ())
+    indices = [getattr(each, each.WhichOneof("kind")).combination_index for each in outcomes]
+    assert indices == list(range(31, -1, -1))
+    first = values_of(outcomes[0].result)
+    assert first["parameters"] == plan.combination(31)
+    assert first["metrics"] == {"score": 46.5, "win_rate": 0.31}
+    assert values_of(outcomes[1].result)["metrics"] == {"score": 45.0}
+    failure = outcomes[3].failure
+    assert (failure.combination_index, failure.message) == (28, "no luck with 28")
+    assert failure.parameters["kind"].string_value == plan.combination(28)["kind"]
+
+
+def test_outcomes_one_by_one_are_those_that_come_together(log):
+    together = outcomes_of(RowFormat(log, GRID).groups(0, COUNT))
+    groups = SingleRowFormat(log, GRID).groups(0, COUNT)
+    one_by_one = [(group.count, group.failed_count, *outcomes_of([group])) for group in groups]
+    assert one_by_one == [(1, int(each.HasField("failure")), each) for each in together]
+
+
+@pytest.mark.parametrize("is_grouped", [True, False])
+def test_arrow_has_the_values_of_the_rows(log, is_grouped):
+    outcomes = outcomes_of(RowFormat(log, GRID).groups(0, COUNT))
+    arrow = ArrowFormat(log, GRID, is_grouped=is_grouped)
+    step = min(arrow.block_size(), COUNT)
+    groups = [
+        group for start in range(0, COUNT, step) for group in arrow.groups(start, start + step)
+    ]
+    assert len(groups) == (1 if is_grouped else COUNT)
+    streams = [group.progress.arrow_results for group in groups if group.progress.arrow_results]
+    assert [row for stream in streams for row in rows_of(stream)] == [
+        values_of(outcome.result) for outcome in outcomes if outcome.HasField("result")
+    ]
+    assert outcomes_of(groups) == [each for each in outcomes if each.HasField("failure")]
+
+
+def test_a_ranking_is_the_same_in_either_format(log):
+    order = np.array([0, 2, 1, 4], dtype=np.intp)
+    ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
+    (rows,) = RowFormat(log, GRID).ranked_parts(ranking)
+    (arrow,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
+    assert rows_of(arrow.result.arrow_ranked_results) == [
+        {"rank": row.rank} | values_of(row) for row in rows.result.ranked_results
+    ]
+    assert [row.rank for row in rows.result.ranked_results] == [1, 2, 3, 4]
+
+
+def test_a_metric_that_no_row_of_the_ranking_has_is_no_column(log):
+    order = np.flatnonzero(np.isnan(log.metric("win_rate")) & ~log.is_failure())
+    ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
+    (part,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
+    table = pa.ipc.open_stream(part.result.arrow_ranked_results).read_all()
+    assert [field.name for field in table.schema.field("metrics").type] == ["score"]
+
+
+def test_a_grid_without_parameters_has_no_column_for_them():
+    log = OutcomeLog(1)
+    log.append(OutcomeBatch(np.array([0]), np.zeros(1), (), np.empty((1, 0))), 0.0)
+    (group,) = ArrowFormat(log, GridColumns(()), is_grouped=True).groups(0, 1)
+    assert pa.ipc.open_stream(group.progress.arrow_results).read_all().column_names == [
+        "combination_index",
+        "backtest_duration",
+    ]
+    (group,) = RowFormat(log, GridColumns(())).groups(0, 1)
+    assert group.progress.outcomes[0].HasField("result")
+
+
+@pytest.mark.parametrize("make", [RowFormat, lambda *a: ArrowFormat(*a, is_grouped=True)])
+def test_messages_are_bounded_whatever_the_outcomes_are(log, make, monkeypatch):
+    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 1_000)
+    groups = list(make(log, GRID).groups(0, COUNT))
+    assert sum(group.count for group in groups) == COUNT
+    assert sum(group.failed_count for group in groups) == 5
+    failures = [len([o for o in g.progress.outcomes if o.HasField("failure")]) for g in groups]
+    assert max(failures) <= 2
+    ranking = RankedResults(log, BacktestPlan("any", AXES, ()), np.flatnonzero(~log.is_failure()))
+    assert len(list(make(log, GRID).ranked_parts(ranking))) > 1
