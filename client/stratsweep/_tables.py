@@ -88,6 +88,7 @@ def _flat(batch: CArray) -> CArray:
 
 
 def _from_rows(rows: Sequence[ParameterResult]) -> CArray:
+    rows = list(rows)  # each is decoded when it is looked at: once
     flat = {
         "rank": c_array([row.rank for row in rows], na.int64()),
         "combination_index": c_array([row.combination_index for row in rows], na.int64()),

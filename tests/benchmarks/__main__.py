@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Figure
 
-MODULES = ("pool",)
+MODULES = ("pool", "engine", "streaming")
 
 
 def figures() -> dict[str, Figure]:
@@ -49,7 +49,7 @@ def main() -> None:
     names = chosen(options.names, list(known))
     if options.list:
         for name in names:
-            print(f"{name:<24} {(known[name].__doc__ or '').splitlines()[0]}")
+            print(f"{name:<32} {(known[name].__doc__ or '').splitlines()[0]}")
     elif options.here:
         _measure_here(known[names[0]], quick=options.quick)
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.benchmarks.figures import Reach, Row, Sample
 
 _PACKAGES = ("stratsweep", "grpcio", "numpy", "numba", "joblib", "vectorbt", "backtesting")
-_WIDTHS = (52, 30, 54, 8, 12, 7)
+_WIDTHS = (54, 34, 58, 8, 13, 7)
 _VERDICTS = {True: "yes", False: "NO", None: "-"}
 
 
@@ -48,7 +48,7 @@ def line(row: Row) -> str:
     if row.theirs is not None:
         reference += f" {_sample(row.theirs, row.unit)}"
     if row.ratio is not None:
-        ratio = f"{row.ratio:.3g} x"
+        ratio = f"{_number(row.ratio)} x"
     wanted = _wanted(row.reach, row.unit)
     ours = _sample(row.ours, row.unit)
     text = _line((row.label, ours, reference, ratio, wanted, _VERDICTS[row.is_reached]))
@@ -62,10 +62,16 @@ def _line(cells: tuple[str, ...] | list[str]) -> str:
 
 
 def _sample(sample: Sample, unit: str) -> str:
-    text = f"{sample.median:.3g} {unit}".rstrip()
+    text = f"{_number(sample.median)} {unit}".rstrip()
     if len(sample.values) > 1:
-        text += f" ({min(sample.values):.3g} to {max(sample.values):.3g})"
+        text += f" ({_number(min(sample.values))} to {_number(max(sample.values))})"
     return text
+
+
+def _number(value: float) -> str:
+    """Three significant digits, never as a power of ten where there are thousands."""
+    text = f"{value:.3g}"
+    return f"{float(text):,.0f}" if abs(value) >= 1_000 else text
 
 
 def _wanted(reach: Reach | None, unit: str) -> str:

@@ -154,6 +154,11 @@ def test_the_strategy_works_when_pasted(desk):
     assert len(ranking(desk.shell("strategy-command"))) == 20
 
 
+def test_a_strategy_that_decides_for_many_combinations_at_once(desk):
+    desk.save("vectorized-strategy", "my_fast_strategies.py")
+    assert len(ranking(desk.shell("vectorized-strategy-command"))) == 20
+
+
 def test_the_engine_works_when_pasted(desk):
     desk.save("engine", "my_engine.py")
     assert ranking(desk.shell("engine-command"))[0] == ["1", "12", "50", "1,000"]

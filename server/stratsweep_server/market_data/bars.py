@@ -19,7 +19,7 @@ _INT64 = np.iinfo(np.int64)
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Bars:
     """The bars of one symbol in ascending order of time; all arrays have one element per bar.
 

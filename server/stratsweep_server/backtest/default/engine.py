@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stratsweep_server.backtest.default import strategies as built_in
+from stratsweep_server.backtest.default.lockstep import LANES
 from stratsweep_server.backtest.default.metrics import METRICS, compute_metrics
 from stratsweep_server.backtest.default.portfolio import Portfolio, build_portfolio
 from stratsweep_server.backtest.default.positions import Positions
@@ -85,7 +86,7 @@ class DefaultEngine:
         strategy = _find_strategy(config.strategy)
         strategy.check(config.parameters.keys())
         portfolio = build_portfolio(_bars_of(config), config.start_date)
-        block = max(1, _BLOCK_BYTES // int(portfolio.offsets[-1]))
+        block = max(1, _BLOCK_BYTES // int(portfolio.offsets[-1]) // LANES) * LANES
         parts = []
         for first in range(0, config.count, block):
             rows = range(first, min(first + block, config.count))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from stratsweep_server.market_data.bars import Bars, combined_time, periods_per_
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-_REMEMBERED_PORTFOLIOS = 4
 _NANOSECONDS_PER_DAY = 86_400e9
 
 
@@ -49,14 +48,27 @@ class Portfolio:
     periods_per_year: float
 
 
-@lru_cache(maxsize=_REMEMBERED_PORTFOLIOS)
+# A portfolio belongs to its first bars and goes when they do, at the end of an optimization.
+_portfolios: WeakKeyDictionary[Bars, tuple[tuple[Bars, ...], date | None, Portfolio]] = (
+    WeakKeyDictionary()
+)
+
+
 def build_portfolio(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
-    """Put bars on one calendar. Remembered by the identity of the bars.
+    """Put bars on one calendar. The last one of the same first bars is remembered.
 
     Args:
         sleeves: The bars of each symbol, at least one after the warm-up.
         start_date: The first day that trades; earlier bars are for warm-up. None: no warm-up.
     """
+    others, first_day, portfolio = _portfolios.get(sleeves[0], ((), None, None))
+    if portfolio is None or (others, first_day) != (sleeves[1:], start_date):
+        portfolio = _build(sleeves, start_date)
+        _portfolios[sleeves[0]] = (sleeves[1:], start_date, portfolio)
+    return portfolio
+
+
+def _build(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
     traded = [bars.between(start_date, None) for bars in sleeves]
     time = combined_time(traded)
     days = time / _NANOSECONDS_PER_DAY

@@ -31,9 +31,9 @@ class Positions:
         bar_count = int(portfolio.offsets[-1])
         self._width = bar_count
         word_count = -(-bar_count // WORD)
-        # Whole positions (-1, 0, 1) take a byte each; others are floats beside them.
+        # Whole positions (-1, 0, 1) take a byte each; others are floats beside them, and 0 here.
         self._whole = np.zeros((count, word_count * WORD), dtype=np.int8)
-        self._floats: dict[int, NDArray[np.float64]] = {}
+        self._is_fractional = np.zeros(count, dtype=np.bool_)
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -89,26 +89,31 @@ class Positions:
         _refuse_invalid(strategy, bars, matrix)
         for row, targets in enumerate(after, start=rows.start):
             if not store_whole(targets, self._whole[row, place]):
-                floats = self._floats.setdefault(row, np.zeros(self._width))
-                floats[place] = np.nan_to_num(targets, nan=0.0)
+                self._is_fractional[row] = True
+                self._floats[row, place] = np.nan_to_num(targets, nan=0.0)
+
+    @cached_property
+    def _floats(self) -> NDArray[np.float64]:
+        return np.zeros((len(self), self._width))
 
     @cached_property
     def is_all_in_or_flat(self) -> NDArray[np.bool_]:
         """Of each combination: whether its positions are nothing but 0 and 1."""
         is_so: NDArray[np.bool_] = self._whole.view(np.uint8).max(axis=1) <= 1
-        is_so[list(self._floats)] = False
-        return is_so
+        return is_so & ~self._is_fractional
 
     def words(self, rows: NDArray[np.intp]) -> NDArray[np.int8]:
         """Whole positions: int8 (rows, bars rounded up to whole words)."""
         return self._whole if len(rows) == len(self) else self._whole[rows]
 
-    def targets(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Positions as float64 (rows, bars)."""
+    def targets(self, first: int, end: int) -> NDArray[np.float64]:
+        """Positions of consecutive combinations as float64 (rows, bars)."""
+        rows = slice(first, end)
+        if self._is_fractional[rows].all() and len(self._portfolio.sleeves) == 1:
+            return self._floats[rows]
         targets = self._whole[rows, : self._width].astype(np.float64)
-        for place, row in enumerate(rows.tolist()):
-            if row in self._floats:
-                targets[place] += self._floats[row]
+        if self._is_fractional[rows].any():
+            targets += self._floats[rows]
         return targets
 
 

@@ -33,7 +33,6 @@ worker that it came to.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stratsweep_server.backtest.default.figures import Figures, Sums
 from stratsweep_server.backtest.default.lockstep import LANES, simulate_lockstep
@@ -60,16 +59,19 @@ def simulate(
     """
     sleeve_cash = starting_cash / len(portfolio.sleeves)
     table = np.empty((len(Sums._fields), len(positions)))
-    others = np.arange(len(positions))
+    is_done = np.zeros(len(positions), dtype=np.bool_)
     if portfolio.market is not None:
-        rows = np.flatnonzero(positions.is_all_in_or_flat)
-        others = np.flatnonzero(~positions.is_all_in_or_flat)
+        is_done = positions.is_all_in_or_flat
+        rows = np.flatnonzero(is_done)
         table[:, rows] = simulate_jumps(
             positions.words(rows), portfolio.market, sleeve_cash, commission, slippage
         )
-    for rows in _groups(others):
-        table[:, rows] = simulate_lockstep(
-            positions.targets(rows),
+    for first in range(0, len(positions), LANES):
+        lanes = slice(first, min(first + LANES, len(positions)))
+        if is_done[lanes].all():
+            continue
+        simulated = simulate_lockstep(
+            positions.targets(lanes.start, lanes.stop),
             portfolio.offsets,
             portfolio.open_prices,
             portfolio.close_prices,
@@ -79,14 +81,10 @@ def simulate(
             commission,
             slippage,
         )
+        table[:, lanes] = np.where(is_done[lanes], table[:, lanes], simulated)
     return Figures(
         Sums(*table),
         sum([sleeve_cash] * len(portfolio.sleeves)),
         len(portfolio.days),
         portfolio.periods_per_year,
     )
-
-
-def _groups(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Cut into groups of lanes, so that their targets are small enough to stay in the cache."""
-    return [rows[first : first + LANES] for first in range(0, len(rows), LANES)]
