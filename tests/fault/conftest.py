@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest_asyncio
@@ -12,27 +13,41 @@ from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.slot import SlotState
 
-from tests.fault.faulty_engine import FaultyEngine
+from tests.fault.faulty_engine import FaultyBatchEngine, FaultyEngine
 from tests.waiting import until
 
+START_METHODS = ["forkserver", "spawn"]
 
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=["forkserver", "spawn"], name="pool"
-)
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=START_METHODS, name="pool")
 async def pool_of_two(request, tmp_path_factory) -> AsyncIterator[WorkerPool]:
     """Two workers with the faulty engine; nothing of them may be left at the end."""
+    async with open_pool(FaultyEngine, request.param, tmp_path_factory.mktemp("scratch")) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=START_METHODS)
+async def batch_pool(request, tmp_path_factory) -> AsyncIterator[WorkerPool]:
+    """The same with the faulty engine that takes batches."""
     scratch = tmp_path_factory.mktemp("scratch")
+    async with open_pool(FaultyBatchEngine, request.param, scratch) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def open_pool(engine: type, start_method: str, scratch: Path) -> AsyncIterator[WorkerPool]:
     before = set(threading.enumerate())
-    engine = EngineSpec(FaultyEngine)
     async with WorkerPool(
-        engine, max_workers=2, start_method=request.param, directory=scratch
+        EngineSpec(engine), max_workers=2, start_method=start_method, directory=scratch
     ) as pool:
         await pool.describe_engine()
         yield pool
-    leftovers = [
-        thread for thread in set(threading.enumerate()) - before if "asyncio" not in thread.name
-    ]
-    assert leftovers == []
+    check_that_nothing_is_left(before, scratch)
+
+
+def check_that_nothing_is_left(threads_before: set[threading.Thread], scratch: Path) -> None:
+    threads = set(threading.enumerate()) - threads_before
+    assert [thread for thread in threads if "asyncio" not in thread.name] == []
     assert list(scratch.iterdir()) == []
 
 

@@ -12,7 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from stratsweep_server.backtest import BacktestConfig, BacktestResult
+import numpy as np
+from stratsweep_server.backtest import BacktestConfig, BacktestResult, BatchConfig, BatchResult
 
 GUILTY = 0
 """The value of x at which the fault happens; the neighbours' x is positive."""
@@ -174,6 +175,31 @@ class FaultyEngine:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=kill_later, daemon=True).start()
+
+
+class FaultyBatchEngine(FaultyEngine):
+    """Runs the fault of a strategy such as `segfaults/named` in whole batches.
+
+    A named one says which backtest it is on. `count` is the size of the batch.
+    """
+
+    def run_batch(self, config: BatchConfig) -> BatchResult:
+        fault, _, how = config.strategy.partition("/")
+        for position, x in enumerate(config.parameters["x"].tolist()):
+            if how == "named":
+                config.begin(position)
+            if x == GUILTY:
+                answer = getattr(self, fault)(config)
+                if answer is not None:
+                    return answer
+        scores = config.parameters["x"].astype(float)
+        return BatchResult({"score": scores, "count": np.full(config.count, float(config.count))})
+
+    def returns_too_short_a_column(self, config):
+        return BatchResult({"score": np.zeros(config.count - 1)})
+
+    def returns_text(self, config):
+        return BatchResult({"score": np.full(config.count, "high")})
 
 
 def note_pid(config: BacktestConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ import pytest
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.pool import WorkerPool, WorkersUnavailableError
+from stratsweep_server.execution.scheduler import RunMode
 from stratsweep_server.execution.slot import SlotState
 from stratsweep_server.optimization import (
     FailureKind,
@@ -77,7 +79,7 @@ async def kill_at_random(pool, optimizer, *, kill_count, combination_count, seed
         threshold = number * step
         await until(lambda wanted=threshold: len(calls) >= wanted, "progress")
         # Not the second run of a suspect: killed twice, it would rightly be called a crash.
-        running = [slot for slot in pool.slots if slot.chunk is not None and not slot.chunk.alone]
+        running = [slot for slot in pool.slots if slot.chunk and slot.chunk.mode != RunMode.ALONE]
         for slot in dice.sample(running, min(1, len(running))):
             os.kill(slot.worker_pid, signal.SIGKILL)
     disturbed = await optimization
@@ -85,6 +87,17 @@ async def kill_at_random(pool, optimizer, *, kill_count, combination_count, seed
     assert calls == [(each, combination_count) for each in range(1, combination_count + 1)]
     assert disturbed.failures == ()
     assert ranking(disturbed) == ranking(undisturbed)
+
+
+@START_METHODS
+async def test_the_start_of_a_process_collects_no_workers_exit_code(start_method):
+    """Under forkserver a code can be read once; `multiprocessing` reads those of all it knows."""
+    pool = WorkerPool(EngineSpec(ScriptedEngine), max_workers=2, start_method=start_method)
+    async with pool:
+        await pool.describe_engine()
+        await at_full_strength(pool)
+        known = {child.pid for child in multiprocessing.active_children()}
+        assert not known & {slot.worker_pid for slot in pool.slots}
 
 
 @START_METHODS
@@ -184,7 +197,7 @@ async def test_workers_are_replaced_after_their_share_of_backtests():
     limits = WorkerLimits(max_backtests=30)
     pool = WorkerPool(EngineSpec(ScriptedEngine), max_workers=2, limits=limits)
     async with pool:
-        result = await GridSearchOptimizer(pool=pool).optimize(scripted("ok@*", 400))
+        result = await GridSearchOptimizer(pool=pool).optimize(scripted("tick@*", 400))
         await at_full_strength(pool)
 
     assert result.failures == ()

@@ -17,7 +17,7 @@ from stratsweep_server.optimization import (
     WorkersUnavailableError,
 )
 
-from tests.engines import ConstructorRaises, DeclaringEngine, ScriptedEngine
+from tests.engines import ConstructorRaises, DeclaringEngine, ScriptedBatchEngine, ScriptedEngine
 from tests.waiting import is_alive, until
 
 
@@ -74,6 +74,49 @@ async def test_a_backtest_that_raises_and_one_that_dies_are_reported_and_the_res
     assert result.state is OptimizationState.SUCCEEDED
     for failure in result.failures:
         assert f"combination {failure.combination_index} {failure.kind.value}" in caplog.text
+
+
+async def test_an_engine_that_takes_batches_gets_whole_chunks():
+    async with GridSearchOptimizer(2, ScriptedBatchEngine) as optimizer:
+        result = await optimizer.optimize(scripted("ok@*", 20_000))
+
+    assert [each.combination_index for each in result.ranked_results] == list(range(19_999, -1, -1))
+    assert [each.metrics["score"] for each in result.ranked_results] == list(range(19_999, -1, -1))
+    assert max(each.metrics["count"] for each in result.ranked_results) > 100
+    assert result.failures == ()
+
+
+async def test_in_batches_too_each_guilty_combination_fails_for_itself_and_no_other():
+    script = "raise@13,raise@14,exit@700,segfault@701,exit@1500"
+    calls = []
+    async with GridSearchOptimizer(2, ScriptedBatchEngine) as optimizer:
+        result = await optimizer.optimize(
+            scripted(script, 3_000), lambda *counts: calls.append(counts)
+        )
+
+    assert calls == [(completed, 3_000) for completed in range(1, 3_001)]
+    kinds = {failure.combination_index: failure.kind for failure in result.failures}
+    assert kinds == {
+        13: FailureKind.ERROR,
+        14: FailureKind.ERROR,
+        700: FailureKind.CRASHED,
+        701: FailureKind.CRASHED,
+        1_500: FailureKind.CRASHED,
+    }
+    scores = {each.combination_index: each.metrics["score"] for each in result.ranked_results}
+    assert scores == {index: index for index in range(3_000) if index not in kinds}
+
+
+async def test_batches_that_hang_once_in_a_while_come_to_an_end(tmp_path):
+    config = scripted(
+        "hang@400,hang@401,hang@900", 1_000, symbols=[str(tmp_path)], backtest_timeout=0.4
+    )
+    async with GridSearchOptimizer(2, ScriptedBatchEngine) as optimizer:
+        result = await optimizer.optimize(config)
+
+    kinds = {failure.combination_index: failure.kind for failure in result.failures}
+    assert kinds == dict.fromkeys((400, 401, 900), FailureKind.TIMED_OUT)
+    assert result.succeeded_count == 997
 
 
 async def test_a_backtest_that_hangs_is_killed_at_its_timeout_and_the_rest_completes(

@@ -189,8 +189,9 @@ class BacktestEngine(Protocol):
     """Runs backtests. One instance lives in each worker and runs one backtest at a time.
 
     An engine may also have `describe() -> EngineDescription`, and
-    `run_batch(config: BatchConfig) -> BatchResult`, which is then given whole chunks at once. When
-    it raises, the chunk is halved until the exception is one backtest's own.
+    `run_batch(config: BatchConfig) -> BatchResult`. One with `run_batch` is asked nothing else: it
+    is given whole chunks, and a backtest that runs alone is a batch of one. What raises or answers
+    nonsense is halved until the exception is one backtest's own.
     """
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:

@@ -2,7 +2,8 @@
 
 One memory-mapped file per worker: the worker writes, the server reads, nobody waits. It is what
 makes blame exact: a worker that hangs or dies in the middle of a chunk has left the guilty
-combination's place here.
+combination's place here. While a batch runs that does not say which of its backtests it is on, the
+offset stands for the whole chunk.
 
 The order of the writes matters: the worker stores the start before the offset, and the server reads
 the offset before the start. So the server may see an old offset with a new start, which only makes
@@ -19,20 +20,21 @@ from pathlib import Path
 _CHUNK_ID, _OFFSET, _STARTED = range(3)
 _WORDS = 3
 _IDLE = 2**64 - 1
+_WHOLE_CHUNK = 2**64 - 2
 
 
 @dataclass(frozen=True, slots=True)
-class RunningBacktest:
+class Running:
     """What a worker is running.
 
     Attributes:
         chunk_id: The chunk.
-        offset: The combination's place in the chunk.
-        start_time: Monotonic seconds when this backtest began.
+        offset: The combination's place in the chunk, or None for all of them at once.
+        start_time: Monotonic seconds when this backtest, or this batch, began.
     """
 
     chunk_id: int
-    offset: int
+    offset: int | None
     start_time: float
 
 
@@ -56,23 +58,31 @@ class Activity:
 
     def begin_backtest(self, offset: int) -> int:
         """In the worker: a backtest starts now. Returns the monotonic time in nanoseconds."""
-        now = time.monotonic_ns()
-        self._words[_STARTED] = now
-        self._words[_OFFSET] = offset
-        return now
+        return self._begin(offset)
+
+    def begin_batch(self) -> int:
+        """In the worker: a batch of the chunk starts now. Returns the time as `begin_backtest`."""
+        return self._begin(_WHOLE_CHUNK)
 
     def idle(self) -> None:
         """In the worker: no backtest is running."""
         self._words[_OFFSET] = _IDLE
 
-    def running(self) -> RunningBacktest | None:
+    def running(self) -> Running | None:
         """In the server: what is running; None between backtests."""
         offset = self._words[_OFFSET]
         if offset == _IDLE:
             return None
-        return RunningBacktest(self._words[_CHUNK_ID], offset, self._words[_STARTED] / 1e9)
+        place = None if offset == _WHOLE_CHUNK else offset
+        return Running(self._words[_CHUNK_ID], place, self._words[_STARTED] / 1e9)
 
     def close(self) -> None:
         """Unmap the words."""
         self._words.release()
         self._map.close()
+
+    def _begin(self, offset: int) -> int:
+        now = time.monotonic_ns()
+        self._words[_STARTED] = now
+        self._words[_OFFSET] = offset
+        return now

@@ -2,16 +2,20 @@
 
 The worker's shared words name the combination that was running. Those before it in the chunk whose
 outcomes had not arrived had finished, and those after it had not begun: all of them are innocent
-and go back to the front of the queue. When the words name none (it died between two backtests), the
-first one without an outcome is the suspect: it runs again alone, so a queue that kills every worker
-still comes to an end.
+and go back to the front of the queue.
+
+When the words say that a whole batch was running, nobody is guilty yet: all of them run again, one
+after another, so that the words name the one that does it again.
+
+When the words say nothing (it died between two backtests), the first one without an outcome is the
+suspect: it runs again alone, so a queue that kills every worker still comes to an end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stratsweep_server.execution.activity import RunningBacktest
+from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.scheduler import Chunk
 
 
@@ -20,28 +24,26 @@ class Blame:
     """What becomes of a chunk whose worker is gone.
 
     Attributes:
-        suspect: The combination index that was running.
+        suspect: The combination index that was running; None when a whole batch was.
         innocent: The other combination indices without an outcome, in order.
-        certain: Whether the words named the suspect.
     """
 
-    suspect: int
+    suspect: int | None
     innocent: tuple[int, ...]
-    certain: bool
 
 
-def assign_blame(chunk: Chunk, running: RunningBacktest | None) -> Blame:
+def assign_blame(chunk: Chunk, running: Running | None) -> Blame:
     """Find the suspect among the combinations of a chunk that have no outcome.
 
     Args:
         chunk: Not done.
-        running: What the worker's shared words said last.
+        running: What the worker's shared words said last; what cannot be true counts as nothing.
     """
     rest = chunk.rest()
-    named = (
-        running is not None
-        and running.chunk_id == chunk.chunk_id
-        and chunk.done_count <= running.offset < len(chunk.indices)
-    )
-    place = running.offset - chunk.done_count if named and running is not None else 0
-    return Blame(rest[place], tuple(rest[:place] + rest[place + 1 :]), named)
+    place = 0
+    if running is not None and running.chunk_id == chunk.chunk_id:
+        if running.offset is None and chunk.is_batch:
+            return Blame(None, tuple(rest))
+        if running.offset is not None and 0 <= running.offset - chunk.done_count < len(rest):
+            place = running.offset - chunk.done_count
+    return Blame(rest[place], tuple(rest[:place] + rest[place + 1 :]))

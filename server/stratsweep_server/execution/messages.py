@@ -33,7 +33,7 @@ MAX_BODY_BYTES = 2**32 - 1
 MAX_WORKER_BODY_BYTES = 16 * 1024 * 1024
 
 _FRAME = struct.Struct("<BI")
-_CHUNK = struct.Struct("<QQ")
+_CHUNK = struct.Struct("<QQQ")
 _OUTCOMES = struct.Struct("<QIIId")
 
 
@@ -98,14 +98,15 @@ class FrameReader:
             end = _FRAME.size + length
             if len(self._buffer) < end:
                 return
-            body = bytes(self._buffer[_FRAME.size : end])
+            with memoryview(self._buffer) as view:
+                body = bytes(view[_FRAME.size : end])
             del self._buffer[:end]
             yield MessageKind(kind), body
 
 
-def frame(kind: MessageKind, body: bytes) -> bytes:
-    """A frame ready to send."""
-    return _FRAME.pack(kind, len(body)) + body
+def frame(kind: MessageKind, *body: bytes) -> bytes:
+    """A frame ready to send, with its body in one part or several."""
+    return b"".join((_FRAME.pack(kind, sum(map(len, body))), *body))
 
 
 def encode_plan(plan_id: int, plan: BacktestPlan) -> bytes:
@@ -129,15 +130,17 @@ def decode_release(body: bytes) -> int:
     return int(body)
 
 
-def encode_chunk(plan_id: int, chunk_id: int, indices: NDArray[np.int64]) -> bytes:
-    """The CHUNK frame."""
-    return frame(MessageKind.CHUNK, _CHUNK.pack(plan_id, chunk_id) + indices.tobytes())
+def encode_chunk(
+    plan_id: int, chunk_id: int, indices: NDArray[np.int64], *, apart: bool = False
+) -> bytes:
+    """The CHUNK frame; `apart` asks for one backtest after another, whatever the engine can do."""
+    return frame(MessageKind.CHUNK, _CHUNK.pack(plan_id, chunk_id, apart), indices.tobytes())
 
 
-def decode_chunk(body: bytes) -> tuple[int, int, list[int]]:
-    """Plan id, chunk id and combination indices."""
-    plan_id, chunk_id = _CHUNK.unpack_from(body)
-    return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size).tolist()
+def decode_chunk(body: bytes) -> tuple[int, int, NDArray[np.int64], bool]:
+    """Plan id, chunk id, combination indices, and whether to run them one after another."""
+    plan_id, chunk_id, apart = _CHUNK.unpack_from(body)
+    return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size), bool(apart)
 
 
 def encode_ready(description: EngineDescription) -> bytes:
@@ -185,16 +188,20 @@ def encode_outcomes(
     chunk_id: int,
     offset: int,
     busy_duration: float,
-    durations: Sequence[float],
+    durations: Sequence[float] | NDArray[np.float64],
     metric_names: Sequence[str],
     metrics: NDArray[np.float64],
     failures: Sequence[tuple[int, str, str]],
 ) -> bytes:
-    """The OUTCOMES frame; failures are (row, message, traceback)."""
+    """The OUTCOMES frame; failures are (row, message, traceback).
+
+    The metrics, of shape (rows, names), travel column by column.
+    """
     header = _json([metric_names, failures])
+    header += b" " * (-(_OUTCOMES.size + len(header)) % 8)  # aligned numbers are read faster
     prefix = _OUTCOMES.pack(chunk_id, offset, len(durations), len(header), busy_duration)
-    numbers = np.asarray(durations, np.float64).tobytes() + metrics.tobytes()
-    return frame(MessageKind.OUTCOMES, prefix + header + numbers)
+    seconds = np.asarray(durations, np.float64).tobytes()
+    return frame(MessageKind.OUTCOMES, prefix, header, seconds, metrics.tobytes(order="F"))
 
 
 def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
@@ -212,7 +219,7 @@ def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
         start = _OUTCOMES.size + header_length
         names, failures = json.loads(body[_OUTCOMES.size : start])
         numbers = np.frombuffer(body, np.float64, offset=start)
-        durations, metrics = numbers[:count], numbers[count:].reshape(count, len(names))
+        durations, metrics = numbers[:count], numbers[count:].reshape(len(names), count).T
         if not _are_durations(np.append(durations, busy_duration)) or np.isinf(metrics).any():
             raise ValueError("a number out of range")
         indices = indices_of(chunk_id, offset, count)

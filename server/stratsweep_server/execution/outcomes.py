@@ -44,8 +44,8 @@ class OutcomeBatch:
         indices: int64, combination indices.
         durations: float64, seconds each backtest ran.
         metric_names: The columns of `metrics`.
-        metrics: float64 of shape (rows, metric names); NaN where the metric has no value, and in
-            the whole row of a failure.
+        metrics: float64 of shape (rows, metric names), each column contiguous; NaN where the metric
+            has no value, and in the whole row of a failure.
         failures: The rows that failed.
     """
 

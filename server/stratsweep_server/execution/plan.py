@@ -60,20 +60,35 @@ class BacktestPlan:
             values.append(axis.values[position])
         return {axis.name: value for axis, value in zip(self.axes, reversed(values), strict=True)}
 
-    def columns(self, indices: NDArray[np.int64]) -> dict[str, ParameterColumn]:
+
+class GridColumns:
+    """The grid's values as one column per axis.
+
+    Whole numbers and fractions in one axis make a float64 column.
+
+    Args:
+        axes: The grid's axes; the last one varies fastest with the combination index.
+    """
+
+    def __init__(self, axes: Sequence[ParameterAxis]) -> None:
+        self._values = {axis.name: _column(axis.values) for axis in axes}
+
+    def at(self, indices: NDArray[np.int64]) -> dict[str, ParameterColumn]:
         """The parameter values at combination indices, one column per axis, in the axes' order."""
-        return grid_columns(self.axes, indices)
+        positions: dict[str, NDArray[np.int64]] = {}
+        for name in reversed(self._values):
+            indices, positions[name] = np.divmod(indices, len(self._values[name]))
+        return {name: values[positions[name]] for name, values in self._values.items()}
+
+
+def _column(values: Sequence[ParameterValue]) -> ParameterColumn:
+    if isinstance(values, range):  # a hundred times as fast as value by value
+        return np.arange(values.start, values.stop, values.step)
+    return np.array(values)
 
 
 def grid_columns(
     axes: Sequence[ParameterAxis], indices: NDArray[np.int64]
 ) -> dict[str, ParameterColumn]:
-    """The parameter values at combination indices, one column per axis, in the axes' order.
-
-    Whole numbers and fractions in one axis make a float64 column.
-    """
-    columns: list[ParameterColumn] = []
-    for axis in reversed(axes):
-        indices, positions = np.divmod(indices, len(axis.values))
-        columns.append(np.array(axis.values)[positions])
-    return {axis.name: column for axis, column in zip(axes, reversed(columns), strict=True)}
+    """The parameter values at combination indices, as `GridColumns.at`."""
+    return GridColumns(axes).at(indices)

@@ -40,12 +40,19 @@ from stratsweep_server.execution.messages import Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.run_directory import RunDirectory
-from stratsweep_server.execution.scheduler import Chunk, CombinationQueue, FairScheduler
+from stratsweep_server.execution.scheduler import (
+    CHUNK_SECONDS,
+    Chunk,
+    CombinationQueue,
+    FairScheduler,
+    RunMode,
+)
 from stratsweep_server.execution.slot import Assignment, Slot
 
 START_TIMEOUT_SECONDS = 120.0
 NO_LIMITS = WorkerLimits()
 _START_FAILURES_TO_GIVE_UP = 3
+_CHUNKS_PER_TIMEOUT = 4  # a batch that takes longer than expected is not taken for a hang
 
 OutcomeListener: TypeAlias = Callable[[OutcomeBatch], None]
 AvailabilityListener: TypeAlias = Callable[[bool], None]
@@ -271,7 +278,8 @@ class WorkerPool:
             weight: Share of the workers relative to other workloads.
         """
         self._require_workers()
-        queue = CombinationQueue(indices, weight)
+        chunk_seconds = min(CHUNK_SECONDS, backtest_timeout / _CHUNKS_PER_TIMEOUT)
+        queue = CombinationQueue(indices, weight, chunk_seconds)
         workload = Workload(self, next(self._plan_ids), plan, queue, backtest_timeout, on_outcomes)
         if queue.pending_count:
             self._workloads[queue] = workload
@@ -284,11 +292,7 @@ class WorkerPool:
         self._workloads.pop(workload.queue, None)
         self._scheduler.remove(workload.queue)
         for slot in self._slots:
-            chunk = slot.chunk
-            if chunk is not None and chunk.queue is workload.queue and not chunk.is_done:
-                slot.cancel()
-            else:
-                slot.release_plan(workload.plan_id)
+            slot.forget_plan(workload.plan_id)
 
     # What slots tell.
 
@@ -302,8 +306,8 @@ class WorkerPool:
                 self._on_availability(True)
         self._offer_work()
 
-    def slot_idle(self, slot: Slot) -> None:
-        """A slot can take a chunk."""
+    def slot_free(self, slot: Slot) -> None:
+        """A slot can take a chunk, at once or ahead."""
         self._feed(slot)
 
     def slot_failed_to_start(self, slot: Slot) -> None:
@@ -330,11 +334,17 @@ class WorkerPool:
         self._deliver(chunk, OutcomeBatch.of_failure(failure))
 
     def chunk_returned(
-        self, chunk: Chunk, innocent: tuple[int, ...], suspect: int | None, busy_duration: float
+        self,
+        chunk: Chunk,
+        innocent: tuple[int, ...],
+        suspect: int | None,
+        busy_duration: float,
+        *,
+        apart: bool = False,
     ) -> None:
         """A worker is gone; the innocent go first again, the suspect alone."""
         self._scheduler.abandon(chunk, busy_duration)
-        chunk.queue.give_back(innocent)
+        chunk.queue.give_back(innocent, apart=apart or chunk.mode is RunMode.APART)
         if suspect is not None:
             chunk.queue.suspect(suspect)
         self._offer_work()
@@ -351,16 +361,20 @@ class WorkerPool:
             self._feed(slot)
 
     def _feed(self, slot: Slot) -> None:
-        if not slot.is_idle:
-            return
-        chunk = self._scheduler.next_chunk(fresh_worker=slot.is_fresh)
-        if chunk is None:
+        if slot.is_idle and not self._give_chunk(slot):
             self._renew_for_suspects(slot)
-            return
+        if slot.can_queue:
+            self._give_chunk(slot)
+
+    def _give_chunk(self, slot: Slot) -> bool:
+        chunk = self._scheduler.next_chunk(fresh_worker=slot.is_fresh, ahead=not slot.is_idle)
+        if chunk is None:
+            return False
         workload = self._workloads[chunk.queue]
         slot.assign(
             Assignment(chunk, workload.plan_id, workload.plan_frame, workload.backtest_timeout)
         )
+        return True
 
     def _renew_for_suspects(self, slot: Slot) -> None:
         """Suspects wait for a fresh worker; when none is on its way, make this idle one fresh."""

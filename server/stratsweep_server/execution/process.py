@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -35,6 +36,7 @@ from stratsweep_server.execution.output import WorkerOutput
 output_logger = logging.getLogger("stratsweep_server.worker_output")
 
 _RECEIVE_BYTES = 1 << 18
+_SEND_BUFFER_BYTES = 1 << 22  # a chunk and its outcomes: neither side waits for a busy other
 
 
 class WorkerProcess:
@@ -80,6 +82,9 @@ class WorkerProcess:
         """Start a worker (blocking; on the launcher thread) that is then used on `loop`."""
         Activity.create(activity_path).close()
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            with contextlib.suppress(OSError):  # where the system allows less, it is less
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         output_reader, output_writer = os.pipe()
         carrier = CarrierContext(context)
         pipe, output = Connection(theirs.detach()), Connection(output_writer, readable=False)
@@ -93,6 +98,7 @@ class WorkerProcess:
             executor.submit(worker.serve)
             if carrier.process is None:
                 raise RuntimeError("the executor started no process")
+            _leave_to_its_executor(carrier.process)
             ours.setblocking(False)
             os.set_blocking(output_reader, False)
             return WorkerProcess(
@@ -142,7 +148,8 @@ class WorkerProcess:
 
     def detach(self) -> None:
         """After the exit: hand over what was still in the socket, then let go of everything."""
-        self._receive()
+        while self._receive():
+            pass
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -176,27 +183,25 @@ class WorkerProcess:
         self._loop.remove_reader(self._exit_descriptor)
         on_exit()
 
-    def _receive(self) -> None:
-        while True:
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except (BlockingIOError, ConnectionResetError):
-                return
-            if not data:
-                self._loop.remove_reader(self._socket)
-                return
-            try:
-                for kind, body in self._reader.feed(data):
-                    self._on_message(kind, body)
-            except MalformedMessageError as error:
-                self._loop.remove_reader(self._socket)
-                self._on_malformed(error)
-                return
-            if len(data) < _RECEIVE_BYTES:
-                return
+    def _receive(self) -> bool:
+        """Take what the worker sent, once per turn of the loop; returns whether there was any."""
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, ConnectionResetError):
+            return False
+        try:
+            for kind, body in self._reader.feed(data):
+                self._on_message(kind, body)
+        except MalformedMessageError as error:
+            self._loop.remove_reader(self._socket)
+            self._on_malformed(error)
+            return False
+        if not data:
+            self._loop.remove_reader(self._socket)
+        return bool(data)
 
     def _read_output(self) -> None:
-        # Once per turn of the loop: a flood must not keep other events waiting.
+        # Once per turn of the loop, too: a flood must not keep other events waiting.
         try:
             data = os.read(self._output_descriptor, _RECEIVE_BYTES)
         except BlockingIOError:
@@ -220,6 +225,16 @@ class WorkerProcess:
         del self._outgoing[:sent]
         if not self._outgoing:
             self._loop.remove_writer(self._socket)
+
+
+def _leave_to_its_executor(child: BaseProcess) -> None:
+    """Keep the start of another process from collecting this one's exit code, too.
+
+    Under forkserver the code can be read once: whoever comes second takes 255 for it, for both.
+    """
+    # A private name, the same in CPython 3.11 to 3.13; without it a rare exit has the wrong code.
+    children: set[BaseProcess] = getattr(process, "_children", set())
+    children.discard(child)
 
 
 def _open_pidfd(pid: int) -> int | None:

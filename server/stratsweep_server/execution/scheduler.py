@@ -5,8 +5,9 @@ seconds, divided by its weight; work handed out and not yet answered counts at i
 the queue that has consumed least is served next. A newcomer starts at the least that those who wait
 have, so it gets its share at once and no more.
 
-A chunk grows from one combination until it takes about 50 ms, and shrinks towards the end so that
-the workers finish together.
+A chunk grows from one combination until it takes about 50 ms, or a quarter of a short timeout, and
+shrinks towards the end so that the workers finish together, but not below 2 ms: its way to a worker
+and back takes a fraction of one.
 """
 
 from __future__ import annotations
@@ -15,13 +16,67 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_SECONDS = 0.05
+_LEAST_CHUNK_SECONDS = 0.002
 _GROWTH = 8
 _COST_SMOOTHING = 0.3
+
+
+class RunMode(Enum):
+    """How a worker runs the combinations of a chunk.
+
+    Attributes:
+        TOGETHER: As one batch, where the engine takes batches.
+        APART: One after another, since a batch with them in it has hung or died.
+        ALONE: One, on a fresh worker: a suspect, whose crash is final.
+    """
+
+    TOGETHER = "together"
+    APART = "apart"
+    ALONE = "alone"
+
+
+class Pace:
+    """What a backtest costs as far as is known, and so how many go out at a time.
+
+    Attributes:
+        expected_cost: Worker seconds of a backtest; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.expected_cost: float | None = None
+        self._chunk_size = 1
+
+    def observe(self, busy_duration: float, count: int) -> None:
+        """Learn from `count` backtests of equal cost: worker seconds in all."""
+        cost = busy_duration / count
+        if self.expected_cost is None:
+            self.expected_cost = cost
+        else:
+            weight = 1 - (1 - _COST_SMOOTHING) ** count
+            self.expected_cost += weight * (cost - self.expected_cost)
+
+    def is_steady(self, chunk_seconds: float, share: int) -> bool:
+        """Whether nothing but the time it takes limits the next chunk, and not to a single one."""
+        if self.expected_cost is None or self.expected_cost > chunk_seconds:
+            return False
+        by_time = int(chunk_seconds / max(self.expected_cost, 1e-9))
+        return by_time <= min(self._chunk_size * _GROWTH, share)
+
+    def next_size(self, chunk_seconds: float, share: int) -> int:
+        """How many to hand out next: no more than `share` of what is left, if that is worth it."""
+        size = 1
+        if self.expected_cost is not None:
+            cost = max(self.expected_cost, 1e-9)
+            by_end = max(share, int(_LEAST_CHUNK_SECONDS / cost))
+            size = max(1, min(int(chunk_seconds / cost), self._chunk_size * _GROWTH, by_end))
+        self._chunk_size = size
+        return size
 
 
 class CombinationQueue:
@@ -32,24 +87,32 @@ class CombinationQueue:
     Args:
         indices: Combination indices to run, in this order.
         weight: Share of the workers relative to other queues; positive.
+        chunk_seconds: How long a chunk may take, if a single backtest does not take longer.
     """
 
-    def __init__(self, indices: NDArray[np.int64], weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        weight: float = 1.0,
+        chunk_seconds: float = CHUNK_SECONDS,
+    ) -> None:
         if weight <= 0:
             raise ValueError(f"weight must be positive, not {weight}")
         self.weight = weight
         self.virtual_time = 0.0
-        self.expected_cost: float | None = None
+        self._chunk_seconds = chunk_seconds
         self._indices = indices
         self._position = 0
         self._returned: deque[int] = deque()
+        self._apart: deque[int] = deque()
         self._suspects: deque[int] = deque()
-        self._chunk_size = 0
+        self._batch_pace, self._single_pace = Pace(), Pace()
 
     @property
     def pending_count(self) -> int:
         """Combinations that nobody runs now, suspects included."""
-        return len(self._indices) - self._position + len(self._returned) + len(self._suspects)
+        again_count = len(self._returned) + len(self._apart) + len(self._suspects)
+        return len(self._indices) - self._position + again_count
 
     @property
     def has_suspects(self) -> bool:
@@ -60,41 +123,50 @@ class CombinationQueue:
         """Whether `take` would give a worker something; suspects go to fresh workers only."""
         return self.pending_count > (0 if fresh_worker else len(self._suspects))
 
-    def take(self, worker_count: int, *, fresh_worker: bool) -> tuple[NDArray[np.int64], bool]:
-        """Take the next combinations. Returns them and whether they are a suspect to run alone."""
+    def has_plenty(self, worker_count: int) -> bool:
+        """Whether workers may be given a chunk ahead, while they are on another one."""
+        share = self._share(worker_count)
+        return not self._apart and self._batch_pace.is_steady(self._chunk_seconds, share)
+
+    def take(self, worker_count: int, *, fresh_worker: bool) -> tuple[NDArray[np.int64], RunMode]:
+        """Take the next combinations. Returns them and how to run them."""
         if fresh_worker and self._suspects:
-            return np.array([self._suspects.popleft()], dtype=np.int64), True
-        size = self._next_size(worker_count)
-        again = [self._returned.popleft() for _ in range(min(size, len(self._returned)))]
+            return _front(self._suspects, 1), RunMode.ALONE
+        mode = RunMode.APART if self._apart else RunMode.TOGETHER
+        size = self._pace(mode).next_size(self._chunk_seconds, self._share(worker_count))
+        if mode is RunMode.APART:
+            return _front(self._apart, size), mode
+        again = _front(self._returned, size)
         rest = self._indices[self._position : self._position + size - len(again)]
         self._position += len(rest)
-        taken = np.concatenate([np.array(again, dtype=np.int64), rest]) if again else rest
-        self._chunk_size = len(taken)
-        return taken, False
+        return np.concatenate([again, rest]) if len(again) else rest, mode
 
-    def give_back(self, indices: Sequence[int]) -> None:
+    def give_back(self, indices: Sequence[int], *, apart: bool = False) -> None:
         """Return combinations to the front of the queue, unpenalised."""
-        self._returned.extendleft(reversed(indices))
+        (self._apart if apart else self._returned).extendleft(reversed(indices))
 
     def suspect(self, index: int) -> None:
         """Have a combination run again, alone on a fresh worker."""
         self._suspects.append(index)
 
-    def observe(self, busy_duration: float, count: int) -> None:
+    def observe(self, busy_duration: float, count: int, mode: RunMode = RunMode.TOGETHER) -> None:
         """Learn what `count` backtests cost: worker seconds in all."""
-        cost = busy_duration / count
-        if self.expected_cost is None:
-            self.expected_cost = cost
-        else:
-            self.expected_cost += _COST_SMOOTHING * (cost - self.expected_cost)
+        self._pace(mode).observe(busy_duration, count)
 
-    def _next_size(self, worker_count: int) -> int:
-        if self.expected_cost is None:
-            return 1
-        by_time = int(CHUNK_SECONDS / max(self.expected_cost, 1e-9))
-        by_growth = max(self._chunk_size, 1) * _GROWTH
-        by_end = -(-self.pending_count // (2 * worker_count))
-        return max(1, min(by_time, by_growth, by_end))
+    def expected_cost(self, mode: RunMode = RunMode.TOGETHER) -> float | None:
+        """Worker seconds of a backtest, as far as is known."""
+        return self._pace(mode).expected_cost
+
+    def _share(self, worker_count: int) -> int:
+        return -(-self.pending_count // (2 * worker_count))
+
+    def _pace(self, mode: RunMode) -> Pace:
+        return self._batch_pace if mode is RunMode.TOGETHER else self._single_pace
+
+
+def _front(indices: deque[int], count: int) -> NDArray[np.int64]:
+    taken = [indices.popleft() for _ in range(min(count, len(indices)))]
+    return np.array(taken, dtype=np.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +177,7 @@ class Chunk:
         chunk_id: Unique in this server.
         queue: Where they came from.
         indices: int64 combination indices, in the order in which they run.
-        alone: Whether this is a suspect's second run, whose crash is final.
+        mode: How they run.
         done_count: How many have an outcome; they arrive in order.
         charged: Virtual time charged in advance for what is not done.
     """
@@ -113,7 +185,7 @@ class Chunk:
     chunk_id: int
     queue: CombinationQueue
     indices: NDArray[np.int64]
-    alone: bool = False
+    mode: RunMode = RunMode.TOGETHER
     done_count: int = 0
     charged: float = 0.0
 
@@ -121,6 +193,11 @@ class Chunk:
     def is_done(self) -> bool:
         """Whether every combination has its outcome."""
         return self.done_count == len(self.indices)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether a worker may run several of the combinations at once."""
+        return self.mode is RunMode.TOGETHER and len(self.indices) > 1
 
     def rest(self) -> list[int]:
         """The combination indices without an outcome."""
@@ -160,12 +237,13 @@ class FairScheduler:
         if queue in self._queues:
             self._queues.remove(queue)
 
-    def next_chunk(self, *, fresh_worker: bool) -> Chunk | None:
+    def next_chunk(self, *, fresh_worker: bool, ahead: bool = False) -> Chunk | None:
         """Take work for one worker from the queue that has consumed least.
 
         Args:
             fresh_worker: Whether the worker has run no backtest yet, so that a suspect can run on
-            it.
+                it.
+            ahead: Whether the worker is still on another chunk; only plenty is given ahead.
         """
         able = [queue for queue in self._queues if queue.has_work(fresh_worker=fresh_worker)]
         if not able:
@@ -173,16 +251,18 @@ class FairScheduler:
         # A death makes one fresh worker and at most one suspect: the suspect has first claim on it.
         waiting = [queue for queue in able if fresh_worker and queue.has_suspects]
         queue = min(waiting or able, key=lambda able_queue: able_queue.virtual_time)
-        indices, alone = queue.take(self._worker_count, fresh_worker=fresh_worker)
-        chunk = Chunk(next(self._chunk_ids), queue, indices, alone)
-        chunk.charged = len(indices) * self._expected_cost(queue) / queue.weight
+        if ahead and not queue.has_plenty(self._worker_count):
+            return None
+        indices, mode = queue.take(self._worker_count, fresh_worker=fresh_worker)
+        chunk = Chunk(next(self._chunk_ids), queue, indices, mode)
+        chunk.charged = len(indices) * self._expected_cost(queue, mode) / queue.weight
         queue.virtual_time += chunk.charged
         return chunk
 
     def completed(self, chunk: Chunk, count: int, busy_duration: float) -> None:
         """The next `count` combinations of a chunk took `busy_duration` worker seconds."""
         queue = chunk.queue
-        queue.observe(busy_duration, count)
+        queue.observe(busy_duration, count, chunk.mode)
         refund = chunk.charged * count / (len(chunk.indices) - chunk.done_count)
         chunk.charged -= refund
         chunk.done_count += count
@@ -193,12 +273,13 @@ class FairScheduler:
         chunk.queue.virtual_time += busy_duration / chunk.queue.weight - chunk.charged
         chunk.charged = 0.0
 
-    def _expected_cost(self, queue: CombinationQueue) -> float:
+    def _expected_cost(self, queue: CombinationQueue, mode: RunMode) -> float:
         """Worker seconds of a backtest; while unknown as much as another queue's chunk takes.
 
         So a newcomer whose backtests take minutes is not given every worker before the first ends.
         """
-        if queue.expected_cost is not None:
-            return queue.expected_cost
-        known = (other.expected_cost for other in self._queues)
+        expected_cost = queue.expected_cost(mode)
+        if expected_cost is not None:
+            return expected_cost
+        known = (other.expected_cost() for other in self._queues)
         return max([CHUNK_SECONDS, *(cost for cost in known if cost is not None)])

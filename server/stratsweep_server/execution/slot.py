@@ -6,6 +6,9 @@
                                                      │                     worker never was ready)
                                                      └──▶ CLOSED
 
+A RUNNING slot may hold one more chunk, which the worker finds in its socket when it is done: so a
+busy event loop keeps no worker waiting. Until its turn comes it is nobody's fault and has no clock.
+
 Everything here runs on the event loop. One task per slot, `supervise`, walks the states from one
 worker's start to its end and starts the next; messages and timers are callbacks in between, and the
 only thing they do to a worker is to kill it. Whatever the cause, the exit of the process is what
@@ -19,7 +22,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -28,14 +31,14 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.execution import messages
-from stratsweep_server.execution.activity import RunningBacktest
+from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.blame import assign_blame
 from stratsweep_server.execution.launcher import Launcher
 from stratsweep_server.execution.limits import WorkerLimits, WorkerUsage
 from stratsweep_server.execution.messages import MessageKind, Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.process import WorkerProcess
-from stratsweep_server.execution.scheduler import Chunk
+from stratsweep_server.execution.scheduler import Chunk, RunMode
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +72,22 @@ class KillReason(Enum):
     CLOSING = "closing"
 
 
+# The others are a worker's own doing, and settled like a death.
+_SETTLED_BY_REASON = frozenset(
+    {KillReason.TIMED_OUT, KillReason.CANCELLED, KillReason.RECYCLED, KillReason.CLOSING}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A kill that was decided: why, and for a timeout which combination and for how long it ran."""
+    """A kill that was decided: why, and for a timeout what ran of which chunk, and for how long.
+
+    A timeout without a guilty combination is a whole batch's.
+    """
 
     reason: KillReason
     detail: str = ""
+    chunk: Chunk | None = None
     guilty: int | None = None
     duration: float = 0.0
 
@@ -85,7 +98,7 @@ class Death:
 
     cause: str
     last_words: str
-    running: RunningBacktest | None
+    running: Running | None
     duration: float
 
 
@@ -98,6 +111,7 @@ class Assignment:
         plan_id: The plan to run it by.
         plan_frame: The PLAN frame, for a worker that has not seen the plan.
         backtest_timeout: Seconds that each backtest may take.
+        is_cancelled: Whether it must not run; it was sent ahead.
         assign_time: Monotonic seconds.
     """
 
@@ -105,6 +119,7 @@ class Assignment:
     plan_id: int
     plan_frame: bytes
     backtest_timeout: float
+    is_cancelled: bool = False
     assign_time: float = field(default_factory=time.monotonic)
 
 
@@ -114,8 +129,8 @@ class SlotOwner(Protocol):
     def slot_ready(self, description: EngineDescription) -> None:
         """A new worker of the slot is ready."""
 
-    def slot_idle(self, slot: Slot) -> None:
-        """The slot can take a chunk."""
+    def slot_free(self, slot: Slot) -> None:
+        """The slot can take a chunk, at once or ahead."""
 
     def slot_failed_to_start(self, slot: Slot) -> None:
         """A worker ended before it was ready; see `slot.start_error`."""
@@ -127,9 +142,15 @@ class SlotOwner(Protocol):
         """One combination timed out or crashed, for good."""
 
     def chunk_returned(
-        self, chunk: Chunk, innocent: tuple[int, ...], suspect: int | None, busy_duration: float
+        self,
+        chunk: Chunk,
+        innocent: tuple[int, ...],
+        suspect: int | None,
+        busy_duration: float,
+        *,
+        apart: bool = False,
     ) -> None:
-        """A worker is gone; these have to run (again), the suspect alone."""
+        """A worker is gone; these have to run (again), the suspect alone, or each apart."""
 
 
 class Slot:
@@ -168,6 +189,8 @@ class Slot:
         self._timer: asyncio.TimerHandle | None = None
         self._kill: Kill | None = None
         self._assignment: Assignment | None = None
+        self._queued: Assignment | None = None
+        self._chunk_start = 0.0
         self._known_plans: set[int] = set()
         self._is_fresh = True
 
@@ -175,6 +198,12 @@ class Slot:
     def is_idle(self) -> bool:
         """Whether a chunk can be assigned."""
         return self.state is SlotState.IDLE and not self._is_ending
+
+    @property
+    def can_queue(self) -> bool:
+        """Whether a chunk can be assigned ahead."""
+        is_running = self.state is SlotState.RUNNING and not self._is_ending
+        return is_running and self._queued is None
 
     @property
     def is_renewing(self) -> bool:
@@ -210,23 +239,30 @@ class Slot:
         self.state = SlotState.CLOSED
 
     def assign(self, assignment: Assignment) -> None:
-        """Have the worker run a chunk. The slot must be idle."""
+        """Have the worker run a chunk, after the one it is on. It must be idle or able to queue."""
         worker = self._worker
-        if worker is None or not self.is_idle:
+        if worker is None or not (self.is_idle or self.can_queue):
             raise RuntimeError(f"slot {self.number} is {self.state.value}")
-        self.state = SlotState.RUNNING
-        self._is_fresh = False
-        self._idle_death_count = 0
-        self._assignment = assignment
         data = b"" if assignment.plan_id in self._known_plans else assignment.plan_frame
         self._known_plans.add(assignment.plan_id)
         chunk = assignment.chunk
-        worker.send(data + messages.encode_chunk(assignment.plan_id, chunk.chunk_id, chunk.indices))
-        self._set_timer(assignment.backtest_timeout, self._check_deadline)
+        data += messages.encode_chunk(
+            assignment.plan_id, chunk.chunk_id, chunk.indices, apart=chunk.mode is RunMode.APART
+        )
+        if self.is_idle:
+            self._begin(assignment)
+        else:
+            self._queued = assignment
+        worker.send(data)
 
-    def release_plan(self, plan_id: int) -> None:
-        """Let the worker forget a plan."""
-        if plan_id in self._known_plans and self._worker is not None:
+    def forget_plan(self, plan_id: int) -> None:
+        """Stop what runs of a plan, or would run next, and let the worker forget it."""
+        running, queued = self._assignment, self._queued
+        if running is not None and running.plan_id == plan_id and not running.chunk.is_done:
+            self.cancel()
+        elif queued is not None and queued.plan_id == plan_id:
+            self._queued = replace(queued, is_cancelled=True)
+        elif plan_id in self._known_plans and self._worker is not None:
             self._known_plans.discard(plan_id)
             self._worker.send(messages.encode_release(plan_id))
 
@@ -253,7 +289,7 @@ class Slot:
             worker.kill()
         await self._exited.wait()
         was_ready = self.state is not SlotState.STARTING
-        running = _running_of(self._assignment, worker)
+        words = worker.activity.running()
         worker.detach()
         self._worker = None  # its descriptors are closed: nobody may send to it or kill it now
         self._set_timer(None)
@@ -261,7 +297,7 @@ class Slot:
         cause = await self._cause_of_end(worker)
         if was_ready and self._kill is None and self._assignment is None:
             self._idle_death_count += 1
-        self._settle(running, cause, worker.last_words())
+        self._settle(words, cause, worker.last_words())
         if not was_ready and not self._closing.is_set():
             self._note_start_failure(self.start_error or f"the worker process {cause}")
 
@@ -289,54 +325,67 @@ class Slot:
         logger.error("worker %d did not start: %s", self.number, cause)
         self._owner.slot_failed_to_start(self)
 
-    def _settle(self, running: RunningBacktest | None, cause: str, last_words: str) -> None:
-        """The worker is gone: give its chunk's combinations what each has earned."""
-        assignment, self._assignment = self._assignment, None
-        kill = self._kill
+    def _settle(self, words: Running | None, cause: str, last_words: str) -> None:
+        """The worker is gone: give its chunks' combinations what each has earned."""
+        assignment, queued, kill = self._assignment, self._queued, self._kill
+        self._assignment = self._queued = None
+        if queued is not None:
+            self._owner.chunk_returned(queued.chunk, tuple(queued.chunk.rest()), None, 0.0)
         if assignment is None or assignment.chunk.is_done:
             if kill is None and not self._closing.is_set():
                 logger.warning("worker %d %s while it was idle", self.number, cause)
             return
-        chunk = assignment.chunk
-        now = time.monotonic()
-        begin = running.start_time if running is not None else assignment.assign_time
-        if kill is not None and kill.reason in (KillReason.CANCELLED, KillReason.CLOSING):
-            self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
-        elif kill is not None and kill.guilty in chunk.rest():
-            self._settle_timeout(chunk, kill, assignment.backtest_timeout)
-        elif kill is not None and kill.reason is KillReason.TIMED_OUT:
-            # Its outcome arrived while the kill was on its way: nobody is guilty.
-            self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, now - begin)
-        else:
-            death = Death(f"the worker process {cause}", last_words, running, now - begin)
+        chunk, running = assignment.chunk, _believable(words, assignment)
+        begin = running.start_time if running is not None else self._chunk_start
+        duration = time.monotonic() - begin
+        if kill is None or kill.reason not in _SETTLED_BY_REASON:
+            death = Death(f"the worker process {cause}", last_words, running, duration)
             self._settle_death(chunk, death)
+        elif kill.chunk is chunk:
+            self._settle_timeout(chunk, kill, assignment.backtest_timeout)
+        else:
+            self._owner.chunk_returned(chunk, tuple(chunk.rest()), None, duration)
 
     def _settle_timeout(self, chunk: Chunk, kill: Kill, timeout: float) -> None:
-        guilty = kill.guilty
+        rest, guilty = chunk.rest(), kill.guilty
+        innocent = tuple(index for index in rest if index != guilty)
         if guilty is None:
-            raise RuntimeError("a timeout without a combination")
-        innocent = tuple(index for index in chunk.rest() if index != guilty)
-        self._owner.chunk_returned(chunk, innocent, None, kill.duration)
+            logger.warning(
+                "worker %d was killed: a batch of %d combinations took longer than a backtest's "
+                "timeout of %g s; they are run again, one after another",
+                self.number,
+                len(rest),
+                timeout,
+            )
+        self._owner.chunk_returned(chunk, innocent, None, kill.duration, apart=guilty is None)
+        if guilty is None or guilty not in rest:  # its outcome came while the kill was on its way
+            return
         message = f"still running after its timeout of {timeout:g} s; its process was killed"
         failure = BacktestFailure(guilty, FailureKind.TIMED_OUT, message, duration=kill.duration)
         self._owner.backtest_failed(chunk, failure)
 
     def _settle_death(self, chunk: Chunk, death: Death) -> None:
         blame = assign_blame(chunk, death.running)
-        if not chunk.alone:
-            logger.warning(
-                "worker %d: %s while it ran combination %d, which is run again alone",
-                self.number,
-                death.cause,
-                blame.suspect,
-            )
-            self._owner.chunk_returned(chunk, blame.innocent, blame.suspect, death.duration)
-            return
-        self._owner.chunk_returned(chunk, blame.innocent, None, death.duration)
-        failure = BacktestFailure(
-            blame.suspect, FailureKind.CRASHED, death.cause, death.last_words, death.duration
+        is_final = chunk.mode is RunMode.ALONE
+        if blame.suspect is None:
+            self._warn_of_death(death, f"a batch of {len(blame.innocent)}, run again one by one")
+        elif not is_final:
+            self._warn_of_death(death, f"combination {blame.suspect}, which is run again alone")
+        self._owner.chunk_returned(
+            chunk,
+            blame.innocent,
+            None if is_final else blame.suspect,
+            death.duration,
+            apart=blame.suspect is None,
         )
-        self._owner.backtest_failed(chunk, failure)
+        if is_final and blame.suspect is not None:
+            failure = BacktestFailure(
+                blame.suspect, FailureKind.CRASHED, death.cause, death.last_words, death.duration
+            )
+            self._owner.backtest_failed(chunk, failure)
+
+    def _warn_of_death(self, death: Death, what_ran: str) -> None:
+        logger.warning("worker %d: %s while it ran %s", self.number, death.cause, what_ran)
 
     # What a worker says.
 
@@ -352,6 +401,8 @@ class Slot:
             raise messages.MalformedMessageError(f"{kind.name} while {self.state.value}")
 
     def _on_ready(self, description: EngineDescription) -> None:
+        if self._is_ending:
+            return
         self._set_timer(None)
         self.state = SlotState.IDLE
         self.start_error, self.start_failure_count = None, 0
@@ -364,12 +415,29 @@ class Slot:
             raise messages.MalformedMessageError("outcomes without a chunk")
         self._owner.outcomes_arrived(chunk, outcomes)
         if chunk.is_done:
-            self._assignment = None
             self._usage.backtest_count += len(chunk.indices)
-            if not self._is_ending:
-                self._set_timer(None)
-                self.state = SlotState.IDLE
-                self._recycle_or_offer()
+            self._end_chunk()
+
+    def _end_chunk(self) -> None:
+        queued, self._assignment, self._queued = self._queued, None, None
+        if queued is not None:
+            self._begin(queued)
+        elif not self._is_ending:
+            self._set_timer(None)
+            self.state = SlotState.IDLE
+        if not self._is_ending:
+            self._recycle_or_offer()
+
+    def _begin(self, assignment: Assignment) -> None:
+        """Its turn has come: from now on it is what the worker runs."""
+        self.state = SlotState.RUNNING
+        self._is_fresh = False
+        self._idle_death_count = 0
+        self._assignment = assignment
+        self._chunk_start = time.monotonic()
+        self._set_timer(assignment.backtest_timeout, self._check_deadline)
+        if assignment.is_cancelled:
+            self.cancel()
 
     def _recycle_or_offer(self) -> None:
         worker = self._worker
@@ -377,7 +445,7 @@ class Slot:
             logger.info("worker %d has done its share and is replaced", self.number)
             self._kill_worker(Kill(KillReason.RECYCLED))
         else:
-            self._owner.slot_idle(self)
+            self._owner.slot_free(self)
 
     def _indices_of(self, chunk_id: int, offset: int, count: int) -> NDArray[np.int64]:
         chunk = self.chunk
@@ -404,7 +472,7 @@ class Slot:
         worker, assignment = self._worker, self._assignment
         if worker is None or assignment is None:
             return
-        running = _running_of(assignment, worker)
+        running = _believable(worker.activity.running(), assignment)
         now = time.monotonic()
         if running is None:
             self._check_stall(now, assignment)
@@ -413,10 +481,9 @@ class Slot:
         if remaining > 0:
             self._set_timer(remaining, self._check_deadline)
             return
-        guilty = int(assignment.chunk.indices[running.offset])
-        self._kill_worker(
-            Kill(KillReason.TIMED_OUT, guilty=guilty, duration=now - running.start_time)
-        )
+        chunk, duration = assignment.chunk, now - running.start_time
+        guilty = None if running.offset is None else int(chunk.indices[running.offset])
+        self._kill_worker(Kill(KillReason.TIMED_OUT, chunk=chunk, guilty=guilty, duration=duration))
 
     def _check_stall(self, now: float, assignment: Assignment) -> None:
         # Between two backtests there are microseconds; a worker found there twice is stuck.
@@ -427,7 +494,7 @@ class Slot:
             worker = self._worker
             if worker is None or self._assignment is not assignment:
                 return
-            is_running = _running_of(assignment, worker) is not None
+            is_running = _believable(worker.activity.running(), assignment) is not None
             if is_running or assignment.chunk.done_count != done:
                 self._check_deadline()
             else:
@@ -453,14 +520,12 @@ class Slot:
             self._worker.kill()
 
 
-def _running_of(assignment: Assignment | None, worker: WorkerProcess) -> RunningBacktest | None:
-    """What a worker runs of its chunk, as far as its shared words can be believed."""
-    running = worker.activity.running()
-    if assignment is None or running is None or running.chunk_id != assignment.chunk.chunk_id:
+def _believable(words: Running | None, assignment: Assignment) -> Running | None:
+    """What a worker's shared words say of a chunk, as far as they can be believed."""
+    chunk = assignment.chunk
+    if words is None or words.chunk_id != chunk.chunk_id:
         return None
     # A backtest can have overwritten them.
-    is_sound = (
-        running.offset < len(assignment.chunk.indices)
-        and assignment.assign_time <= running.start_time <= time.monotonic()
-    )
-    return running if is_sound else None
+    is_place = chunk.is_batch if words.offset is None else words.offset < len(chunk.indices)
+    is_time = assignment.assign_time <= words.start_time <= time.monotonic()
+    return words if is_place and is_time else None

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.execution import messages
-from stratsweep_server.execution.activity import RunningBacktest
+from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.messages import FrameReader, MessageKind
 
 Fate = Enum("Fate", ["SUCCEED", "RAISE", "DIE", "HANG"])
@@ -21,24 +21,33 @@ class SimulatedActivity:
     """The shared words; a test may write anything into them."""
 
     def __init__(self) -> None:
-        self.words: RunningBacktest | None = None
+        self.words: Running | None = None
 
-    def running(self) -> RunningBacktest | None:
+    def running(self) -> Running | None:
         return self.words
 
 
 class SimulatedWorker:
     """Follows `WorkerProcess`; fails the test where a real one would use a closed descriptor."""
 
-    def __init__(self, pid: int, fate_of: Callable[[int], Fate], *, is_ready: bool = True) -> None:
+    def __init__(
+        self,
+        pid: int,
+        fate_of: Callable[[int], Fate],
+        *,
+        is_ready: bool = True,
+        takes_batches: bool = False,
+    ) -> None:
         self.pid = pid
         self.activity = SimulatedActivity()
         self.is_detached = False
         self.is_dead = False
+        self.is_stuck = False
         self.received: list[MessageKind] = []
         self.last_message = b""
         self._fate_of = fate_of
         self._is_ready = is_ready
+        self._takes_batches = takes_batches
         self._loop = asyncio.get_running_loop()
 
     def attach(self, on_message, on_malformed, on_exit) -> None:
@@ -77,20 +86,26 @@ class SimulatedWorker:
     def last_words(self) -> str:
         return ""
 
-    def _run(self, chunk_id: int, indices: list[int]) -> None:
-        done: list[Fate] = []
-        for offset, index in enumerate(indices):
-            if self.is_dead:
+    def _run(self, chunk_id: int, indices: np.ndarray, apart: bool) -> None:
+        fates = []
+        for index in indices.tolist():
+            if self.is_dead or self.is_stuck:
                 return
-            fate = self._fate_of(index)
-            if fate in (Fate.DIE, Fate.HANG):
-                self.activity.words = RunningBacktest(chunk_id, offset, time.monotonic())
-                self._answer(chunk_id, 0, done)
-                if fate is Fate.DIE:
-                    self.die()
-                return
-            done.append(fate)
-        self._answer(chunk_id, 0, done)
+            fates.append(self._fate_of(index))
+            if fates[-1] in (Fate.DIE, Fate.HANG):
+                break
+        *done, last = fates
+        if last not in (Fate.DIE, Fate.HANG):
+            self._answer(chunk_id, 0, fates)
+            return
+        self.is_stuck = True
+        is_batch = self._takes_batches and len(indices) > 1 and not apart
+        place = None if is_batch else len(done)
+        self.activity.words = Running(chunk_id, place, time.monotonic())
+        if not is_batch:
+            self._answer(chunk_id, 0, done)
+        if last is Fate.DIE:
+            self.die()
 
     def _answer(self, chunk_id: int, offset: int, fates: list[Fate]) -> None:
         if fates:

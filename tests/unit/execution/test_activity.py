@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from stratsweep_server.execution import activity as activity_module
-from stratsweep_server.execution.activity import Activity, RunningBacktest
+from stratsweep_server.execution.activity import Activity, Running
 
 
 @pytest.fixture
@@ -54,6 +54,17 @@ def test_the_first_backtest_of_a_chunk_is_offset_zero(sides):
     assert server.running().offset == 0
 
 
+def test_the_server_sees_that_a_whole_batch_runs_and_then_which_of_it(sides):
+    server, worker = sides
+    worker.begin_chunk(5)
+    started = worker.begin_batch()
+    assert server.running() == Running(5, None, started / 1e9)
+    started = worker.begin_backtest(3)
+    assert server.running() == Running(5, 3, started / 1e9)
+    worker.idle()
+    assert server.running() is None
+
+
 def test_half_written_words_show_the_old_offset_with_the_new_start(sides, monkeypatch):
     server, worker = sides
     times = iter([1_000_000_000, 9_000_000_000])
@@ -63,9 +74,9 @@ def test_half_written_words_show_the_old_offset_with_the_new_start(sides, monkey
     words = HalfWritten(worker._words, writes=1)
     monkeypatch.setattr(worker, "_words", words)
     worker.begin_backtest(1)
-    assert server.running() == RunningBacktest(1, 0, 9.0)
+    assert server.running() == Running(1, 0, 9.0)
     words.write_the_rest()
-    assert server.running() == RunningBacktest(1, 1, 9.0)
+    assert server.running() == Running(1, 1, 9.0)
 
 
 def test_the_server_never_reads_a_new_offset_with_an_old_start(sides, monkeypatch):

@@ -128,11 +128,12 @@ def test_a_release_survives_the_way(plan_id):
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**64 - 1),
     st.lists(st.integers(0, 2**63 - 1), max_size=50),
+    st.booleans(),
 )
-def test_a_chunk_survives_the_way(plan_id, chunk_id, indices):
-    frame = messages.encode_chunk(plan_id, chunk_id, np.array(indices, dtype=np.int64))
-    body = body_of(frame, MessageKind.CHUNK)
-    assert messages.decode_chunk(body) == (plan_id, chunk_id, indices)
+def test_a_chunk_survives_the_way(plan_id, chunk_id, indices, apart):
+    frame = messages.encode_chunk(plan_id, chunk_id, np.array(indices, dtype=np.int64), apart=apart)
+    head = messages.decode_chunk(body_of(frame, MessageKind.CHUNK))
+    assert (head[0], head[1], head[2].tolist(), head[3]) == (plan_id, chunk_id, indices, apart)
 
 
 @given(descriptions)
@@ -161,6 +162,8 @@ def test_outcomes_survive_the_way(data):
     assert batch.durations.tolist() == durations
     assert list(batch.metric_names) == names
     np.testing.assert_array_equal(batch.metrics, table.reshape(count, len(names)))
+    assert batch.metrics.flags.f_contiguous
+    assert batch.metrics.flags.aligned
     assert [
         (failure.combination_index, failure.kind, failure.message, failure.traceback)
         for failure in batch.failures

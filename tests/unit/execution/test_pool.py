@@ -23,6 +23,8 @@ from stratsweep_server.execution.pool import WorkerPool, WorkersUnavailableError
 from tests.unit.execution.simulated import Fate, SimulatedLauncher, SimulatedWorker
 from tests.waiting import until
 
+# Of three simulated backtests: so they are given ahead, too.
+SHORT_CHUNKS = patch.object(pool_module, "CHUNK_SECONDS", 3e-4)
 PLAN = BacktestPlan("any", (ParameterAxis("x", range(10_000)),), ())
 
 
@@ -75,8 +77,9 @@ def dying_once(*indices: int):
 @given(
     st.lists(st.sampled_from(["succeed", "raise", "die", "die once"]), min_size=1, max_size=60),
     st.integers(1, 4),
+    st.booleans(),
 )
-def test_every_combination_has_exactly_one_outcome_whatever_dies(fates, max_workers):
+def test_every_combination_has_exactly_one_outcome_whatever_dies(fates, max_workers, batches):
     once = dying_once(*(index for index, fate in enumerate(fates) if fate == "die once"))
     simple = {"succeed": Fate.SUCCEED, "raise": Fate.RAISE, "die": Fate.DIE}
 
@@ -85,14 +88,65 @@ def test_every_combination_has_exactly_one_outcome_whatever_dies(fates, max_work
 
     async def run() -> Inbox:
         inbox = Inbox()
-        async with open_pool(SimulatedLauncher(fate_of), max_workers) as pool:
+        launcher = SimulatedLauncher(
+            start=lambda number: SimulatedWorker(number, fate_of, takes_batches=batches)
+        )
+        async with open_pool(launcher, max_workers) as pool:
             await submit(pool, len(fates), inbox).wait()
         return inbox
 
-    inbox = asyncio.run(run())
+    with SHORT_CHUNKS:
+        inbox = asyncio.run(run())
     assert inbox.outcomes == Counter(range(len(fates)))
     kinds = {"raise": FailureKind.ERROR, "die": FailureKind.CRASHED}
     assert inbox.kinds == {index: kinds[fate] for index, fate in enumerate(fates) if fate in kinds}
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sampled_from([Fate.SUCCEED, Fate.DIE, Fate.RAISE]), min_size=60, max_size=60),
+    st.integers(1, 3),
+    st.integers(1, 50),
+    st.booleans(),
+)
+def test_cancelling_one_optimization_costs_another_nothing(fates, max_workers, moment, batches):
+    async def run() -> Inbox:
+        kept = Inbox()
+        launcher = SimulatedLauncher(
+            start=lambda number: SimulatedWorker(number, fates.__getitem__, takes_batches=batches)
+        )
+        async with open_pool(launcher, max_workers) as pool:
+            cancelled = submit(pool, 60, Inbox())
+
+            def keep(batch: OutcomeBatch) -> None:
+                kept(batch)
+                if kept.outcomes.total() >= moment:
+                    cancelled.cancel()
+
+            await submit(pool, 60, keep).wait()
+            await until(lambda: all(slot.is_idle for slot in pool.slots), "the pool is whole")
+        return kept
+
+    with SHORT_CHUNKS:
+        kept = asyncio.run(run())
+    assert kept.outcomes == Counter(range(60))
+    assert set(kept.kinds) == {x for x, fate in enumerate(fates) if fate is not Fate.SUCCEED}
+
+
+async def test_a_worker_is_given_a_chunk_ahead_and_the_queued_are_all_run():
+    inbox = Inbox()
+    with SHORT_CHUNKS:
+        async with open_pool(SimulatedLauncher()) as pool:
+            most = 0
+
+            def count_frames(batch: OutcomeBatch) -> None:
+                nonlocal most
+                inbox(batch)
+                most = max(most, sum(slot._queued is not None for slot in pool.slots))
+
+            await submit(pool, 1_000, count_frames).wait()
+    assert inbox.outcomes == Counter(range(1_000))
+    assert most == 2
 
 
 @pytest.mark.parametrize("count", [1, 10])

@@ -18,13 +18,14 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from stratsweep_server.execution.activity import RunningBacktest
+from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.blame import assign_blame
 from stratsweep_server.execution.scheduler import (
     CHUNK_SECONDS,
     Chunk,
     CombinationQueue,
     FairScheduler,
+    RunMode,
 )
 
 
@@ -50,6 +51,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.scheduler = FairScheduler(worker_count)
         self.todo: dict[CombinationQueue, set[int]] = {}
         self.suspects: set[tuple[CombinationQueue, int]] = set()
+        self.apart: set[tuple[CombinationQueue, int]] = set()
         self.in_flight: dict[CombinationQueue, set[int]] = {}
         self.removed: set[CombinationQueue] = set()
 
@@ -61,21 +63,27 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.todo[queue] = set((np.arange(count) * 3 + 1).tolist())
         self.in_flight[queue] = set()
 
-    @rule(target=chunks, fresh=st.booleans())
-    def hand_out(self, fresh: bool) -> Chunk | None:
-        chunk = self.scheduler.next_chunk(fresh_worker=fresh)
+    @rule(target=chunks, fresh=st.booleans(), ahead=st.booleans())
+    def hand_out(self, fresh: bool, ahead: bool = False) -> Chunk | None:
+        chunk = self.scheduler.next_chunk(fresh_worker=fresh and not ahead, ahead=ahead)
+        if chunk is None and ahead:
+            return None
         if chunk is None:
             waiting = [queue for queue in self.todo if self.waits(queue, fresh=fresh)]
             assert not waiting
             return None
         given = set(chunk.indices.tolist())
         suspects = {index for index in given if (chunk.queue, index) in self.suspects}
+        assert not ahead or chunk.mode is RunMode.TOGETHER
         assert chunk.queue not in self.removed
         assert len(given) == len(chunk.indices) > 0
         assert given <= self.todo[chunk.queue], "handed out after its outcome"
         assert not given & self.in_flight[chunk.queue], "handed out twice at the same time"
-        assert not suspects or (fresh and chunk.alone and len(given) == 1)
-        assert chunk.alone == bool(suspects)
+        assert not suspects or (fresh and len(given) == 1)
+        assert (chunk.mode is RunMode.ALONE) == bool(suspects)
+        apart = {index for index in given - suspects if (chunk.queue, index) in self.apart}
+        assert (chunk.mode is RunMode.APART) == bool(apart)
+        assert not apart or apart == given
         self.suspects -= {(chunk.queue, index) for index in suspects}
         self.in_flight[chunk.queue] |= given
         return chunk
@@ -98,9 +106,9 @@ class ExactlyOnce(RuleBasedStateMachine):
     def die(self, chunk: Chunk | None, place: int, is_named: bool) -> None:
         if not self.rest_of(chunk):
             return
-        blame = assign_blame(chunk, RunningBacktest(chunk.chunk_id, place, 0) if is_named else None)
+        blame = assign_blame(chunk, Running(chunk.chunk_id, place, 0) if is_named else None)
         self.give_back(chunk, blame.innocent)
-        if chunk.alone:
+        if chunk.mode is RunMode.ALONE:
             self.settle(chunk, [blame.suspect])
         else:
             chunk.queue.suspect(blame.suspect)
@@ -114,6 +122,13 @@ class ExactlyOnce(RuleBasedStateMachine):
             guilty = rest[place % len(rest)]
             self.give_back(chunk, [index for index in rest if index != guilty])
             self.settle(chunk, [guilty])
+
+    @rule(chunk=consumes(chunks))
+    def batch_dies(self, chunk: Chunk | None) -> None:
+        rest = self.rest_of(chunk)
+        if rest and chunk.is_batch:
+            assert assign_blame(chunk, Running(chunk.chunk_id, None, 0)).suspect is None
+            self.give_back(chunk, rest, apart=True)
 
     @rule(chunk=consumes(chunks))
     def cancel_worker(self, chunk: Chunk | None) -> None:
@@ -137,9 +152,14 @@ class ExactlyOnce(RuleBasedStateMachine):
     def rest_of(self, chunk: Chunk | None) -> list[int]:
         return [] if chunk is None or chunk.is_done else chunk.rest()
 
-    def give_back(self, chunk: Chunk, innocent: tuple[int, ...] | list[int]) -> None:
+    def give_back(
+        self, chunk: Chunk, innocent: tuple[int, ...] | list[int], *, apart: bool = False
+    ) -> None:
         self.scheduler.abandon(chunk, 0.01)
-        chunk.queue.give_back(innocent)
+        apart = apart or chunk.mode is RunMode.APART
+        chunk.queue.give_back(innocent, apart=apart)
+        if apart:
+            self.apart |= {(chunk.queue, index) for index in innocent}
         self.in_flight[chunk.queue] -= set(innocent)
 
     def settle(self, chunk: Chunk, indices: list[int]) -> None:
@@ -204,6 +224,14 @@ def test_a_chunk_never_takes_much_more_than_50_milliseconds(cost):
     assert all(size == 1 or size * cost <= CHUNK_SECONDS * 1.001 for size in sizes)
 
 
+@given(cost=st.floats(1e-7, 1), timeout=st.floats(1e-3, 1))
+def test_a_chunk_never_takes_more_than_it_may(cost, timeout):
+    queue = CombinationQueue(np.arange(10_000_000), chunk_seconds=timeout / 4)
+    queue.observe(cost, 1)
+    sizes = [len(take(queue, 2)) for _ in range(10)]
+    assert all(size == 1 or size * cost <= timeout / 4 * 1.001 for size in sizes)
+
+
 def test_slow_backtests_go_one_by_one():
     queue = queue_of(100, cost=0.2)
     assert [len(take(queue, 2)) for _ in range(100)] == [1] * 100
@@ -211,7 +239,7 @@ def test_slow_backtests_go_one_by_one():
 
 @given(count=st.integers(1, 3_000), worker_count=st.integers(1, 16))
 def test_chunks_shrink_towards_the_end(count, worker_count):
-    queue = queue_of(count, cost=1e-6)
+    queue = queue_of(count, cost=1.5e-3)
     sizes = []
     while queue.pending_count:
         pending = queue.pending_count
@@ -221,6 +249,15 @@ def test_chunks_shrink_towards_the_end(count, worker_count):
     assert sizes[-1] == 1
 
 
+def test_the_last_chunks_are_still_worth_their_way():
+    queue = queue_of(100_000, cost=1e-6)
+    sizes = []
+    while queue.pending_count:
+        sizes.append(len(take(queue, 2)))
+    assert sum(sizes) == 100_000
+    assert min(sizes[5:-1]) == 2_000
+
+
 def test_a_cost_that_changes_is_learnt_again():
     queue = queue_of(1_000_000, cost=1e-5)
     for _ in range(4):
@@ -228,6 +265,20 @@ def test_a_cost_that_changes_is_learnt_again():
     for _ in range(30):
         queue.observe(0.025, 1)
     assert len(take(queue, 2)) in (1, 2)
+
+
+def test_many_backtests_weigh_as_much_as_each_of_them_observed_on_its_own():
+    together, one_by_one = queue_of(10, cost=1.0), queue_of(10, cost=1.0)
+    together.observe(0.05, 5)
+    for _ in range(5):
+        one_by_one.observe(0.01, 1)
+    assert together.expected_cost() == pytest.approx(one_by_one.expected_cost())
+
+
+def test_what_the_first_chunk_took_to_warm_up_is_forgotten_after_a_large_one():
+    queue = queue_of(1_000_000, cost=0.02)
+    queue.observe(1e-6 * 64, 64)
+    assert queue.expected_cost() == pytest.approx(1e-6, rel=1e-3)
 
 
 def test_backtests_that_take_no_measurable_time_are_no_division_by_zero():
@@ -248,9 +299,9 @@ def test_a_suspect_runs_on_a_fresh_worker_only_and_alone():
     used = scheduler.next_chunk(fresh_worker=False)
     fresh = scheduler.next_chunk(fresh_worker=True)
     assert int(chunk.indices[0]) not in used.indices
-    assert not used.alone
+    assert used.mode is RunMode.TOGETHER
     assert fresh.indices.tolist() == [int(chunk.indices[0])]
-    assert fresh.alone
+    assert fresh.mode is RunMode.ALONE
 
 
 def test_a_suspect_has_first_claim_on_a_fresh_worker_though_its_queue_has_consumed_most():
@@ -269,17 +320,103 @@ def test_a_used_worker_gets_nothing_when_only_suspects_wait():
     queue.suspect(take(queue)[0])
     assert queue.has_suspects
     assert scheduler.next_chunk(fresh_worker=False) is None
-    assert scheduler.next_chunk(fresh_worker=True).alone
+    assert scheduler.next_chunk(fresh_worker=True).mode is RunMode.ALONE
     assert not queue.has_suspects
 
 
 def test_suspects_are_not_handed_out_with_the_rest():
-    queue = queue_of(5, cost=1e-6)
+    queue = queue_of(5, cost=1e-3)
     for index in take(queue):
         queue.suspect(index)
     assert queue.pending_count == 5
     assert take(queue) == [3, 4]
     assert queue.pending_count == 3
+
+
+# What runs apart.
+
+
+def test_what_a_dead_batch_leaves_goes_first_apart_and_in_order():
+    queue = queue_of(100, cost=0.001)
+    lost = take(queue, 2)
+    queue.give_back(lost, apart=True)
+    taken = [queue.take(2, fresh_worker=False) for _ in range(200)]
+    apart = [indices.tolist() for indices, mode in taken if mode is RunMode.APART]
+    assert list(itertools.chain(*apart)) == lost
+    assert list(itertools.chain(*(indices.tolist() for indices, _ in taken))) == list(range(100))
+
+
+def test_what_runs_apart_has_a_pace_of_its_own():
+    queue = queue_of(1_000_000, cost=1e-6)
+    while len(lost := take(queue, 2)) < 10_000:
+        pass
+    queue.give_back(lost, apart=True)
+    assert queue.pending_count > 900_000
+    sizes = []
+    for _ in range(4):
+        indices, mode = queue.take(2, fresh_worker=False)
+        assert mode is RunMode.APART
+        sizes.append(len(indices))
+        queue.observe(0.001 * len(indices), len(indices), mode)
+    assert sizes == [1, 8, 50, 50]
+    assert queue.expected_cost() == pytest.approx(1e-6)
+
+
+# Chunks ahead.
+
+
+def steady_queue(count: int = 1_000_000, *, cost: float = 0.001) -> CombinationQueue:
+    """A queue that hands out chunks of full length."""
+    queue = queue_of(count, cost=cost)
+    for _ in range(8):
+        take(queue, 2)
+    return queue
+
+
+def chunk_ahead(*queues: CombinationQueue) -> Chunk | None:
+    scheduler = FairScheduler(2)
+    for queue in queues:
+        scheduler.add(queue)
+    return scheduler.next_chunk(fresh_worker=False, ahead=True)
+
+
+def test_where_there_is_plenty_a_full_chunk_is_given_ahead_and_charged():
+    queue = steady_queue()
+    chunk = chunk_ahead(queue)
+    assert len(chunk.indices) == 50
+    assert queue.virtual_time == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        pytest.param(queue_of(1_000_000), id="its cost is unknown"),
+        pytest.param(queue_of(1_000_000, cost=0.001), id="its chunks are still growing"),
+        pytest.param(steady_queue(550), id="its chunks shrink towards the end"),
+        pytest.param(steady_queue(cost=0.06), id="its backtests are slow"),
+    ],
+)
+def test_nothing_is_given_ahead_of_a_queue_when(queue):
+    assert queue.has_work(fresh_worker=False)
+    assert chunk_ahead(queue) is None
+
+
+def test_what_runs_apart_or_alone_is_not_given_ahead():
+    queue = steady_queue()
+    queue.suspect(take(queue, 2)[0])
+    assert chunk_ahead(queue).mode is RunMode.TOGETHER
+    queue.give_back(take(queue, 2), apart=True)
+    assert chunk_ahead(queue) is None
+
+
+def test_a_chunk_ahead_is_not_taken_from_a_queue_whose_turn_it_is_not():
+    scheduler, newcomer, backlog = FairScheduler(2), queue_of(10), steady_queue()
+    scheduler.add(newcomer)
+    scheduler.add(backlog)
+    backlog.virtual_time = 1.0
+    assert scheduler.next_chunk(fresh_worker=False, ahead=True) is None
+    backlog.virtual_time = -1.0
+    assert scheduler.next_chunk(fresh_worker=False, ahead=True).queue is backlog
 
 
 # Fairness.

@@ -1,0 +1,72 @@
+"""The backtests of one plan on this worker's engine: one, or a batch, by combination index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import BacktestConfig, BacktestEngine, BatchConfig, StrategyConfig
+from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
+from stratsweep_server.execution.plan import BacktestPlan, GridColumns
+from stratsweep_server.market_data.bars import open_bars
+
+
+class PlannedBacktests:
+    """The backtests of one plan; bars are mapped, and columns of the grid made, at the first one.
+
+    Args:
+        plan: What they have in common.
+        engine: Runs them.
+    """
+
+    def __init__(self, plan: BacktestPlan, engine: BacktestEngine) -> None:
+        self._plan = plan
+        self._engine = engine
+
+    def run(self, index: int) -> dict[str, float]:
+        """Run one combination and return its metrics as plain finite floats."""
+        strategy = StrategyConfig(self._plan.strategy, self._plan.combination(index))
+        return plain_metrics(self._engine.run_sync(BacktestConfig(strategy, **self._common)))
+
+    def run_batch(
+        self, indices: NDArray[np.int64], begin: Callable[[int | None], None]
+    ) -> MetricTable:
+        """Run combinations as one batch, on an engine that takes batches."""
+        config = BatchConfig(
+            strategy=self._plan.strategy,
+            count=len(indices),
+            parameters=self._columns.at(indices),
+            begin=begin,
+            **self._common,
+        )
+        return plain_columns(self._engine.run_batch(config), len(indices))  # type: ignore[attr-defined]
+
+    @cached_property
+    def _columns(self) -> GridColumns:
+        return GridColumns(self._plan.axes)
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        plan, bars = self._plan, None
+        if plan.bars_paths is not None:
+            paths = plan.bars_paths
+            bars = {symbol: open_bars(symbol, Path(paths[symbol])) for symbol in paths}
+        return {
+            "symbols": plan.symbols,
+            "start_date": plan.start_date,
+            "end_date": plan.end_date,
+            "starting_cash": plan.starting_cash,
+            "commission": plan.commission,
+            "slippage": plan.slippage,
+            "bars": bars,
+        }
+
+
+def takes_batches(engine: BacktestEngine) -> bool:
+    """Whether an engine runs whole batches."""
+    return callable(getattr(engine, "run_batch", None))

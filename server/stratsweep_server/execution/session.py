@@ -1,0 +1,134 @@
+"""A worker's work: read chunks from the socket, run their backtests, answer with outcomes."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import socket
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.backtest import BacktestEngine
+from stratsweep_server.execution import messages
+from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.answers import first_row
+from stratsweep_server.execution.messages import FrameReader, MessageKind
+from stratsweep_server.execution.outbox import Outbox
+from stratsweep_server.execution.planned_backtests import PlannedBacktests, takes_batches
+
+_RECEIVE_BYTES = 1 << 18
+
+
+class Session:
+    """Runs the chunks that the server sends."""
+
+    def __init__(self, server: socket.socket, activity: Activity, engine: BacktestEngine) -> None:
+        self._server = server
+        self._activity = activity
+        self._engine = engine
+        self._takes_batches = takes_batches(engine)
+        self._outbox = Outbox(server)
+        self._plans: dict[int, PlannedBacktests] = {}
+
+    def run(self) -> None:
+        """Until the server closes the socket."""
+        reader = FrameReader(max_body_bytes=messages.MAX_BODY_BYTES)
+        while data := self._server.recv(_RECEIVE_BYTES):
+            for kind, body in reader.feed(data):
+                self._handle(kind, body)
+
+    def _handle(self, kind: MessageKind, body: bytes) -> None:
+        if kind is MessageKind.PLAN:
+            plan_id, plan = messages.decode_plan(body)
+            self._plans[plan_id] = PlannedBacktests(plan, self._engine)
+        elif kind is MessageKind.RELEASE:
+            self._plans.pop(messages.decode_release(body), None)
+        elif kind is MessageKind.CHUNK:
+            plan_id, chunk_id, indices, apart = messages.decode_chunk(body)
+            self._activity.begin_chunk(chunk_id)
+            self._outbox.begin(chunk_id)
+            if self._takes_batches:
+                self._run_batches(self._plans[plan_id], indices, 1 if apart else len(indices))
+            else:
+                self._run_each(self._plans[plan_id], indices)
+            self._activity.idle()
+            self._outbox.flush()
+
+    def _run_each(self, plan: PlannedBacktests, indices: NDArray[np.int64]) -> None:
+        for offset, index in enumerate(indices.tolist()):
+            start = self._activity.begin_backtest(offset)
+            try:
+                metrics = plan.run(index)
+            except BaseException as error:  # SystemExit and the like too
+                self._outbox.add_failure(start, error)
+            else:
+                self._outbox.add_metrics(start, metrics)
+
+    def _run_batches(self, plan: PlannedBacktests, indices: NDArray[np.int64], size: int) -> None:
+        """Halve a batch that fails, until the exception is one backtest's own."""
+        edges = [*range(0, len(indices), size), len(indices)]
+        batches = [Batch(*ends, self._activity) for ends in itertools.pairwise(edges)][::-1]
+        while batches:
+            batch = batches.pop()
+            if batch.count > 1:
+                self._outbox.flush()
+            start = batch.begin()
+            try:
+                table = plan.run_batch(indices[batch.first : batch.end], batch.note)
+            except BaseException as error:  # as above
+                if batch.count > 1:
+                    batches += batch.halves()
+                else:
+                    self._outbox.add_failure(start, error)
+                continue
+            if batch.count > 1:
+                self._activity.idle()
+                self._outbox.send_batch(start, table)
+            else:
+                self._outbox.add_metrics(start, first_row(table))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A part of a chunk that runs as one.
+
+    Attributes:
+        first: Place in the chunk of its first backtest.
+        end: Place after its last one.
+        activity: Where it says what it runs.
+    """
+
+    first: int
+    end: int
+    activity: Activity
+
+    @property
+    def count(self) -> int:
+        """The number of backtests, at least 1."""
+        return self.end - self.first
+
+    def begin(self) -> int:
+        """All of them run from now on. Returns the monotonic time in nanoseconds."""
+        if self.count == 1:
+            return self.activity.begin_backtest(self.first)
+        return self.activity.begin_batch()
+
+    def note(self, position: int | None) -> None:
+        """The engine says that it is on one of them; None: on all of them.
+
+        Raises:
+            IndexError: There is no such position.
+        """
+        if position is None:
+            self.begin()
+        elif 0 <= operator.index(position) < self.count:
+            self.activity.begin_backtest(self.first + operator.index(position))
+        else:
+            raise IndexError(f"begin({position}) in a batch of {self.count}")
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The second half, then the first, which is taken from the end of a list."""
+        middle = (self.first + self.end) // 2
+        return replace(self, first=middle), replace(self, end=middle)
