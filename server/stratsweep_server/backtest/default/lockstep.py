@@ -92,6 +92,8 @@ def simulate_lockstep(
         lanes = targets[first : first + LANES]
         lane_figures = figures[:, first : first + LANES]
         sleeves, curve = _start(sleeve_count, sleeve_cash, days[0])
+        for sleeve in range(sleeve_count):
+            _find_trades(lanes, offsets[sleeve], offsets[sleeve + 1], trading)
         for start in range(1, len(days), _TILE):
             end = min(start + _TILE, len(days))
             tile[:] = 0.0
@@ -136,28 +138,21 @@ def _start(
 
 @compiled
 def _find_trades(
-    lanes: NDArray[np.float64],
-    offset: int,
-    first_bar: int,
-    last_bar: int,
-    trading: NDArray[np.uint32],
+    lanes: NDArray[np.float64], start: int, end: int, trading: NDArray[np.uint32]
 ) -> None:
-    """Note which lanes trade at the opens of some bars of a sleeve, one bit each.
+    """Note which lanes trade at each open of a sleeve, one bit each.
 
     At the open of bar t the target of t - 1 is traded, if it is not that of t - 2; all are flat
     before the first.
     """
-    trading[offset + first_bar : offset + last_bar + 1] = 0
-    if first_bar <= 1 <= last_bar:
-        for lane in range(len(lanes)):
-            is_trading = np.uint32(lanes[lane, offset] != 0.0)
-            trading[offset + 1] |= is_trading << np.uint32(lane)
-    start, end = offset + max(first_bar, 2), offset + last_bar + 1
+    trading[start:end] = 0
     for lane in range(len(lanes)):
-        now, before = lanes[lane, start - 1 : end - 1], lanes[lane, start - 2 : end - 2]
-        later = trading[start:end]
+        targets = lanes[lane, start:end]
+        if targets[0] != 0.0 and len(targets) > 1:
+            trading[start + 1] |= np.uint32(1) << np.uint32(lane)
+        later = trading[start + 2 : end]
         for bar in range(len(later)):
-            later[bar] |= np.uint32(now[bar] != before[bar]) << np.uint32(lane)
+            later[bar] |= np.uint32(targets[bar + 1] != targets[bar]) << np.uint32(lane)
 
 
 @compiled
@@ -177,7 +172,6 @@ def _walk(
 
     The first of `latest_bar` belongs to the row before the tile.
     """
-    _find_trades(lanes, offset, latest_bar[0] + 1, latest_bar[-1], trading)
     for row in range(len(latest_bar) - 1):
         bar = latest_bar[row + 1]
         if bar > 0 and bar != latest_bar[row]:
@@ -201,11 +195,15 @@ def _trade(
 ) -> None:
     """Trade the lanes whose bit is set, one after the other, to the target of the bar before."""
     commission, slippage = costs
-    for lane in range(len(lanes)):
-        if (trading >> np.uint32(lane)) & np.uint32(1):
-            account = _account(sleeve, lane)
-            outcome = rebalance(account, lanes[lane, place - 1], open_price, commission, slippage)
-            _settle(sleeve, figures, lane, outcome)
+    for first in range(0, len(lanes), 8):
+        if not (trading >> np.uint32(first)) & np.uint32(0xFF):
+            continue
+        for lane in range(first, min(first + 8, len(lanes))):
+            if (trading >> np.uint32(lane)) & np.uint32(1):
+                account = _account(sleeve, lane)
+                target = lanes[lane, place - 1]
+                outcome = rebalance(account, target, open_price, commission, slippage)
+                _settle(sleeve, figures, lane, outcome)
 
 
 @compiled
@@ -256,11 +254,12 @@ def _settle(
     sleeve[_UNITS + lane] = account.units
     sleeve[_TRIP_FLOW + lane] = account.trip_flow
     sleeve[_TRIP_VALUE + lane] = account.trip_value
-    figures[TRADE_COUNT, lane] += trades.trade_count
-    figures[WINNING_COUNT, lane] += trades.winning_count
-    figures[GROSS_PROFIT, lane] += trades.gross_profit
-    figures[GROSS_LOSS, lane] += trades.gross_loss
-    figures[TRADE_RETURN_SUM, lane] += trades.return_sum
+    if trades.trade_count > 0.0:
+        figures[TRADE_COUNT, lane] += trades.trade_count
+        figures[WINNING_COUNT, lane] += trades.winning_count
+        figures[GROSS_PROFIT, lane] += trades.gross_profit
+        figures[GROSS_LOSS, lane] += trades.gross_loss
+        figures[TRADE_RETURN_SUM, lane] += trades.return_sum
 
 
 @compiled

@@ -1,14 +1,15 @@
 """All-in or flat positions in one symbol: from trade to trade, not from bar to bar.
 
 While a combination is all-in its equity moves as the close does, and while it is flat not at all.
-So a whole holding period costs what one bar costs elsewhere, by what is prepared once per symbol:
+So a holding period needs no walk:
 
-- returns: prefix sums of gains, losses and their squares over all bars, held in twice the
-  precision, so that their differences are as exact as adding up the period's own bars (Knuth's
-  two-sum; Dekker 1971);
-- extremes: a disjoint sparse table, over blocks of 16 bars, of highest close, its last bar, lowest
-  close and deepest drawdown: those of any stretch are put together from four parts;
-- recoveries: for each bar, the next one whose close is at or above its own.
+- Its returns are the market's: sums of gains, losses and their squares are differences of prefix
+  sums, held in twice the precision so that they are as exact as adding up the period's own bars
+  (Knuth's two-sum; Dekker 1971).
+- Its closes are looked at in blocks: highest and lowest close and inner drawdown of each are
+  prepared, and found by vector instructions for the parts at either end. They say how the equity
+  curve comes out of a block, and only where a part may have deepened the drawdown within itself,
+  or a block ended the longest stretch under water, are its bars walked.
 
 The figures are those of `lockstep` within 1e-9 of their size.
 """
@@ -42,21 +43,15 @@ from stratsweep_server.backtest.default.figures import (
 WORD = 8
 """Positions are looked at in words of so many bars: their rows are as long as a multiple of it."""
 
-_BLOCK = 16
 _KEPT = 1.0 - ROUNDING
+_BLOCK = 32
+_EVERY_BYTE = np.uint64(0x0101010101010101)
+# Times 2^(8 k), it has k in its highest byte.
+_BYTE_NUMBERS = np.uint64(0x0001020304050607)
+# Columns of the blocks.
+_TOP, _BOTTOM, _INNER_KEPT = range(3)
 # Columns of the prefix sums: each sum, and what its rounding lost.
 _GAINS, _LOSSES, _SQUARES, _LOSS_SQUARES = range(0, 8, 2)
-# Columns of the extremes.
-_TOP, _TOP_BAR, _BOTTOM, _DRAWDOWN = range(4)
-
-
-class Extremes(NamedTuple):
-    """Closes of a stretch: the highest, its last bar, the lowest, and the deepest drawdown."""
-
-    top: float
-    top_bar: float
-    bottom: float
-    drawdown: float
 
 
 class Market(NamedTuple):
@@ -67,19 +62,15 @@ class Market(NamedTuple):
         close_prices: float64 (bars).
         days: float64 (bars): time in days.
         prefix_sums: float64 (bars, 8): of the returns of closes up to and including each bar.
-        extremes: float64 (rows, 4): for each bar, from the start of its block to the bar; then for
-            each bar, from the bar to the end of its block; then, for each level k and each block,
-            from or to the middle of its 2^(k + 1) blocks, on level 0 the block itself.
-        next_peaks: int64 (bars): the next bar with a close at or above this one; the bar count
-            where there is none.
+        blocks: float64 (blocks, 3): of the closes of each block the highest, the lowest, and 1 -
+            the deepest drawdown among them.
     """
 
     open_prices: NDArray[np.float64]
     close_prices: NDArray[np.float64]
     days: NDArray[np.float64]
     prefix_sums: NDArray[np.float64]
-    extremes: NDArray[np.float64]
-    next_peaks: NDArray[np.int64]
+    blocks: NDArray[np.float64]
 
 
 @compiled
@@ -88,14 +79,9 @@ def prepare_market(
     close_prices: NDArray[np.float64],
     days: NDArray[np.float64],
 ) -> Market:
-    """Prepare the tables of one symbol: about 50 ns and 170 bytes per bar."""
+    """Prepare the tables of one symbol."""
     return Market(
-        open_prices,
-        close_prices,
-        days,
-        _prefix_sums(close_prices),
-        _extremes(close_prices),
-        _next_peaks(close_prices),
+        open_prices, close_prices, days, _prefix_sums(close_prices), _blocks(close_prices)
     )
 
 
@@ -120,7 +106,7 @@ def simulate_jumps(
         float64 (figures, combinations), rows as in `Sums`.
     """
     # Taken apart once: each look into a tuple counts references, which costs more than a bar.
-    open_prices, close_prices, days, prefix_sums, extremes, next_peaks = market
+    open_prices, close_prices, days, prefix_sums, blocks = market
     words = positions.view(np.uint64)
     figures = np.zeros((EXPOSURE + 1, len(positions)))
     sums = np.empty(len(figures))
@@ -136,8 +122,7 @@ def simulate_jumps(
             close_prices,
             days,
             prefix_sums,
-            extremes,
-            next_peaks,
+            blocks,
             starting_cash,
             commission,
             slippage,
@@ -150,17 +135,23 @@ def simulate_jumps(
 
 @compiled
 def _find_changes(words: NDArray[np.uint64], changes: NDArray[np.int64]) -> int:
-    """List the bars whose position differs from the bar before; flat at first. Returns how many."""
+    """List the bars whose position differs from the bar before; flat at first. Returns how many.
+
+    A position is a byte of 0 or 1; the first of a word is its lowest (little-endian machines).
+    """
     count = 0
     last = np.uint64(0)
     for place in range(len(words)):
         word = words[place]
+        if word == last * _EVERY_BYTE:
+            continue
         changed = word ^ ((word << np.uint64(8)) | last)
         last = word >> np.uint64(56)
-        if changed != 0:
-            for byte in range(WORD):
-                changes[count] = WORD * place + byte
-                count += int((changed >> np.uint64(8 * byte)) & np.uint64(1))
+        while changed != 0:
+            lowest = changed & (~changed + np.uint64(1))
+            changes[count] = WORD * place + int((lowest * _BYTE_NUMBERS) >> np.uint64(56))
+            count += 1
+            changed ^= lowest
     return count
 
 
@@ -190,8 +181,7 @@ def _run(
     close_prices: NDArray[np.float64],
     days: NDArray[np.float64],
     prefix_sums: NDArray[np.float64],
-    extremes: NDArray[np.float64],
-    next_peaks: NDArray[np.int64],
+    blocks: NDArray[np.float64],
     starting_cash: float,
     commission: float,
     slippage: float,
@@ -199,6 +189,9 @@ def _run(
 ) -> None:
     """Walk the holding periods: bought at one change, sold at the next; the last may be open."""
     bar_count = len(close_prices)
+    close_bits = close_prices.view(np.int64)
+    extremes = np.empty(2)
+    extreme_bits = extremes.view(np.int64)
     sums[:] = 0.0
     cash = equity = starting_cash
     water = _Water(cash, days[0], False, _KEPT, 0.0)
@@ -215,7 +208,9 @@ def _run(
             water = _Water(water.peak, days[entry - 1], False, water.kept, water.longest)
         _add_return(sums, units * close_prices[entry] / cash - 1.0)
         _add_returns_between(sums, prefix_sums, entry, end - 1)
-        water = _hold(water, close_prices, days, extremes, next_peaks, units, entry, end - 1)
+        water = _hold(
+            water, close_prices, close_bits, extremes, extreme_bits, days, blocks, units, entry, end
+        )
         equity = units * close_prices[end - 1]
         held_count += end - entry
         if is_closed:
@@ -272,7 +267,9 @@ def _difference(prefix_sums: NDArray[np.float64], first: int, last: int, column:
 def _mark(water: _Water, equity: float, day: float) -> _Water:
     """Go on to one bar's equity."""
     if equity < water.peak * _KEPT:
-        kept = min(water.kept, equity / water.peak)
+        kept = water.kept
+        if equity < water.peak * kept:
+            kept = equity / water.peak
         return _Water(water.peak, water.peak_day, True, kept, water.longest)
     water = _surface(water, day) if water.is_under else water
     return _Water(max(water.peak, equity), day, False, water.kept, water.longest)
@@ -289,137 +286,80 @@ def _surface(water: _Water, day: float) -> _Water:
 def _hold(
     water: _Water,
     close_prices: NDArray[np.float64],
-    days: NDArray[np.float64],
+    close_bits: NDArray[np.int64],
     extremes: NDArray[np.float64],
-    next_peaks: NDArray[np.int64],
-    units: float,
-    first: int,
-    last: int,
-) -> _Water:
-    """Go on over the closes of a holding period."""
-    period = _extremes_between(close_prices, extremes, first, last)
-    kept = min(water.kept, 1.0 - period.drawdown)
-    if units * period.bottom < water.peak * kept:
-        kept = units * period.bottom / water.peak
-    if units * period.top < water.peak * _KEPT:
-        return _Water(water.peak, water.peak_day, True, kept, water.longest)
-    top_bar = int(period.top_bar)
-    longest = water.longest
-    # Only a stretch of more than the longest so far is worth looking for.
-    if days[last] - water.peak_day > longest:
-        longest = _longest_stretch(water, close_prices, days, next_peaks, units, first, top_bar)
-    peak = max(water.peak, units * period.top)
-    is_under = units * close_prices[last] < peak * _KEPT
-    return _Water(peak, days[top_bar], is_under, kept, longest)
-
-
-@compiled
-def _longest_stretch(
-    water: _Water,
-    close_prices: NDArray[np.float64],
+    extreme_bits: NDArray[np.int64],
     days: NDArray[np.float64],
-    next_peaks: NDArray[np.int64],
+    blocks: NDArray[np.float64],
     units: float,
     first: int,
-    top_bar: int,
-) -> float:
-    """Return the longest stretch under water that ends in a holding period, up to its last peak."""
-    longest = water.longest
-    level = water.peak * _KEPT / units
-    bar = first
-    while bar < top_bar and close_prices[bar] < level:
-        bar = next_peaks[bar]
-    if water.is_under or bar > first:
-        longest = max(longest, days[bar] - water.peak_day)
-    while bar < top_bar:
-        following = next_peaks[bar]
-        if following > bar + 1:
-            longest = max(longest, days[following] - days[bar])
-        bar = following
-    return longest
+    end: int,
+) -> _Water:
+    """Go on over the closes of a holding period, block by block; `extremes` is for scratch."""
+    start = first
+    while start < end:
+        block = start // _BLOCK
+        stop = min((block + 1) * _BLOCK, end)
+        is_whole = stop - start == _BLOCK
+        if is_whole:
+            top, bottom = blocks[block, _TOP], blocks[block, _BOTTOM]
+            inner_kept = blocks[block, _INNER_KEPT]
+        else:
+            _extremes(close_bits, start, stop, extreme_bits)
+            top, bottom = extremes[0], extremes[1]
+            inner_kept = bottom / top
+        is_back = units * top >= water.peak * _KEPT
+        may_be_longest = is_back and days[stop - 1] - water.peak_day > water.longest
+        if may_be_longest or (not is_whole and inner_kept < water.kept):
+            for bar in range(start, stop):
+                water = _mark(water, units * close_prices[bar], days[bar])
+        else:
+            kept = min(water.kept, inner_kept)
+            if units * bottom < water.peak * kept:
+                kept = units * bottom / water.peak
+            if is_back:
+                bar = stop - 1
+                while close_prices[bar] < top * _KEPT:
+                    bar -= 1
+                peak = max(water.peak, units * top)
+                is_under = units * close_prices[stop - 1] < peak * _KEPT
+                water = _Water(peak, days[bar], is_under, kept, water.longest)
+            else:
+                water = _Water(water.peak, water.peak_day, True, kept, water.longest)
+        start = stop
+    return water
 
 
 @compiled
-def _extremes_between(
-    close_prices: NDArray[np.float64], extremes: NDArray[np.float64], first: int, last: int
-) -> Extremes:
-    """Put together the extremes of the closes from one bar to another, both included."""
-    first_block, last_block = first // _BLOCK, last // _BLOCK
-    if first_block == last_block:
-        return _extremes_by_bar(close_prices, first, last)
-    bar_count, block_count = len(close_prices), _block_count(len(close_prices))
-    found = _stored(extremes, bar_count + first)
-    left, right = first_block + 1, last_block - 1
-    blocks = 2 * bar_count
-    if left == right:
-        found = _join(found, _stored(extremes, blocks + left))
-    elif left < right:
-        level = blocks + _highest_bit(left ^ right) * block_count
-        middle = _join(_stored(extremes, level + left), _stored(extremes, level + right))
-        found = _join(found, middle)
-    return _join(found, _stored(extremes, last))
+def _extremes(bits: NDArray[np.int64], start: int, stop: int, found: NDArray[np.int64]) -> None:
+    """Find the highest and the lowest of the closes from `start` up to `stop`, not included.
+
+    The bits of positive numbers, taken as integers, are in their order; and vector instructions
+    find the largest integer, while a largest float would have to mind NaN.
+    """
+    part = bits[start:stop]
+    top = bottom = part[0]
+    for bar in range(len(part)):
+        top = max(top, part[bar])
+        bottom = min(bottom, part[bar])
+    found[0] = top
+    found[1] = bottom
 
 
 @compiled
-def _block_count(bar_count: int) -> int:
-    return (bar_count + _BLOCK - 1) // _BLOCK
-
-
-@compiled
-def _extremes_by_bar(close_prices: NDArray[np.float64], first: int, last: int) -> Extremes:
-    """Look at each close of a short stretch; divides only where the drawdown gets deeper."""
-    top = bottom = close_prices[first]
-    top_bar, kept = first, 1.0
-    for bar in range(first + 1, last + 1):
-        price = close_prices[bar]
-        if price >= top * _KEPT:
-            top, top_bar = max(top, price), bar
-        elif price < top * kept:
-            kept = price / top
-        bottom = min(bottom, price)
-    return Extremes(top, float(top_bar), bottom, 1.0 - kept)
-
-
-@compiled
-def _highest_bit(number: int) -> int:
-    bit = 0
-    while number > 1:
-        number >>= 1
-        bit += 1
-    return bit
-
-
-@compiled
-def _join(left: Extremes, right: Extremes) -> Extremes:
-    """Join the extremes of two stretches, the left one right before the right one."""
-    drawdown = max(left.drawdown, right.drawdown, 1.0 - right.bottom / left.top)
-    is_back = right.top >= left.top * _KEPT
-    return Extremes(
-        max(left.top, right.top),
-        right.top_bar if is_back else left.top_bar,
-        min(left.bottom, right.bottom),
-        drawdown,
-    )
-
-
-@compiled
-def _of_bar(close_prices: NDArray[np.float64], bar: int) -> Extremes:
-    return Extremes(close_prices[bar], float(bar), close_prices[bar], 0.0)
-
-
-@compiled
-def _stored(table: NDArray[np.float64], row: int) -> Extremes:
-    return Extremes(
-        table[row, _TOP], table[row, _TOP_BAR], table[row, _BOTTOM], table[row, _DRAWDOWN]
-    )
-
-
-@compiled
-def _store(table: NDArray[np.float64], row: int, extremes: Extremes) -> None:
-    table[row, _TOP] = extremes.top
-    table[row, _TOP_BAR] = extremes.top_bar
-    table[row, _BOTTOM] = extremes.bottom
-    table[row, _DRAWDOWN] = extremes.drawdown
+def _blocks(close_prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `blocks` of `Market`."""
+    blocks = np.empty(((len(close_prices) + _BLOCK - 1) // _BLOCK, 3))
+    for block in range(len(blocks)):
+        part = close_prices[block * _BLOCK : (block + 1) * _BLOCK]
+        top, kept = part[0], 1.0
+        for price in part:
+            top = max(top, price)
+            kept = min(kept, price / top)
+        blocks[block, _TOP] = top
+        blocks[block, _BOTTOM] = part.min()
+        blocks[block, _INNER_KEPT] = kept
+    return blocks
 
 
 @compiled
@@ -445,65 +385,3 @@ def _add_exactly(table: NDArray[np.float64], bar: int, column: int, value: float
     table[bar, column] = total
     lost = (before - (total - added)) + (value - added)
     table[bar, column + 1] = table[bar - 1, column + 1] + lost
-
-
-@compiled
-def _extremes(close_prices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return `extremes` of `Market`."""
-    bar_count = len(close_prices)
-    block_count = _block_count(bar_count)
-    level_count = _highest_bit(max(block_count - 1, 1)) + 1
-    table = np.empty((2 * bar_count + level_count * block_count, 4))
-    _store_within_blocks(table, close_prices)
-    blocks = 2 * bar_count
-    for block in range(block_count):
-        _store(table, blocks + block, _stored(table, bar_count + block * _BLOCK))
-    for level in range(1, level_count):
-        _store_level(table, blocks, blocks + level * block_count, block_count, 1 << level)
-    return table
-
-
-@compiled
-def _store_within_blocks(table: NDArray[np.float64], close_prices: NDArray[np.float64]) -> None:
-    """Store the extremes from the start of each bar's block, and those to its end."""
-    count = len(close_prices)
-    for bar in range(count):
-        found = _of_bar(close_prices, bar)
-        if bar % _BLOCK != 0:
-            found = _join(_stored(table, bar - 1), found)
-        _store(table, bar, found)
-    for bar in range(count - 1, -1, -1):
-        found = _of_bar(close_prices, bar)
-        if bar % _BLOCK != _BLOCK - 1 and bar != count - 1:
-            found = _join(found, _stored(table, count + bar + 1))
-        _store(table, count + bar, found)
-
-
-@compiled
-def _store_level(
-    table: NDArray[np.float64], blocks: int, base: int, block_count: int, half: int
-) -> None:
-    """Store one level of the disjoint sparse table: to and from the middle of 2 * half blocks."""
-    for middle in range(half, block_count, 2 * half):
-        for block in range(middle - 1, middle - half - 1, -1):
-            found = _stored(table, blocks + block)
-            if block < middle - 1:
-                found = _join(found, _stored(table, base + block + 1))
-            _store(table, base + block, found)
-        for block in range(middle, min(middle + half, block_count)):
-            found = _stored(table, blocks + block)
-            if block > middle:
-                found = _join(_stored(table, base + block - 1), found)
-            _store(table, base + block, found)
-
-
-@compiled
-def _next_peaks(close_prices: NDArray[np.float64]) -> NDArray[np.int64]:
-    count = len(close_prices)
-    following = np.empty(count, np.int64)
-    for bar in range(count - 1, -1, -1):
-        candidate = bar + 1
-        while candidate < count and close_prices[candidate] < close_prices[bar] * _KEPT:
-            candidate = following[candidate]
-        following[bar] = candidate
-    return following
