@@ -56,6 +56,7 @@ class EventAssembler:
         self.started: OptimizationStarted | None = None
         self.result: OptimizationResult | None = None
         self.message_received = False
+        self._names: tuple[str, ...] = ()
         self._best: ParameterResult | None = None
         self._part_count = 0
         self._ranked: list[Block[ParameterResult]] = []
@@ -73,6 +74,7 @@ class EventAssembler:
         match event.WhichOneof("kind"):
             case "started":
                 self.started = _started(event.started)
+                self._names = tuple(self.started.config.parameters)
                 return self.started
             case "progress":
                 return self._progress(event.progress)
@@ -107,7 +109,7 @@ class EventAssembler:
         if part.part_index != self._part_count:
             raise StreamInterruptedError(f"part {self._part_count} of the result is missing")
         started = self._first_event()
-        names = tuple(started.config.parameters)
+        names = self._names
         self._part_count += 1
         # A block keeps all of its message in memory: a part that came as Arrow is to be let go.
         self._ranked += _arrow_blocks(part.arrow_ranked_results)
@@ -121,34 +123,32 @@ class EventAssembler:
         return self.result
 
     def _progress(self, message: optimization_event_pb2.Progress) -> Progress:
-        names = tuple(self._first_event().config.parameters)
-        remaining = message.estimated_remaining_duration
+        self._first_event()
+        blocks: list[Block[Outcome]] = [
+            MessageBlock(list(message.outcomes), partial(_outcome, names=self._names))
+        ]
+        if message.arrow_results:
+            blocks = [*_arrow_blocks(message.arrow_results), *blocks]
+        has_remaining = message.HasField("estimated_remaining_duration")
         return Progress(
             completed_count=message.completed_count,
             total_count=message.total_count,
             failed_count=message.failed_count,
-            outcomes=Rows(
-                [
-                    *_arrow_blocks(message.arrow_results),
-                    MessageBlock(list(message.outcomes), partial(_outcome, names=names)),
-                ]
-            ),
-            best=self._best_of(message, names),
+            outcomes=Rows(blocks),
+            best=self._best_of(message),
             elapsed_duration=_span(message.elapsed_duration),
             estimated_remaining_duration=(
-                _span(remaining) if message.HasField("estimated_remaining_duration") else None
+                _span(message.estimated_remaining_duration) if has_remaining else None
             ),
         )
 
-    def _best_of(
-        self, message: optimization_event_pb2.Progress, names: Iterable[str]
-    ) -> ParameterResult | None:
+    def _best_of(self, message: optimization_event_pb2.Progress) -> ParameterResult | None:
         """Decode the best so far, which is the same in most messages, only when it is another."""
         if not message.HasField("best"):
             return None
         best = message.best
         if self._best is None or self._best.combination_index != best.combination_index:
-            self._best = _parameter_result(best, names)
+            self._best = _parameter_result(best, self._names)
         return self._best
 
     def _first_event(self) -> OptimizationStarted:
@@ -326,7 +326,7 @@ def _value(message: parameter_pb2.ParameterValue) -> ParameterValue:
 
 
 def _span(message: duration_pb2.Duration) -> timedelta:
-    return timedelta(seconds=message.seconds, microseconds=message.nanos / 1000)
+    return timedelta(0, message.seconds, round(message.nanos / 1000))
 
 
 def _time(message: timestamp_pb2.Timestamp) -> datetime:

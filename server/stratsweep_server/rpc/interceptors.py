@@ -42,10 +42,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         )
         inner: Any = handler.unary_stream if streams else handler.unary_unary
         deserialize: Any = handler.request_deserializer
+        serialize: Any = handler.response_serializer
         wrapped: MethodHandler = make(
             _mapping_errors(inner, handler_call_details.method),
             request_deserializer=_tolerant(deserialize),
-            response_serializer=handler.response_serializer,
+            response_serializer=_passing_bytes(serialize),
         )
         return wrapped
 
@@ -89,3 +90,12 @@ def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return MalformedRequestError("the request's bytes are not the message this RPC takes")
 
     return parse
+
+
+def _passing_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Let a handler write messages that it has serialized itself."""
+
+    def write(response: Any) -> bytes:  # noqa: ANN401 - any message
+        return response if isinstance(response, bytes) else serialize(response)
+
+    return write

@@ -20,24 +20,40 @@ MAX_ROWS = 500
 """Rows that are made in one go: about 4 ms, in which nothing else gets a turn."""
 
 
+class Outcomes(Protocol):
+    """Outcomes that follow each other in the log and share a progress message."""
+
+    @property
+    def count(self) -> int:
+        """How many."""
+
+    @property
+    def failed_count(self) -> int:
+        """How many of them are failures."""
+
+    @property
+    def wire(self) -> bytes:
+        """The serialized progress message; it has these outcomes and nothing else yet."""
+
+
 @dataclass(slots=True)
 class OutcomeGroup:
-    """Outcomes that follow each other in the log and share a progress message.
+    """`Outcomes` that are gathered in a message.
 
     Attributes:
         count: How many.
         failed_count: How many of them are failures.
-        response: The message; its progress has these outcomes and nothing else yet.
+        progress: The message; it has these outcomes and nothing else.
     """
 
     count: int = 0
     failed_count: int = 0
-    response: OptimizeResponse = field(default_factory=OptimizeResponse)
+    progress: ProgressMessage = field(default_factory=ProgressMessage)
 
     @property
-    def progress(self) -> ProgressMessage:
-        """The progress of the message."""
-        return self.response.event.progress
+    def wire(self) -> bytes:
+        """The serialized message."""
+        return self.progress.SerializeToString()
 
 
 @dataclass(slots=True)
@@ -65,7 +81,7 @@ class ResultFormat(Protocol):
     def block_size(self) -> int:
         """How many outcomes at a time to ask for."""
 
-    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+    def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
         """A range of the log's outcomes, in order."""
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:

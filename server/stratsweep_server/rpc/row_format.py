@@ -19,25 +19,25 @@ from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc.result_format import (
     MAX_ROWS,
     OutcomeGroup,
+    Outcomes,
     ResultPart,
     fits,
     row_bytes,
     rows_that_fit,
 )
 
-_MAX_SINGLE_ROWS = 100
-
 _FAILURE_KINDS = {
     FailureKind.ERROR: outcome_pb2.FAILURE_KIND_ERROR,
     FailureKind.TIMED_OUT: outcome_pb2.FAILURE_KIND_TIMED_OUT,
     FailureKind.CRASHED: outcome_pb2.FAILURE_KIND_CRASHED,
 }
-_VALUE_FIELDS = {
+VALUE_FIELDS = {
     "i": "integer_value",
     "f": "double_value",
     "b": "bool_value",
     "U": "string_value",
 }
+"""The field of a parameter's value, by the kind of numpy's type."""
 
 _ParameterRow: TypeAlias = Sequence[tuple[str, str, object]]
 """Name, field and value of each parameter of a combination."""
@@ -62,7 +62,7 @@ class RowFormat:
         """How many outcomes at a time to ask for."""
         return self._max_rows
 
-    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+    def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
         """A range of the log's outcomes, in order."""
         group, size = OutcomeGroup(), 0
         for row, parameters, failure in self._rows(start, stop):
@@ -99,31 +99,6 @@ class RowFormat:
         parameter_rows = _parameter_rows(self._grid, columns.indices)
         for row, parameters in zip(columns.rows(), parameter_rows, strict=True):
             yield row, parameters, self._log.failures.get(row[0])
-
-
-class SingleRowFormat(RowFormat):
-    """A `ResultFormat`: each outcome in a progress message of its own.
-
-    The message is the same object for many a result, since to make it anew takes longer than to
-    write over it: it must be sent before the next is asked for.
-    """
-
-    def block_size(self) -> int:
-        """How many outcomes at a time to ask for."""
-        return min(_MAX_SINGLE_ROWS, self._max_rows)
-
-    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
-        """A range of the log's outcomes, in order, each in a group of its own."""
-        # Not kept for longer than a range: a message grows a little each time it is written over.
-        group, names = OutcomeGroup(), None
-        for row, parameters, failure in self._rows(start, stop):
-            if failure is None and names == row[2].keys():
-                _fill_result(group.progress.outcomes[0].result, row, parameters)
-            else:
-                group = OutcomeGroup()
-                _add_outcome(group, row, parameters, failure)
-                names = row[2].keys() if failure is None else None
-            yield group
 
 
 def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Iterator[ResultPart]:
@@ -168,7 +143,7 @@ def _failure_parameters(
 def _parameter_rows(grid: GridColumns, indices: NDArray[np.int64]) -> Iterator[_ParameterRow]:
     """Name, field and value of each combination's parameters."""
     columns = grid.at(indices)
-    names = [(name, _VALUE_FIELDS[values.dtype.kind]) for name, values in columns.items()]
+    names = [(name, VALUE_FIELDS[values.dtype.kind]) for name, values in columns.items()]
     if not columns:
         yield from ([] for _ in indices)
     for row in zip(*(values.tolist() for values in columns.values()), strict=True):

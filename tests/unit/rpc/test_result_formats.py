@@ -7,13 +7,17 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc import result_format
 from stratsweep_server.rpc.arrow_format import ArrowFormat
-from stratsweep_server.rpc.row_format import RowFormat, SingleRowFormat
+from stratsweep_server.rpc.row_format import RowFormat
+from stratsweep_server.rpc.single_row_format import SingleRowFormat
 
 AXES = (
     ParameterAxis("fast", range(5, 25, 5)),
@@ -42,14 +46,9 @@ def log():
 
 
 def outcomes_of(groups):
-    """Copies, since a message may be written over."""
-    outcomes = []
-    for group in groups:
-        for outcome in group.progress.outcomes:
-            copy = type(outcome)()
-            copy.CopyFrom(outcome)
-            outcomes.append(copy)
-    return outcomes
+    return [
+        outcome for group in groups for outcome in ProgressMessage.FromString(group.wire).outcomes
+    ]
 
 
 def values_of(result):
@@ -93,6 +92,26 @@ def test_outcomes_one_by_one_are_those_that_come_together(log):
     groups = SingleRowFormat(log, GRID).groups(0, COUNT)
     one_by_one = [(group.count, group.failed_count, *outcomes_of([group])) for group in groups]
     assert one_by_one == [(1, int(each.HasField("failure")), each) for each in together]
+
+
+@given(
+    metrics=st.dictionaries(
+        st.text(max_size=200), st.lists(st.floats(), min_size=5, max_size=5), max_size=4
+    ),
+    durations=st.lists(st.floats(0, 1e6), min_size=5, max_size=5),
+    failed=st.sets(st.integers(0, 4)),
+    values=st.lists(st.integers(-(2**62), 2**62), min_size=5, max_size=5, unique=True),
+)
+def test_outcomes_one_by_one_are_those_that_come_together_whatever_they_are(
+    metrics, durations, failed, values
+):
+    failures = tuple(BacktestFailure(i, FailureKind.ERROR, "no", "", 0.0) for i in sorted(failed))
+    table = np.array(list(metrics.values())).reshape(len(metrics), 5).T
+    log = OutcomeLog(5)
+    log.append(OutcomeBatch(np.arange(5), np.array(durations), tuple(metrics), table, failures), 0)
+    grid = GridColumns((ParameterAxis("value", values),))
+    together = outcomes_of(RowFormat(log, grid).groups(0, 5))
+    assert outcomes_of(SingleRowFormat(log, grid).groups(0, 5)) == together
 
 
 @pytest.mark.parametrize("is_grouped", [True, False])

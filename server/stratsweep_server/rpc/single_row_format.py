@@ -1,0 +1,125 @@
+"""Each outcome in a progress message of its own, as the bytes that are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
+from stratsweep.v1.outcome_pb2 import Outcome, ParameterResult
+from stratsweep.v1.parameter_pb2 import ParameterValue
+
+from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.rpc.result_format import OutcomeGroup
+from stratsweep_server.rpc.row_format import VALUE_FIELDS, RowFormat, add_failures, fill_seconds
+from stratsweep_server.rpc.wire import prefix
+
+_MAX_ROWS = 100
+_MAX_CACHED_VALUES = 4_096
+_DOUBLE_BYTES = 8
+
+
+@dataclass(slots=True)
+class EncodedResult:
+    """`Outcomes` that are one success."""
+
+    wire: bytes
+    count: int = 1
+    failed_count: int = 0
+
+
+class SingleRowFormat(RowFormat):
+    """A `ResultFormat`: each outcome in a progress message of its own.
+
+    Args:
+        log: Where the outcomes are.
+        grid: The parameters' values.
+    """
+
+    def __init__(self, log: OutcomeLog, grid: GridColumns) -> None:
+        super().__init__(log, grid)
+        self._encode_parameters = {
+            name: lru_cache(_MAX_CACHED_VALUES)(
+                partial(_parameter_bytes, name, VALUE_FIELDS[values.dtype.kind])
+            )
+            for name, values in grid.at(np.empty(0, dtype=np.int64)).items()
+        }
+
+    def block_size(self) -> int:
+        """How many outcomes at a time to ask for."""
+        return min(_MAX_ROWS, self._max_rows)
+
+    def groups(self, start: int, stop: int) -> Iterator[EncodedResult | OutcomeGroup]:
+        """A range of the log's outcomes, in order, each on its own."""
+        columns = self._log.columns(slice(start, stop))
+        parameters = self._parameter_rows(columns.indices)
+        metrics = _metric_rows(columns.metrics, stop - start)
+        head = ParameterResult()
+        rows = zip(columns.indices.tolist(), columns.durations.tolist(), strict=True)
+        for (index, seconds), *entries in zip(rows, parameters, metrics, strict=True):
+            failure = self._log.failures.get(index)
+            if failure is None:
+                head.combination_index = index
+                fill_seconds(head.backtest_duration, seconds)
+                yield EncodedResult(_progress_bytes(head.SerializeToString(), *entries))
+            else:
+                group = OutcomeGroup(count=1, failed_count=1)
+                add_failures(group.progress, [failure], self._grid)
+                yield group
+
+    def _parameter_rows(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
+        """The map entries of each combination's parameters."""
+        columns = [
+            map(self._encode_parameters[name], values.tolist())
+            for name, values in self._grid.at(indices).items()
+        ]
+        return map(b"".join, zip(*columns, strict=True)) if columns else iter([b""] * len(indices))
+
+
+def _progress_bytes(*result: bytes) -> bytes:
+    """A progress message of one result."""
+    size = sum(map(len, result))
+    in_outcome = prefix(Outcome.RESULT_FIELD_NUMBER, size)
+    in_progress = prefix(ProgressMessage.OUTCOMES_FIELD_NUMBER, len(in_outcome) + size)
+    return b"".join((in_progress, in_outcome, *result))
+
+
+def _parameter_bytes(name: str, field: str, value: object) -> bytes:
+    """The map entry of a parameter's value."""
+    set_value: Callable[..., ParameterValue] = ParameterValue
+    return ParameterResult(parameters={name: set_value(**{field: value})}).SerializeToString()
+
+
+def _metric_rows(metrics: Mapping[str, NDArray[np.float64]], count: int) -> Iterator[bytes]:
+    """The map entries of each row's metrics that have a value.
+
+    An entry ends with its number, so that the rows of many are a table of bytes: the names are in
+    place, and each column of numbers is written at once.
+    """
+    entries = [_metric_entry(name) for name in metrics]
+    ends = np.cumsum([len(entry) for entry in entries], dtype=np.int64).tolist()
+    table = np.tile(np.frombuffer(b"".join(entries), dtype=np.uint8), (count, 1))
+    has_values = np.ones((count, len(entries)), dtype=np.bool_)
+    for position, (end, values) in enumerate(zip(ends, metrics.values(), strict=True)):
+        numbers = np.ascontiguousarray(values, dtype="<f8").view(np.uint8)
+        table[:, end - _DOUBLE_BYTES : end] = numbers.reshape(count, _DOUBLE_BYTES)
+        has_values[:, position] = ~np.isnan(values)
+    rows, size = table.tobytes(), table.shape[1]
+    is_whole = np.logical_and.reduce(has_values, axis=1).tolist()
+    for position, whole in enumerate(is_whole):
+        row = rows[position * size : (position + 1) * size]
+        yield row if whole else _without_gaps(row, ends, has_values[position].tolist())
+
+
+def _metric_entry(name: str) -> bytes:
+    return ParameterResult(metrics={name: 0.0}).SerializeToString()
+
+
+def _without_gaps(row: bytes, ends: Sequence[int], has_values: Sequence[bool]) -> bytes:
+    """A row without the entries that have no value."""
+    entries = zip([0, *ends], ends, has_values, strict=False)
+    return b"".join(row[start:end] for start, end, has_value in entries if has_value)
