@@ -32,8 +32,10 @@ from stratsweep_server.backtest.default.figures import (
 LANES = 32
 """Combinations in lockstep: one bit each in a word. Results do not depend on it."""
 
-# Rows of the calendar that are walked sleeve by sleeve before the curve goes on over them.
+# Rows of the calendar that are walked sleeve by sleeve before the curve goes on over them, and
+# those whose targets are compared beforehand: they are still in the cache when they are traded.
 _TILE = 64
+_SPAN = 8 * _TILE
 
 # State is one-dimensional, lanes within rows, and rows begin at constants: only then does the
 # compiler know that rows do not overlap, and makes vector instructions. The loops run over as many
@@ -42,7 +44,7 @@ _TILE = 64
 _SLEEVE_SIZE = 6 * LANES
 _CASH, _UNITS, _TRIP_FLOW, _TRIP_VALUE, _EQUITY, _OPEN_BARS = range(0, _SLEEVE_SIZE, LANES)
 # Of the equity curve: KEPT is 1 - the deepest drawdown so far.
-_CURVE_SIZE = 9 * LANES
+_CURVE_SIZE = 14 * LANES
 (
     _TOTAL,
     _GAINS,
@@ -53,6 +55,11 @@ _CURVE_SIZE = 9 * LANES
     _PEAK_DAY,
     _LONGEST,
     _KEPT,
+    _TRADES,
+    _WINS,
+    _PROFITS,
+    _TRADE_LOSSES,
+    _TRADE_RETURNS,
 ) = range(0, _CURVE_SIZE, LANES)
 
 
@@ -92,15 +99,19 @@ def simulate_lockstep(
         lanes = targets[first : first + LANES]
         lane_figures = figures[:, first : first + LANES]
         sleeves, curve = _start(sleeve_count, sleeve_cash, days[0])
-        for sleeve in range(sleeve_count):
-            _find_trades(lanes, offsets[sleeve], offsets[sleeve + 1], trading)
         for start in range(1, len(days), _TILE):
             end = min(start + _TILE, len(days))
+            if (start - 1) % _SPAN == 0:
+                last = min(start - 1 + _SPAN, len(days) - 1)
+                for sleeve in range(sleeve_count):
+                    offset = offsets[sleeve]
+                    bars = latest_bar[sleeve, start - 1] + 1, latest_bar[sleeve, last] + 1
+                    _find_trades(lanes, offset, offset + bars[0], offset + bars[1], trading)
             tile[:] = 0.0
             for sleeve in range(sleeve_count):
                 _walk(
                     sleeves[sleeve],
-                    lane_figures,
+                    curve,
                     tile,
                     lanes,
                     trading,
@@ -138,19 +149,20 @@ def _start(
 
 @compiled
 def _find_trades(
-    lanes: NDArray[np.float64], start: int, end: int, trading: NDArray[np.uint32]
+    lanes: NDArray[np.float64], offset: int, start: int, end: int, trading: NDArray[np.uint32]
 ) -> None:
-    """Note which lanes trade at each open of a sleeve, one bit each.
+    """Note which lanes trade at the opens from `start` up to `end` of a sleeve, one bit each.
 
     At the open of bar t the target of t - 1 is traded, if it is not that of t - 2; all are flat
-    before the first.
+    before the first, at `offset`.
     """
     trading[start:end] = 0
     for lane in range(len(lanes)):
-        targets = lanes[lane, start:end]
-        if targets[0] != 0.0 and len(targets) > 1:
-            trading[start + 1] |= np.uint32(1) << np.uint32(lane)
-        later = trading[start + 2 : end]
+        if start <= offset + 1 < end and lanes[lane, offset] != 0.0:
+            trading[offset + 1] |= np.uint32(1) << np.uint32(lane)
+        first = max(start, offset + 2)
+        targets = lanes[lane, first - 2 : end - 1]
+        later = trading[first:end]
         for bar in range(len(later)):
             later[bar] |= np.uint32(targets[bar + 1] != targets[bar]) << np.uint32(lane)
 
@@ -158,7 +170,7 @@ def _find_trades(
 @compiled
 def _walk(
     sleeve: NDArray[np.float64],
-    figures: NDArray[np.float64],
+    curve: NDArray[np.float64],
     tile: NDArray[np.float64],
     lanes: NDArray[np.float64],
     trading: NDArray[np.uint32],
@@ -177,8 +189,8 @@ def _walk(
         if bar > 0 and bar != latest_bar[row]:
             place = offset + bar
             if trading[place]:
-                _trade(sleeve, figures, lanes, place, trading[place], open_prices[place], costs)
-            _mark(sleeve, figures, close_prices[place])
+                _trade(sleeve, curve, lanes, place, trading[place], open_prices[place], costs)
+            _mark(sleeve, curve, close_prices[place], len(lanes))
         for lane in range(len(lanes)):
             tile[row, lane] += sleeve[_EQUITY + lane]
 
@@ -186,7 +198,7 @@ def _walk(
 @compiled
 def _trade(
     sleeve: NDArray[np.float64],
-    figures: NDArray[np.float64],
+    curve: NDArray[np.float64],
     lanes: NDArray[np.float64],
     place: int,
     trading: int,
@@ -203,27 +215,29 @@ def _trade(
                 account = _account(sleeve, lane)
                 target = lanes[lane, place - 1]
                 outcome = rebalance(account, target, open_price, commission, slippage)
-                _settle(sleeve, figures, lane, outcome)
+                _settle(sleeve, curve, lane, outcome)
 
 
 @compiled
-def _mark(sleeve: NDArray[np.float64], figures: NDArray[np.float64], close_price: float) -> None:
+def _mark(
+    sleeve: NDArray[np.float64], curve: NDArray[np.float64], close_price: float, count: int
+) -> None:
     """Mark the sleeve at a close; what is ruined there is closed, and stays at nothing."""
     is_ruined = 0
-    for lane in range(figures.shape[1]):
+    for lane in range(count):
         units = sleeve[_UNITS + lane]
         equity = sleeve[_CASH + lane] + units * close_price
         sleeve[_EQUITY + lane] = equity
         sleeve[_OPEN_BARS + lane] += 1.0 if units != 0.0 else 0.0
         is_ruined |= equity <= 0.0
     if is_ruined:
-        for lane in range(figures.shape[1]):
+        for lane in range(count):
             if sleeve[_EQUITY + lane] <= 0.0:
                 if sleeve[_UNITS + lane] != 0.0:
                     sleeve[_OPEN_BARS + lane] -= 1.0
                 _settle(
                     sleeve,
-                    figures,
+                    curve,
                     lane,
                     close(_account(sleeve, lane), close_price, 0.0),
                 )
@@ -244,7 +258,7 @@ def _account(sleeve: NDArray[np.float64], lane: int) -> Account:
 @compiled
 def _settle(
     sleeve: NDArray[np.float64],
-    figures: NDArray[np.float64],
+    curve: NDArray[np.float64],
     lane: int,
     outcome: tuple[Account, TradeTotals],
 ) -> None:
@@ -255,11 +269,11 @@ def _settle(
     sleeve[_TRIP_FLOW + lane] = account.trip_flow
     sleeve[_TRIP_VALUE + lane] = account.trip_value
     if trades.trade_count > 0.0:
-        figures[TRADE_COUNT, lane] += trades.trade_count
-        figures[WINNING_COUNT, lane] += trades.winning_count
-        figures[GROSS_PROFIT, lane] += trades.gross_profit
-        figures[GROSS_LOSS, lane] += trades.gross_loss
-        figures[TRADE_RETURN_SUM, lane] += trades.return_sum
+        curve[_TRADES + lane] += trades.trade_count
+        curve[_WINS + lane] += trades.winning_count
+        curve[_PROFITS + lane] += trades.gross_profit
+        curve[_TRADE_LOSSES + lane] += trades.gross_loss
+        curve[_TRADE_RETURNS + lane] += trades.return_sum
 
 
 @compiled
@@ -320,8 +334,13 @@ def _conclude(
     offsets: NDArray[np.int64],
     curve: NDArray[np.float64],
 ) -> None:
-    """Write the figures of the lanes; those of trades are there already."""
+    """Write the figures of the lanes."""
     for lane in range(figures.shape[1]):
+        figures[TRADE_COUNT, lane] = curve[_TRADES + lane]
+        figures[WINNING_COUNT, lane] = curve[_WINS + lane]
+        figures[GROSS_PROFIT, lane] = curve[_PROFITS + lane]
+        figures[GROSS_LOSS, lane] = curve[_TRADE_LOSSES + lane]
+        figures[TRADE_RETURN_SUM, lane] = curve[_TRADE_RETURNS + lane]
         figures[FINAL_EQUITY, lane] = curve[_TOTAL + lane]
         figures[GAIN_SUM, lane] = curve[_GAINS + lane]
         figures[LOSS_SUM, lane] = curve[_LOSSES + lane]
