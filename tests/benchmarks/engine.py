@@ -87,7 +87,7 @@ async def _beside_scalar(name: str, market: Market, targets: NDArray, quick: boo
 
     def ours() -> float:
         positions = Positions(portfolio, len(targets))
-        positions.put(name, 0, slice(0, len(targets)), targets)
+        positions.put(name, 0, targets)
         return _nanoseconds(
             lambda: compute_metrics(simulate(portfolio, positions, _CASH, COMMISSION, 0.0)),
             targets.size,
@@ -146,7 +146,7 @@ def _simulate_each(targets, opens, closes, days, cash, commission, slippage):
 def _refuse_other_work(portfolio: Portfolio, targets: NDArray, floats: NDArray[np.float64]) -> None:
     """Both kernels must end with the same equity, or their times say nothing."""
     positions = Positions(portfolio, len(targets))
-    positions.put("check", 0, slice(0, len(targets)), targets)
+    positions.put("check", 0, targets)
     ours = simulate(portfolio, positions, _CASH, COMMISSION, 0.0).sums
     theirs = _simulate_one_by_one(portfolio, floats).sums
     np.testing.assert_allclose(ours.final_equity, theirs.final_equity, rtol=1e-9, atol=1e-9)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.bars import Bars, read_only
 
 Integers: TypeAlias = int | NDArray[np.int64]
 """A whole number, or a column of them: one value per combination."""
@@ -133,9 +133,7 @@ class _Store:
     def table(self) -> NDArray[Any]:
         if self._table is None:
             raise RuntimeError("nothing was computed")
-        view = self._table.view()
-        view.flags.writeable = False
-        return view
+        return read_only(self._table)
 
     def rows_of(
         self,

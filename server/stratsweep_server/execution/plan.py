@@ -85,10 +85,3 @@ def _column(values: Sequence[ParameterValue]) -> ParameterColumn:
     if isinstance(values, range):  # a hundred times as fast as value by value
         return np.arange(values.start, values.stop, values.step)
     return np.array(values)
-
-
-def grid_columns(
-    axes: Sequence[ParameterAxis], indices: NDArray[np.int64]
-) -> dict[str, ParameterColumn]:
-    """The parameter values at combination indices, as `GridColumns.at`."""
-    return GridColumns(axes).at(indices)

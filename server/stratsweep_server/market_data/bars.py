@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
 _NANOSECONDS_PER_DAY = 86_400 * 10**9
 _EPOCH = date(1970, 1, 1).toordinal()
 _INT64 = np.iinfo(np.int64)
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -87,6 +90,13 @@ def open_bars(symbol: str, path: Path) -> Bars:
     """Map a file that `Bars.save` wrote: read-only, shared between processes, nothing copied."""
     table = np.load(path, mmap_mode="r")
     return Bars(symbol, table[0].view(np.int64), *table[1:])
+
+
+def read_only(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return a view of an array that cannot be written through; nothing is copied."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def combined_time(bars: Sequence[Bars]) -> NDArray[np.int64]:

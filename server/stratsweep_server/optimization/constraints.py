@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import ParameterValue
-from stratsweep_server.execution.plan import ParameterAxis, grid_columns
+from stratsweep_server.execution.plan import GridColumns, ParameterAxis
 from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.constraint_text import ConstraintTextError, read_constraint
 
@@ -58,7 +58,7 @@ def accepted_indices(
     """
     indices = np.arange(size, dtype=np.int64)
     accepted = np.ones(size, dtype=bool)
-    table = grid_columns(axes, indices) if constraints else {}
+    table = GridColumns(axes).at(indices) if constraints else {}
     for text in constraints:
         verdict = _evaluate(text, table).cast(pl.Boolean).fill_null(value=False)
         accepted &= verdict.to_numpy()

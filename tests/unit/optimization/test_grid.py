@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis, grid_columns
+from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange
 from stratsweep_server.optimization.grid import expand, grid_size, last_value, value_count
 
@@ -148,7 +148,7 @@ def test_a_combination_far_inside_a_huge_grid_is_found_by_its_index():
 def test_columns_have_what_combinations_have(axes, data):
     plan = BacktestPlan("any", axes, ())
     chosen = data.draw(st.lists(st.integers(0, plan.grid_size - 1), max_size=20))
-    table = grid_columns(axes, np.array(chosen, dtype=np.int64))
+    table = GridColumns(axes).at(np.array(chosen, dtype=np.int64))
     assert list(table) == [axis.name for axis in axes]
     for axis in axes:
         expected = [plan.combination(index)[axis.name] for index in chosen]
@@ -163,7 +163,7 @@ def test_columns_keep_the_type_of_the_values():
         ParameterAxis("kind", ("simple", "exponential")),
         ParameterAxis("edge", (-(2**63), 2**63 - 1)),
     )
-    table = grid_columns(axes, np.arange(4))
+    table = GridColumns(axes).at(np.arange(4))
     assert table["count"].dtype == np.int64
     assert table["share"].dtype == np.float64
     assert table["on"].dtype == np.bool_

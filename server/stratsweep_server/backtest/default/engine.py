@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -79,7 +80,9 @@ class DefaultEngine:
         )
         columns = self.run_batch(batch).metrics
         values = {name: float(column[0]) for name, column in columns.items()}
-        return BacktestResult({name: value for name, value in values.items() if value == value})  # noqa: PLR0124 - NaN
+        return BacktestResult(
+            {name: value for name, value in values.items() if not math.isnan(value)}
+        )
 
     def run_batch(self, config: BatchConfig) -> BatchResult:
         """Run backtests that differ in their parameters only; raises as `run_sync` does."""
@@ -156,7 +159,7 @@ def _decide(
     if strategy.is_vectorized:
         for sleeve, bars in enumerate(portfolio.sleeves):
             returned = strategy.decide_all(bars, columns, len(rows))
-            positions.put(name, sleeve, slice(0, len(rows)), returned)
+            positions.put(name, sleeve, returned)
         return positions
     for row, values in enumerate(_combinations(columns, len(rows))):
         config.begin(rows[row])

@@ -137,8 +137,6 @@ def _start(
         for lane in range(LANES):
             sleeves[sleeve, _CASH + lane] = sleeve_cash
             sleeves[sleeve, _EQUITY + lane] = sleeve_cash
-    for _ in range(sleeve_count):
-        for lane in range(LANES):
             curve[_TOTAL + lane] += sleeve_cash
     for lane in range(LANES):
         curve[_PEAK + lane] = curve[_TOTAL + lane]
@@ -235,12 +233,7 @@ def _mark(
             if sleeve[_EQUITY + lane] <= 0.0:
                 if sleeve[_UNITS + lane] != 0.0:
                     sleeve[_OPEN_BARS + lane] -= 1.0
-                _settle(
-                    sleeve,
-                    curve,
-                    lane,
-                    close(_account(sleeve, lane), close_price, 0.0),
-                )
+                _settle(sleeve, curve, lane, close(_account(sleeve, lane), close_price, 0.0))
                 sleeve[_CASH + lane] = 0.0
                 sleeve[_EQUITY + lane] = 0.0
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest.default.trade_jumps import Market, prepare_market
-from stratsweep_server.market_data.bars import Bars, combined_time, periods_per_year
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
+from stratsweep_server.market_data.bars import (
+    Bars,
+    combined_time,
+    periods_per_year,
+    read_only,
+)
 
 _NANOSECONDS_PER_DAY = 86_400e9
 
@@ -93,18 +95,9 @@ def _build(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
 
 def _plain(bars: Bars) -> Bars:
     """View the arrays as the one type that the strategies' kernels are compiled for."""
+    prices = (bars.open, bars.high, bars.low, bars.close, bars.volume)
     return Bars(
         bars.symbol,
-        _read_only(bars.time),
-        _read_only(bars.open),
-        _read_only(bars.high),
-        _read_only(bars.low),
-        _read_only(bars.close),
-        _read_only(bars.volume),
+        read_only(np.ascontiguousarray(bars.time)),
+        *(read_only(np.ascontiguousarray(column)) for column in prices),
     )
-
-
-def _read_only(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view

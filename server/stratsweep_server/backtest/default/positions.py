@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import Portfolio
 from stratsweep_server.backtest.default.trade_jumps import WORD
-from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.bars import Bars, read_only
 
 
 class PositionError(ValueError):
@@ -38,26 +38,25 @@ class Positions:
     def __len__(self) -> int:
         return len(self._whole)
 
-    def put(self, strategy: str, sleeve: int, rows: slice, returned: ArrayLike) -> None:
-        """Take what a vectorised strategy returned: a row of positions for each combination.
+    def put(self, strategy: str, sleeve: int, returned: ArrayLike) -> None:
+        """Take what a vectorised strategy returned: a row of positions for every combination.
 
         Args:
             strategy: Its name, for messages.
             sleeve: The sleeve.
-            rows: The combinations.
-            returned: Numbers of shape (rows, bars of the sleeve with its warm-up).
+            returned: Numbers of shape (combinations, bars of the sleeve with its warm-up).
 
         Raises:
             PositionError: It is something else, or a position is not in [-1, 1].
         """
-        shape = (rows.stop - rows.start, len(self._portfolio.sleeves[sleeve]))
+        shape = (len(self), len(self._portfolio.sleeves[sleeve]))
         matrix = _as_numbers(strategy, returned)
         if matrix.shape != shape:
             raise PositionError(
                 f"strategy {strategy!r} must return one row per combination and one position per "
                 f"bar, {shape}; it returned {type(returned).__name__} of shape {matrix.shape}"
             )
-        self._store(strategy, sleeve, rows, matrix)
+        self._store(strategy, sleeve, slice(0, len(self)), matrix)
 
     def put_one(self, strategy: str, sleeve: int, row: int, returned: ArrayLike) -> None:
         """Take what a strategy returned for one combination; see `put`."""
@@ -83,7 +82,7 @@ class Positions:
         after = matrix[:, self._portfolio.warm_up_counts[sleeve] :]
         if matrix.dtype == np.int8:
             if not -1 <= matrix.min() <= matrix.max() <= 1:
-                _refuse_invalid(strategy, bars, _read_only(matrix.astype(np.float64)))
+                _refuse_invalid(strategy, bars, read_only(matrix.astype(np.float64)))
             self._whole[rows, place] = after
             return
         _refuse_invalid(strategy, bars, matrix)
@@ -154,13 +153,7 @@ def _as_numbers(strategy: str, returned: ArrayLike) -> NDArray[Any]:
             f"strategy {strategy!r} must return an array of numbers; it returned "
             f"{type(returned).__name__} of {array.dtype}"
         ) from error
-    return _read_only(floats)
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    return read_only(floats)
 
 
 def _refuse_invalid(strategy: str, bars: Bars, matrix: NDArray[np.float64]) -> None:
