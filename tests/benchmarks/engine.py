@@ -47,11 +47,10 @@ async def any_targets(quick: bool) -> list[Row]:
     for market in _markets():
         targets = np.where(_crossovers(market) == 1, 0.75, -0.25)
         rows.append(await _beside_scalar("fractions", market, targets, quick))
-    restless = []
     for market in _markets():
         targets = np.random.default_rng(markets.SEED).uniform(-1, 1, _shape(market))
-        restless.append(await _beside_scalar("fractions, new on each bar", market, targets, quick))
-    return [*_with_reach(rows, 0.5), *restless]
+        rows.append(await _beside_scalar("fractions, new on each bar", market, targets, quick))
+    return _with_reach(rows, 0.5)
 
 
 FIGURES = (all_in_or_flat, any_targets)

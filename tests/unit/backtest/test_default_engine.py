@@ -114,12 +114,11 @@ def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
         assert not array.flags.writeable
 
 
-def test_kernels_are_compiled_for_one_kind_of_arrays(tmp_path):
+def test_kernels_are_not_compiled_again_after_the_warm_up(tmp_path):
     warm_up()
     kernels = (
         lockstep.simulate_lockstep,
         trade_jumps.prepare_market,
-        trade_jumps.simulate_jumps,
         positions.first_invalid_position,
         positions.store_whole,
         signals._cross,
@@ -127,16 +126,19 @@ def test_kernels_are_compiled_for_one_kind_of_arrays(tmp_path):
         signals._hold,
     )
     assert {len(kernel.signatures) for kernel in kernels} == {1}
+    assert len(trade_jumps.simulate_jumps.signatures) == 2  # whole positions and others
     path = tmp_path / "bars"
     random_bars(1, 50).save(path)
     run("sma_cross", bars={"TEST": open_bars("TEST", path)}, fast=2, slow=5)
     run_targets((np.ones(3), BARS), cash=10_000, commission=0, slippage=0)
     run_targets((np.array([True, False, True]), BARS))
     run_targets((np.array([0.5, 7, 1, 7, 0, 7])[::2], BARS))
+    run_targets((np.full(3, 0.5), BARS))
     two = {"A": random_bars(1, 50, symbol="A"), "B": random_bars(2, 30, symbol="B")}
     for name in built_in.__all__:
         run(name, ("A", "B"), two)
     assert {len(kernel.signatures) for kernel in kernels} == {1}
+    assert len(trade_jumps.simulate_jumps.signatures) == 2
 
 
 def test_a_kernel_is_compiled_without_a_cache_where_none_can_be_written():

@@ -36,22 +36,26 @@ def in_lockstep(bars, targets, commission=0.0, slippage=0.0):
 
 
 def in_jumps(bars, targets, commission=0.0, slippage=0.0):
+    """The figures of what the kernel has done, and which it has."""
     count, bar_count = targets.shape
-    positions = np.zeros((count, -(-bar_count // 8) * 8), dtype=np.int8)
-    positions[:, :bar_count] = targets
+    if np.isin(targets, (-1, 0, 1)).all():
+        positions = np.zeros((count, -(-bar_count // 8) * 8), dtype=np.int8)
+        positions[:, :bar_count] = targets
+    else:
+        positions = np.nan_to_num(targets)
     portfolio = build_portfolio((bars,), None)
-    return simulate_jumps(positions, portfolio.market, 10_000.0, commission, slippage)
+    figures, is_done = simulate_jumps(positions, portfolio.market, 10_000.0, commission, slippage)
+    return figures[:, is_done], is_done
 
 
 def one_by_one(bars, targets, commission=0.0, slippage=0.0):
     days = build_portfolio((bars,), None).days
-    return np.stack(
-        [
-            simulate_one(row, bars.open, bars.close, days, 10_000.0, commission, slippage)
-            for row in np.nan_to_num(targets)
-        ],
-        axis=1,
-    )
+    table = np.empty((len(Sums._fields), len(targets)))
+    for row, path in enumerate(np.nan_to_num(targets)):
+        table[:, row] = simulate_one(
+            path, bars.open, bars.close, days, 10_000.0, commission, slippage
+        )
+    return table
 
 
 @settings(max_examples=150, deadline=None)
@@ -65,25 +69,56 @@ def test_lockstep_equals_the_obvious_kernel_bit_for_bit(data, levels, costs):
     )
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.data(), COSTS)
-def test_jumps_equal_the_obvious_kernel(data, costs):
+@settings(max_examples=500, deadline=None)
+@given(st.data(), st.sampled_from([ALL_IN, ALL_IN_BOTH_WAYS, PARTIAL]), COSTS)
+def test_jumps_equal_the_obvious_kernel(data, levels, costs):
     bars = data.draw(markets(max_count=400))
-    targets = data.draw(target_paths(len(bars), ALL_IN))[np.newaxis]
-    expected = one_by_one(bars, targets, *costs)
-    np.testing.assert_allclose(in_jumps(bars, targets, *costs), expected, **WITHIN)
+    paths = st.lists(target_paths(len(bars), levels), min_size=1, max_size=3)
+    targets = np.nan_to_num(np.stack(data.draw(paths)))
+    jumped, is_done = in_jumps(bars, targets, *costs)
+    np.testing.assert_allclose(jumped, one_by_one(bars, targets[is_done], *costs), **WITHIN)
 
 
+@pytest.mark.parametrize("level", [1.0, -1.0, 0.4, -0.3])
 @pytest.mark.parametrize("count", [2, 3, 8, 9, 16, 17, 31, 32, 33, 48, 127, 128, 129, 3_000])
-def test_jumps_are_right_for_holding_periods_of_any_length_and_place(count):
+def test_jumps_are_right_for_holding_periods_of_any_length_and_place(count, level):
     bars = random_bars(count, count, tick=0.5)
     random = np.random.default_rng(count)
     edges = np.sort(random.integers(0, count + 1, (40, 2)), axis=1)
     targets = np.array(
-        [[start <= bar < end for bar in range(count)] for start, end in edges], dtype=float
+        [[level * (start <= bar < end) for bar in range(count)] for start, end in edges]
     )
-    expected = one_by_one(bars, targets, 0.001)
-    np.testing.assert_allclose(in_jumps(bars, targets, 0.001), expected, **WITHIN)
+    jumped, is_done = in_jumps(bars, targets, 0.001)
+    expected = one_by_one(bars, targets, 0.001)[:, is_done]
+    np.testing.assert_allclose(jumped, expected, **WITHIN)
+
+
+@pytest.mark.parametrize("levels", [ALL_IN, ALL_IN_BOTH_WAYS[:-1], PARTIAL[:-1]])
+def test_jumps_leave_to_lockstep_what_changes_often(levels):
+    bars = random_bars(4, 1_000)
+    often = np.random.default_rng(4).choice(levels, 1_000)
+    seldom = np.repeat(often[:20], 50)
+    _, is_done = in_jumps(bars, np.stack([often, seldom, often, seldom]))
+    assert is_done.tolist() == [False, True, False, True]
+
+
+def test_jumps_leave_ruin_to_lockstep():
+    bars = random_bars(1, 300, volatility=0.2)
+    targets = np.array([[-1.0] * 300, [-0.01] * 300])
+    assert in_lockstep(bars, targets)[figures.FINAL_EQUITY, 0] == 0
+    _, is_done = in_jumps(bars, targets)
+    assert is_done.tolist() == [False, True]
+
+
+def test_changes_are_found_wherever_they_are():
+    bars = random_bars(6, 500)
+    for bar in range(500):
+        for level in (1.0, -1.0, 0.5):
+            targets = np.zeros((1, 500))
+            targets[0, bar:] = level
+            jumped, is_done = in_jumps(bars, targets)
+            assert is_done.all()
+            assert jumped[figures.EXPOSURE, 0] == max(0, 499 - bar) / 500
 
 
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 1, 2 * LANES + 3])
@@ -104,15 +139,16 @@ def test_a_lane_that_is_ruined_leaves_its_neighbours_alone():
     np.testing.assert_array_equal(together, one_by_one(bars, targets))
 
 
-def test_costs_that_eat_everything_end_in_nothing_in_both_kernels():
+def test_costs_that_eat_everything_end_in_nothing():
     bars = random_bars(3, 4_000)
-    targets = (np.arange(4_000) % 2.0)[np.newaxis]
-    jumped, walked = in_jumps(bars, targets, 0.9, 0.9), in_lockstep(bars, targets, 0.9, 0.9)
-    assert jumped[figures.FINAL_EQUITY] == walked[figures.FINAL_EQUITY] == 0
-    assert jumped[figures.MAX_DRAWDOWN] == pytest.approx(1)
+    targets = (np.arange(4_000) // 20 % 2.0)[np.newaxis]
+    walked = in_lockstep(bars, targets, 0.999, 0.999)
+    assert walked[figures.FINAL_EQUITY] == pytest.approx(0, abs=1e-300)
     assert walked[figures.MAX_DRAWDOWN] == 1
-    assert np.isfinite(jumped).all()
     assert np.isfinite(walked).all()
+    np.testing.assert_array_equal(walked, one_by_one(bars, targets, 0.999, 0.999))
+    _, is_done = in_jumps(bars, targets, 0.999, 0.999)
+    assert is_done.tolist() == [False]
 
 
 def test_the_tables_of_a_market_fit_its_bars():

@@ -1,14 +1,15 @@
-"""The account of one symbol: cash, units, the round trip under way, and how fills change them.
+"""The account of one symbol: cash, units, the round trip under way, and how trades change them.
 
-The rules are those of `stratsweep_server.backtest.default.simulation`. Scalar: kernels call it for
-the few bars on which a combination trades.
+The rules are those of `stratsweep_server.backtest.default.simulation`. Nothing here branches, so
+that a kernel which trades lanes side by side gets vector instructions; `tests/scalar_kernel.py` has
+the same rules the obvious way.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.compilation import inlined
 from stratsweep_server.backtest.default.figures import ROUNDING
 
 
@@ -22,14 +23,14 @@ class Account(NamedTuple):
 
 
 class TradeTotals(NamedTuple):
-    """Sums over completed round trips.
+    """What a trade adds to the sums over completed round trips: zeros where it completes none.
 
     Attributes:
-        trade_count: Completed round trips.
-        winning_count: Those with a profit above 0.
-        gross_profit: Sum of the positive profits, in currency.
-        gross_loss: Sum of the negative profits without their sign, in currency.
-        return_sum: Sum of the trade returns, as fractions.
+        trade_count: 1 where it completes a round trip.
+        winning_count: 1 where that has a profit above 0.
+        gross_profit: Its profit where positive, in currency.
+        gross_loss: Its loss where there is one, without its sign, in currency.
+        return_sum: Its trade return, as a fraction.
     """
 
     trade_count: float
@@ -39,76 +40,70 @@ class TradeTotals(NamedTuple):
     return_sum: float
 
 
-NO_TRADES = TradeTotals(0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-@compiled
+@inlined
 def rebalance(
-    account: Account, target: float, open_price: float, commission: float, slippage: float
+    account: Account,
+    is_trading: bool,
+    target: float,
+    price: float,
+    commission: float,
+    slippage: float,
 ) -> tuple[Account, TradeTotals]:
-    """Close, open, reverse or resize at an open; returns the round trip that this completes."""
-    trades = NO_TRADES
-    if account.units * target > 0.0:
-        return _resize(account, target, open_price, commission, slippage), trades
-    if account.units != 0.0:
-        price = _fill_price(open_price, -account.units, slippage)
-        account, trades = close(account, price, commission)
-    if target != 0.0 and account.cash > 0.0:
-        price = _fill_price(open_price, target, slippage)
-        account = _fill(account, _units(target, account.cash, price, commission), price, commission)
-    return account, trades
-
-
-@compiled
-def close(account: Account, price: float, commission: float) -> tuple[Account, TradeTotals]:
-    """Trade everything held, which completes the round trip. Nothing held is no round trip."""
-    if account.units == 0.0:
-        return account, NO_TRADES
-    closed = _fill(account, -account.units, price, commission)
-    trip = completed_trip(closed.trip_flow, closed.trip_value)
-    return Account(closed.cash, 0.0, 0.0, 0.0), trip
-
-
-@compiled
-def completed_trip(profit: float, value: float) -> TradeTotals:
-    """Return one round trip's share of the sums.
+    """Close, open, reverse or resize.
 
     Args:
-        profit: Its cash flows, costs included, in currency.
-        value: Sum of units added * fill price, in currency.
+        account: Before.
+        is_trading: If not, the account stays as it is.
+        target: Fraction of equity to hold, in [-1, 1].
+        price: Before slippage, positive.
+        commission: Fraction of each fill's value, in [0, 1).
+        slippage: Fraction of the price, in [0, 1).
     """
-    if abs(profit) <= ROUNDING * value:
-        profit = 0.0
-    return TradeTotals(
-        1.0,
+    buy, sell = price * (1.0 + slippage), price * (1.0 - slippage)
+    stays_on_side = account.units * target > 0.0
+    is_closing = is_trading & (not stays_on_side) & (account.units != 0.0)
+    closing_price = buy if account.units < 0.0 else sell
+    account, trades = _close(account, is_closing, closing_price, commission)
+    # Opens with the cash there is; resizes with equity at the open, by the side needed there.
+    equity = account.cash + account.units * price
+    side = equity * _units(target, price, commission) - account.units if stays_on_side else target
+    opening_price = buy if side > 0.0 else sell
+    units = equity * _units(target, opening_price, commission) - account.units
+    is_filling = is_trading & (equity > 0.0) & (units * side > 0.0)
+    return _fill(account, units if is_filling else 0.0, opening_price, commission), trades
+
+
+@inlined
+def _close(
+    account: Account, is_closing: bool, price: float, commission: float
+) -> tuple[Account, TradeTotals]:
+    """Trade everything held."""
+    flow = account.units * _net_price(price, -account.units, commission)
+    profit, value = account.trip_flow + flow, account.trip_value
+    is_something = is_closing & (abs(profit) > ROUNDING * value)
+    profit = profit if is_something else 0.0
+    trades = TradeTotals(
+        1.0 if is_closing else 0.0,
         1.0 if profit > 0.0 else 0.0,
-        max(profit, 0.0),
-        max(-profit, 0.0),
+        profit if profit > 0.0 else 0.0,  # noqa: FURB136 - max() makes no vectors
+        -profit if profit < 0.0 else 0.0,
         profit / value if value > 0.0 else 0.0,
     )
+    closed = Account(
+        account.cash + flow if is_closing else account.cash,
+        0.0 if is_closing else account.units,
+        0.0 if is_closing else account.trip_flow,
+        0.0 if is_closing else account.trip_value,
+    )
+    return closed, trades
 
 
-@compiled
-def _resize(
-    account: Account, target: float, open_price: float, commission: float, slippage: float
-) -> Account:
-    equity = account.cash + account.units * open_price
-    if equity <= 0.0:
-        return account
-    wanted = _units(target, equity, open_price, commission) - account.units
-    price = _fill_price(open_price, wanted, slippage)
-    change = _units(target, equity, price, commission) - account.units
-    if change * wanted <= 0.0:
-        return account
-    return _fill(account, change, price, commission)
-
-
-@compiled
+@inlined
 def _fill(account: Account, units: float, price: float, commission: float) -> Account:
     """Buy units, or sell them where negative."""
-    value = abs(units) * price
-    flow = -units * price - value * commission
-    added = value if account.units * units >= 0.0 else 0.0
+    flow = -units * _net_price(price, units, commission)
+    is_adding = (account.units == 0.0) | ((account.units > 0.0) == (units > 0.0))
+    added = abs(units) * price if is_adding else 0.0
     return Account(
         account.cash + flow,
         account.units + units,
@@ -117,12 +112,16 @@ def _fill(account: Account, units: float, price: float, commission: float) -> Ac
     )
 
 
-@compiled
-def _fill_price(open_price: float, side: float, slippage: float) -> float:
-    """Return the price of a buy (side above 0) or a sell."""
-    return open_price * (1.0 + slippage if side > 0.0 else 1.0 - slippage)
+@inlined
+def _net_price(price: float, side: float, commission: float) -> float:
+    """Return what a unit costs or brings, commission included: a buy where `side` is positive."""
+    return price * (1.0 + commission if side > 0.0 else 1.0 - commission)
 
 
-@compiled
-def _units(target: float, equity: float, price: float, commission: float) -> float:
-    return target * equity / (price * (1.0 + commission))
+@inlined
+def _units(target: float, price: float, commission: float) -> float:
+    """Return the units to hold for each unit of currency in equity.
+
+    Nothing of the account is in it, so that it is there before the account is known.
+    """
+    return target / (price * (1.0 + commission))

@@ -45,7 +45,21 @@ def compiled(function: _Function) -> _Function:
 
     Where the cache cannot be written to, each fork server compiles for itself.
     """
+    return _compiled(function, inline=False)
+
+
+def inlined(function: _Function) -> _Function:
+    """`compiled`, and always a part of its caller.
+
+    A loop with a call gets no vector instructions, and arrays that are handed to a call have their
+    references counted.
+    """
+    return _compiled(function, inline=True)
+
+
+def _compiled(function: _Function, *, inline: bool) -> _Function:
     try:
-        return cast(_Function, numba.njit(cache=True, error_model="numpy")(function))
+        jit = numba.njit(cache=True, error_model="numpy", forceinline=inline)
+        return cast(_Function, jit(function))
     except (RuntimeError, OSError):
-        return cast(_Function, numba.njit(error_model="numpy")(function))
+        return cast(_Function, numba.njit(error_model="numpy", forceinline=inline)(function))

@@ -1,8 +1,8 @@
 """Any target positions, any number of symbols: the bars are walked once for many combinations.
 
 The state of the combinations, or lanes, lies in arrays, so that each step is a few vector
-instructions for all of them; only the lanes whose target changes are traded one by one. The scalar
-version, a bar and a combination at a time, is `tests/scalar_kernel.py`.
+instructions for all of them; lanes trade in groups, where any of a group has a new target. The
+scalar version, a bar and a combination at a time, is `tests/scalar_kernel.py`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.account import Account, TradeTotals, close, rebalance
-from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.account import Account, TradeTotals, rebalance
+from stratsweep_server.backtest.default.compilation import compiled, inlined
 from stratsweep_server.backtest.default.figures import (
     EXPOSURE,
     FINAL_EQUITY,
@@ -32,6 +32,10 @@ from stratsweep_server.backtest.default.figures import (
 LANES = 32
 """Combinations in lockstep: one bit each in a word. Results do not depend on it."""
 
+# Lanes that trade together: the more, the more of them stand still while others trade.
+_GROUP = 8
+_GROUP_BITS = np.uint32((1 << _GROUP) - 1)
+
 # Rows of the calendar that are walked sleeve by sleeve before the curve goes on over them, and
 # those whose targets are compared beforehand: they are still in the cache when they are traded.
 _TILE = 64
@@ -41,10 +45,23 @@ _SPAN = 8 * _TILE
 # compiler know that rows do not overlap, and makes vector instructions. The loops run over as many
 # lanes as there are, a number that it must not know, or it unrolls them instead.
 # Of a sleeve: the account, then what is counted.
-_SLEEVE_SIZE = 6 * LANES
-_CASH, _UNITS, _TRIP_FLOW, _TRIP_VALUE, _EQUITY, _OPEN_BARS = range(0, _SLEEVE_SIZE, LANES)
+_SLEEVE_SIZE = 12 * LANES
+(
+    _CASH,
+    _UNITS,
+    _TRIP_FLOW,
+    _TRIP_VALUE,
+    _TARGET,
+    _EQUITY,
+    _OPEN_BARS,
+    _TRADES,
+    _WINS,
+    _PROFITS,
+    _TRADE_LOSSES,
+    _TRADE_RETURNS,
+) = range(0, _SLEEVE_SIZE, LANES)
 # Of the equity curve: KEPT is 1 - the deepest drawdown so far.
-_CURVE_SIZE = 14 * LANES
+_CURVE_SIZE = 9 * LANES
 (
     _TOTAL,
     _GAINS,
@@ -55,11 +72,6 @@ _CURVE_SIZE = 14 * LANES
     _PEAK_DAY,
     _LONGEST,
     _KEPT,
-    _TRADES,
-    _WINS,
-    _PROFITS,
-    _TRADE_LOSSES,
-    _TRADE_RETURNS,
 ) = range(0, _CURVE_SIZE, LANES)
 
 
@@ -111,7 +123,6 @@ def simulate_lockstep(
             for sleeve in range(sleeve_count):
                 _walk(
                     sleeves[sleeve],
-                    curve,
                     tile,
                     lanes,
                     trading,
@@ -126,7 +137,7 @@ def simulate_lockstep(
     return figures
 
 
-@compiled
+@inlined
 def _start(
     sleeve_count: int, sleeve_cash: float, first_day: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,7 +156,7 @@ def _start(
     return sleeves, curve
 
 
-@compiled
+@inlined
 def _find_trades(
     lanes: NDArray[np.float64], offset: int, start: int, end: int, trading: NDArray[np.uint32]
 ) -> None:
@@ -165,10 +176,9 @@ def _find_trades(
             later[bar] |= np.uint32(targets[bar + 1] != targets[bar]) << np.uint32(lane)
 
 
-@compiled
+@inlined
 def _walk(
     sleeve: NDArray[np.float64],
-    curve: NDArray[np.float64],
     tile: NDArray[np.float64],
     lanes: NDArray[np.float64],
     trading: NDArray[np.uint32],
@@ -187,39 +197,50 @@ def _walk(
         if bar > 0 and bar != latest_bar[row]:
             place = offset + bar
             if trading[place]:
-                _trade(sleeve, curve, lanes, place, trading[place], open_prices[place], costs)
-            _mark(sleeve, curve, close_prices[place], len(lanes))
+                _trade(sleeve, lanes, place, trading[place], open_prices[place], costs)
+            _mark(sleeve, close_prices[place], len(lanes))
         for lane in range(len(lanes)):
             tile[row, lane] += sleeve[_EQUITY + lane]
 
 
-@compiled
+@inlined
 def _trade(
     sleeve: NDArray[np.float64],
-    curve: NDArray[np.float64],
     lanes: NDArray[np.float64],
     place: int,
     trading: int,
     open_price: float,
     costs: tuple[float, float],
 ) -> None:
-    """Trade the lanes whose bit is set, one after the other, to the target of the bar before."""
-    commission, slippage = costs
-    for first in range(0, len(lanes), 8):
-        if not (trading >> np.uint32(first)) & np.uint32(0xFF):
-            continue
-        for lane in range(first, min(first + 8, len(lanes))):
-            if (trading >> np.uint32(lane)) & np.uint32(1):
-                account = _account(sleeve, lane)
-                target = lanes[lane, place - 1]
-                outcome = rebalance(account, target, open_price, commission, slippage)
-                _settle(sleeve, curve, lane, outcome)
+    """Trade the lanes whose bit is set to the target of the bar before."""
+    for first in range(0, len(lanes), _GROUP):
+        bits = (trading >> np.uint32(first)) & _GROUP_BITS
+        if bits:
+            end = min(first + _GROUP, len(lanes))
+            for lane in range(first, end):
+                sleeve[_TARGET + lane] = lanes[lane, place - 1]
+            _trade_group(sleeve[first:], _GROUP, bits, open_price, costs)
 
 
-@compiled
-def _mark(
-    sleeve: NDArray[np.float64], curve: NDArray[np.float64], close_price: float, count: int
+@inlined
+def _trade_group(
+    group: NDArray[np.float64],
+    count: int,
+    bits: np.uint32,
+    open_price: float,
+    costs: tuple[float, float],
 ) -> None:
+    """Trade the lanes from `first` on whose bit is set, the next lane's the next higher."""
+    for lane in range(count):
+        is_trading = (bits >> np.uint32(lane)) & np.uint32(1) != 0
+        traded = rebalance(
+            _account(group, lane), is_trading, group[_TARGET + lane], open_price, *costs
+        )
+        _settle(group, lane, traded)
+
+
+@inlined
+def _mark(sleeve: NDArray[np.float64], close_price: float, count: int) -> None:
     """Mark the sleeve at a close; what is ruined there is closed, and stays at nothing."""
     is_ruined = 0
     for lane in range(count):
@@ -233,12 +254,13 @@ def _mark(
             if sleeve[_EQUITY + lane] <= 0.0:
                 if sleeve[_UNITS + lane] != 0.0:
                     sleeve[_OPEN_BARS + lane] -= 1.0
-                _settle(sleeve, curve, lane, close(_account(sleeve, lane), close_price, 0.0))
+                account = _account(sleeve, lane)
+                _settle(sleeve, lane, rebalance(account, True, 0.0, close_price, 0.0, 0.0))
                 sleeve[_CASH + lane] = 0.0
                 sleeve[_EQUITY + lane] = 0.0
 
 
-@compiled
+@inlined
 def _account(sleeve: NDArray[np.float64], lane: int) -> Account:
     return Account(
         sleeve[_CASH + lane],
@@ -248,28 +270,22 @@ def _account(sleeve: NDArray[np.float64], lane: int) -> Account:
     )
 
 
-@compiled
-def _settle(
-    sleeve: NDArray[np.float64],
-    curve: NDArray[np.float64],
-    lane: int,
-    outcome: tuple[Account, TradeTotals],
-) -> None:
-    """Store what fills have made of a lane."""
-    account, trades = outcome
+@inlined
+def _settle(sleeve: NDArray[np.float64], lane: int, traded: tuple[Account, TradeTotals]) -> None:
+    """Store what a trade has made of a lane."""
+    account, trades = traded
     sleeve[_CASH + lane] = account.cash
     sleeve[_UNITS + lane] = account.units
     sleeve[_TRIP_FLOW + lane] = account.trip_flow
     sleeve[_TRIP_VALUE + lane] = account.trip_value
-    if trades.trade_count > 0.0:
-        curve[_TRADES + lane] += trades.trade_count
-        curve[_WINS + lane] += trades.winning_count
-        curve[_PROFITS + lane] += trades.gross_profit
-        curve[_TRADE_LOSSES + lane] += trades.gross_loss
-        curve[_TRADE_RETURNS + lane] += trades.return_sum
+    sleeve[_TRADES + lane] += trades.trade_count
+    sleeve[_WINS + lane] += trades.winning_count
+    sleeve[_PROFITS + lane] += trades.gross_profit
+    sleeve[_TRADE_LOSSES + lane] += trades.gross_loss
+    sleeve[_TRADE_RETURNS + lane] += trades.return_sum
 
 
-@compiled
+@inlined
 def _advance(
     curve: NDArray[np.float64], tile: NDArray[np.float64], days: NDArray[np.float64], count: int
 ) -> None:
@@ -282,7 +298,7 @@ def _advance(
                 curve[_KEPT + lane] = min(curve[_KEPT + lane], kept)
 
 
-@compiled
+@inlined
 def _advance_row(
     curve: NDArray[np.float64],
     tile: NDArray[np.float64],
@@ -320,7 +336,7 @@ def _advance_row(
     return is_deeper
 
 
-@compiled
+@inlined
 def _conclude(
     figures: NDArray[np.float64],
     sleeves: NDArray[np.float64],
@@ -329,11 +345,6 @@ def _conclude(
 ) -> None:
     """Write the figures of the lanes."""
     for lane in range(figures.shape[1]):
-        figures[TRADE_COUNT, lane] = curve[_TRADES + lane]
-        figures[WINNING_COUNT, lane] = curve[_WINS + lane]
-        figures[GROSS_PROFIT, lane] = curve[_PROFITS + lane]
-        figures[GROSS_LOSS, lane] = curve[_TRADE_LOSSES + lane]
-        figures[TRADE_RETURN_SUM, lane] = curve[_TRADE_RETURNS + lane]
         figures[FINAL_EQUITY, lane] = curve[_TOTAL + lane]
         figures[GAIN_SUM, lane] = curve[_GAINS + lane]
         figures[LOSS_SUM, lane] = curve[_LOSSES + lane]
@@ -342,8 +353,13 @@ def _conclude(
         kept = curve[_KEPT + lane]
         figures[MAX_DRAWDOWN, lane] = 1.0 - kept if kept < 1.0 - ROUNDING else 0.0
         figures[MAX_DRAWDOWN_DAYS, lane] = curve[_LONGEST + lane]
-        exposure = 0.0
-        for sleeve in range(len(offsets) - 1):
-            bar_count = offsets[sleeve + 1] - offsets[sleeve]
-            exposure += sleeves[sleeve, _OPEN_BARS + lane] / bar_count
-        figures[EXPOSURE, lane] = exposure / (len(offsets) - 1)
+        for number in range(len(sleeves)):
+            sleeve = sleeves[number]
+            figures[TRADE_COUNT, lane] += sleeve[_TRADES + lane]
+            figures[WINNING_COUNT, lane] += sleeve[_WINS + lane]
+            figures[GROSS_PROFIT, lane] += sleeve[_PROFITS + lane]
+            figures[GROSS_LOSS, lane] += sleeve[_TRADE_LOSSES + lane]
+            figures[TRADE_RETURN_SUM, lane] += sleeve[_TRADE_RETURNS + lane]
+            exposure = sleeve[_OPEN_BARS + lane] / (offsets[number + 1] - offsets[number])
+            figures[EXPOSURE, lane] += exposure
+        figures[EXPOSURE, lane] /= len(sleeves)

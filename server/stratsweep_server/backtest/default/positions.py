@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,8 @@ from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import Portfolio
 from stratsweep_server.backtest.default.trade_jumps import WORD
 from stratsweep_server.market_data.bars import Bars, read_only
+
+_Number = TypeVar("_Number", np.int8, np.float64)
 
 
 class PositionError(ValueError):
@@ -95,25 +98,32 @@ class Positions:
     def _floats(self) -> NDArray[np.float64]:
         return np.zeros((len(self), self._width))
 
-    @cached_property
-    def is_all_in_or_flat(self) -> NDArray[np.bool_]:
-        """Of each combination: whether its positions are nothing but 0 and 1."""
-        is_so: NDArray[np.bool_] = self._whole.view(np.uint8).max(axis=1) <= 1
-        return is_so & ~self._is_fractional
+    def alike(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int8] | NDArray[np.float64]]]:
+        """Rows that are stored alike, and their positions in one symbol, as `simulate_jumps` does.
 
-    def words(self, rows: NDArray[np.intp]) -> NDArray[np.int8]:
-        """Whole positions: int8 (rows, bars rounded up to whole words)."""
-        return self._whole if len(rows) == len(self) else self._whole[rows]
+        Whole ones are int8 (rows, bars rounded up to whole words), others float64 (rows, bars).
+        """
+        whole = np.flatnonzero(~self._is_fractional)
+        if len(whole):
+            yield whole, _rows(self._whole, whole)
+        fractional = np.flatnonzero(self._is_fractional)
+        if len(fractional):
+            yield fractional, _rows(self._floats, fractional)
 
-    def targets(self, first: int, end: int) -> NDArray[np.float64]:
-        """Positions of consecutive combinations as float64 (rows, bars)."""
-        rows = slice(first, end)
+    def targets(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Positions of some combinations, in ascending order, as float64 (rows, bars)."""
         if self._is_fractional[rows].all() and len(self._portfolio.sleeves) == 1:
-            return self._floats[rows]
+            return _rows(self._floats, rows)
         targets = self._whole[rows, : self._width].astype(np.float64)
         if self._is_fractional[rows].any():
             targets += self._floats[rows]
         return targets
+
+
+def _rows(table: NDArray[_Number], rows: NDArray[np.intp]) -> NDArray[_Number]:
+    """Ascending rows of a table, not copied where they follow each other."""
+    first, end = rows[0], rows[-1] + 1
+    return table[first:end] if end - first == len(rows) else table[rows]
 
 
 @compiled

@@ -25,9 +25,9 @@ costs included; its return is profit / Σ(units added * fill price), commission 
 or loss of less than 1e-12 of that value is the rounding of the arithmetic and counts as 0.
 
 Two kernels do this, and agree within 1e-9 of each figure: `trade_jumps` where the positions of a
-combination in one symbol are all-in long or flat, `lockstep` elsewhere. Which one runs a
-combination depends on its own positions alone, so results depend neither on the chunk nor on the
-worker that it came to.
+combination are in one symbol and stay for a while, `lockstep` elsewhere. Which one runs a
+combination depends on its own positions and the prices alone, so results depend neither on the
+chunk nor on the worker that it came to.
 """
 
 from __future__ import annotations
@@ -61,17 +61,15 @@ def simulate(
     table = np.empty((len(Sums._fields), len(positions)))
     is_done = np.zeros(len(positions), dtype=np.bool_)
     if portfolio.market is not None:
-        is_done = positions.is_all_in_or_flat
-        rows = np.flatnonzero(is_done)
-        table[:, rows] = simulate_jumps(
-            positions.words(rows), portfolio.market, sleeve_cash, commission, slippage
-        )
-    for first in range(0, len(positions), LANES):
-        lanes = slice(first, min(first + LANES, len(positions)))
-        if is_done[lanes].all():
-            continue
-        simulated = simulate_lockstep(
-            positions.targets(lanes.start, lanes.stop),
+        for rows, paths in positions.alike():
+            table[:, rows], is_done[rows] = simulate_jumps(
+                paths, portfolio.market, sleeve_cash, commission, slippage
+            )
+    left = np.flatnonzero(~is_done)
+    for first in range(0, len(left), LANES):
+        rows = left[first : first + LANES]
+        table[:, rows] = simulate_lockstep(
+            positions.targets(rows),
             portfolio.offsets,
             portfolio.open_prices,
             portfolio.close_prices,
@@ -81,7 +79,6 @@ def simulate(
             commission,
             slippage,
         )
-        table[:, lanes] = np.where(is_done[lanes], table[:, lanes], simulated)
     return Figures(
         Sums(*table),
         sum([sleeve_cash] * len(portfolio.sleeves)),

@@ -1,28 +1,30 @@
-"""All-in or flat positions in one symbol: from trade to trade, not from bar to bar.
+"""Positions in one symbol that stay for a while: from trade to trade, not from bar to bar.
 
-While a combination is all-in its equity moves as the close does, and while it is flat not at all.
-So a holding period needs no walk:
+Between two trades an account is cash and a number of units, so its equity at a close is a straight
+line of the close. What a holding period adds to the figures is found without walking its curve:
 
-- Its returns are the market's: sums of gains, losses and their squares are differences of prefix
-  sums, held in twice the precision so that they are as exact as adding up the period's own bars
-  (Knuth's two-sum; Dekker 1971).
 - Its closes are looked at in blocks: highest and lowest close and inner drawdown of each are
   prepared, and found by vector instructions for the parts at either end. They say how the equity
   curve comes out of a block, and only where a part may have deepened the drawdown within itself,
   or a block ended the longest stretch under water, are its bars walked.
+- All-in, its returns are the market's: sums of gains, losses and their squares are differences of
+  prefix sums, held in twice the precision so that they are as exact as adding up the period's own
+  bars (Knuth's two-sum; Dekker 1971). With a fraction in cash, or short, the returns of several
+  bars at a time are computed by vector instructions and added up side by side.
 
-The figures are those of `lockstep` within 1e-9 of their size.
+The figures are those of `lockstep` within 1e-9 of their size. What is rare or not worth it is left
+to that kernel: positions that change often, and accounts that are ruined.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.account import completed_trip
-from stratsweep_server.backtest.default.compilation import compiled
+from stratsweep_server.backtest.default.account import Account, rebalance
+from stratsweep_server.backtest.default.compilation import compiled, inlined
 from stratsweep_server.backtest.default.figures import (
     EXPOSURE,
     FINAL_EQUITY,
@@ -41,17 +43,27 @@ from stratsweep_server.backtest.default.figures import (
 )
 
 WORD = 8
-"""Positions are looked at in words of so many bars: their rows are as long as a multiple of it."""
+"""Whole positions are looked at in words of so many bars: their rows are as long as a multiple."""
 
+# Bars for each change below which lockstep is faster: of whole positions, of others.
+_FEW_BARS = 12, 24
 _KEPT = 1.0 - ROUNDING
 _BLOCK = 32
 _EVERY_BYTE = np.uint64(0x0101010101010101)
 # Times 2^(8 k), it has k in its highest byte.
 _BYTE_NUMBERS = np.uint64(0x0001020304050607)
+# Times 2^k, it has a number of its own for each k in its highest six bits (a de Bruijn sequence).
+_BIT_SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
+_BIT_NUMBERS = np.array(
+    sorted(range(64), key=lambda bit: ((0x03F79D71B4CB0A89 << bit) & (2**64 - 1)) >> 58)
+)
 # Columns of the blocks.
 _TOP, _BOTTOM, _INNER_KEPT = range(3)
 # Columns of the prefix sums: each sum, and what its rounding lost.
 _GAINS, _LOSSES, _SQUARES, _LOSS_SQUARES = range(0, 8, 2)
+# Rows of returns that are added up side by side.
+_STRIP = 32
+_SIDE_GAINS, _SIDE_LOSSES, _SIDE_SQUARES, _SIDE_LOSS_SQUARES = range(0, 4 * _STRIP, _STRIP)
 
 
 class Market(NamedTuple):
@@ -87,71 +99,121 @@ def prepare_market(
 
 @compiled
 def simulate_jumps(
-    positions: NDArray[np.int8],
+    positions: NDArray[Any],
     market: Market,
     starting_cash: float,
     commission: float,
     slippage: float,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Simulate positions by the model of `stratsweep_server.backtest.default.simulation`.
 
     Args:
-        positions: int8 (combinations, bars rounded up to whole words): 1 all-in long, 0 flat.
+        positions: In [-1, 1]: float64 (combinations, bars), or int8 (combinations, bars rounded up
+            to whole words).
         market: Of the symbol.
         starting_cash: Positive.
         commission: Fraction of each fill's value, in [0, 1).
         slippage: Fraction of the price, in [0, 1).
 
     Returns:
-        float64 (figures, combinations), rows as in `Sums`.
+        float64 (figures, combinations), rows as in `Sums`; and of each combination whether this
+        has simulated it, or left it to lockstep.
     """
-    # Taken apart once: each look into a tuple counts references, which costs more than a bar.
+    # Taken apart once: each look into a tuple counts references, which costs more than a bar. So
+    # does each array that is handed to another function, which is why they are made one.
     open_prices, close_prices, days, prefix_sums, blocks = market
-    words = positions.view(np.uint64)
+    bar_count = len(close_prices)
     figures = np.zeros((EXPOSURE + 1, len(positions)))
+    is_done = np.zeros(len(positions), np.bool_)
     sums = np.empty(len(figures))
-    changes = np.empty(positions.shape[1] + WORD, np.int64)
+    side_by_side = np.empty(4 * _STRIP)
+    few_bars = _FEW_BARS[0] if positions.itemsize == 1 else _FEW_BARS[1]
+    most = bar_count // few_bars + 1
+    changes = np.empty(most + 64, np.int64)
+    targets = np.empty(most + 64)
     for combination in range(len(positions)):
-        count = _find_changes(words[combination], changes)
-        while count > 0 and changes[count - 1] >= len(close_prices) - 1:
+        path = positions[combination]
+        count = _list_changes(path, changes, most)
+        while count > 0 and changes[count - 1] >= bar_count - 1:
             count -= 1  # the target of the last bar is never traded
-        _run(
+        if count > most:
+            continue
+        for change in range(count):
+            targets[change] = path[changes[change]]
+        changes[count] = bar_count - 1
+        is_done[combination] = _run(
             changes,
+            targets,
             count,
             open_prices,
             close_prices,
             days,
             prefix_sums,
             blocks,
-            starting_cash,
-            commission,
-            slippage,
+            Account(starting_cash, 0.0, 0.0, 0.0),
+            (commission, slippage),
+            side_by_side,
             sums,
         )
         for figure in range(len(sums)):
             figures[figure, combination] = sums[figure]
-    return figures
+    return figures, is_done
 
 
 @compiled
-def _find_changes(words: NDArray[np.uint64], changes: NDArray[np.int64]) -> int:
+def _list_changes(path: NDArray[Any], changes: NDArray[np.int64], most: int) -> int:
     """List the bars whose position differs from the bar before; flat at first. Returns how many.
 
-    A position is a byte of 0 or 1; the first of a word is its lowest (little-endian machines).
+    Gives up when it has found more than `most`, and has listed up to 64 more by then.
     """
+    if path.itemsize == 1:
+        return _list_whole(path.view(np.uint64), changes, most)
+    return _list_fractional(path, changes, most)
+
+
+@compiled
+def _list_whole(words: NDArray[np.uint64], changes: NDArray[np.int64], most: int) -> int:
+    """A position is a byte; the first of a word is its lowest (little-endian machines)."""
     count = 0
     last = np.uint64(0)
     for place in range(len(words)):
         word = words[place]
         if word == last * _EVERY_BYTE:
             continue
-        changed = word ^ ((word << np.uint64(8)) | last)
+        differs = word ^ ((word << np.uint64(8)) | last)
         last = word >> np.uint64(56)
-        while changed != 0:
-            lowest = changed & (~changed + np.uint64(1))
+        # Two different bytes of 0, 1 and -1 differ in one of the lowest two bits.
+        differs = (differs | (differs >> np.uint64(1))) & _EVERY_BYTE
+        while differs != 0:
+            lowest = differs & (~differs + np.uint64(1))
             changes[count] = WORD * place + int((lowest * _BYTE_NUMBERS) >> np.uint64(56))
             count += 1
-            changed ^= lowest
+            differs ^= lowest
+        if count > most:
+            break
+    return count
+
+
+@compiled
+def _list_fractional(path: NDArray[np.float64], changes: NDArray[np.int64], most: int) -> int:
+    """Compares 64 positions at a time with those before them: a bit for each that differs."""
+    count = 0
+    if path[0] != 0.0:
+        changes[0] = 0
+        count = 1
+    for start in range(1, len(path), 64):
+        later = path[start : start + 64]
+        earlier = path[start - 1 : start - 1 + len(later)]
+        differs = np.uint64(0)
+        for bar in range(len(later)):
+            differs |= np.uint64(later[bar] != earlier[bar]) << np.uint64(bar)
+        while differs != 0:
+            lowest = differs & (~differs + np.uint64(1))
+            changes[count] = start + _BIT_NUMBERS[(lowest * _BIT_SEQUENCE) >> np.uint64(58)]
+            count += 1
+            differs ^= lowest
+        if count > most:
+            break
     return count
 
 
@@ -173,67 +235,85 @@ class _Water(NamedTuple):
     longest: float
 
 
-@compiled
+@inlined
 def _run(
     changes: NDArray[np.int64],
+    targets: NDArray[np.float64],
     change_count: int,
     open_prices: NDArray[np.float64],
     close_prices: NDArray[np.float64],
     days: NDArray[np.float64],
     prefix_sums: NDArray[np.float64],
     blocks: NDArray[np.float64],
-    starting_cash: float,
-    commission: float,
-    slippage: float,
+    account: Account,
+    costs: tuple[float, float],
+    side_by_side: NDArray[np.float64],
     sums: NDArray[np.float64],
-) -> None:
-    """Walk the holding periods: bought at one change, sold at the next; the last may be open."""
+) -> bool:
+    """Go from trade to trade; `changes` ends with the last bar. Returns whether it could."""
     bar_count = len(close_prices)
     close_bits = close_prices.view(np.int64)
     extremes = np.empty(2)
     extreme_bits = extremes.view(np.int64)
     sums[:] = 0.0
-    cash = equity = starting_cash
-    water = _Water(cash, days[0], False, _KEPT, 0.0)
+    side_by_side[:] = 0.0
+    equity = account.cash
+    water = _Water(equity, days[0], False, _KEPT, 0.0)
     held_count = 0
-    for change in range(0, change_count, 2):
-        if cash <= 0.0:
-            break  # costs have eaten everything
-        entry = changes[change] + 1
-        is_closed = change + 1 < change_count
-        end = changes[change + 1] + 1 if is_closed else bar_count
-        price = open_prices[entry] * (1.0 + slippage)
-        units = cash / (price * (1.0 + commission))
+    for change in range(change_count):
+        first, end = changes[change] + 1, changes[change + 1] + 1
         if not water.is_under:
-            water = _Water(water.peak, days[entry - 1], False, water.kept, water.longest)
-        _add_return(sums, units * close_prices[entry] / cash - 1.0)
-        _add_returns_between(sums, prefix_sums, entry, end - 1)
+            water = _Water(water.peak, days[first - 1], False, water.kept, water.longest)
+        account, trades = rebalance(account, True, targets[change], open_prices[first], *costs)
+        sums[TRADE_COUNT] += trades.trade_count
+        sums[WINNING_COUNT] += trades.winning_count
+        sums[GROSS_PROFIT] += trades.gross_profit
+        sums[GROSS_LOSS] += trades.gross_loss
+        sums[TRADE_RETURN_SUM] += trades.return_sum
+        cash, units = account.cash, account.units
+        marked = cash + units * close_prices[first]
+        if marked <= 0.0:
+            return False
+        _add_return(sums, marked / equity - 1.0)
+        if units == 0.0:
+            equity = marked
+            water = _mark(water, equity, days[first])
+            continue
         water = _hold(
-            water, close_prices, close_bits, extremes, extreme_bits, days, blocks, units, entry, end
+            water,
+            close_prices,
+            close_bits,
+            extremes,
+            extreme_bits,
+            days,
+            blocks,
+            account,
+            first,
+            end,
         )
-        equity = units * close_prices[end - 1]
-        held_count += end - entry
-        if is_closed:
-            value = units * open_prices[end] * (1.0 - slippage)
-            proceeds = value - value * commission
-            _add_return(sums, proceeds / equity - 1.0 if equity > 0.0 else 0.0)
-            trip = completed_trip(proceeds - cash, units * price)
-            sums[TRADE_COUNT] += trip.trade_count
-            sums[WINNING_COUNT] += trip.winning_count
-            sums[GROSS_PROFIT] += trip.gross_profit
-            sums[GROSS_LOSS] += trip.gross_loss
-            sums[TRADE_RETURN_SUM] += trip.return_sum
-            cash = equity = proceeds
-            water = _mark(water, equity, days[end])
+        if water.kept <= 0.0:
+            return False
+        if units > 0.0 and abs(cash) <= ROUNDING * marked:
+            _add_returns_between(sums, prefix_sums, first, end - 1)
+        else:
+            _add_side_by_side(side_by_side, close_prices, cash, units, first, end - 1)
+        equity = cash + units * close_prices[end - 1]
+        held_count += end - first
     if water.is_under:
         water = _surface(water, days[bar_count - 1])
+    for place in range(_STRIP):
+        sums[GAIN_SUM] += side_by_side[_SIDE_GAINS + place]
+        sums[LOSS_SUM] += side_by_side[_SIDE_LOSSES + place]
+        sums[SQUARE_SUM] += side_by_side[_SIDE_SQUARES + place]
+        sums[LOSS_SQUARE_SUM] += side_by_side[_SIDE_LOSS_SQUARES + place]
     sums[FINAL_EQUITY] = equity
     sums[MAX_DRAWDOWN] = 1.0 - water.kept if water.kept < _KEPT else 0.0
     sums[MAX_DRAWDOWN_DAYS] = water.longest
     sums[EXPOSURE] = held_count / bar_count
+    return True
 
 
-@compiled
+@inlined
 def _add_return(sums: NDArray[np.float64], change: float) -> None:
     """Add the return of one bar."""
     if abs(change) <= ROUNDING:
@@ -245,7 +325,7 @@ def _add_return(sums: NDArray[np.float64], change: float) -> None:
     sums[LOSS_SQUARE_SUM] += loss * loss
 
 
-@compiled
+@inlined
 def _add_returns_between(
     sums: NDArray[np.float64], prefix_sums: NDArray[np.float64], first: int, last: int
 ) -> None:
@@ -256,14 +336,42 @@ def _add_returns_between(
     sums[LOSS_SQUARE_SUM] += _difference(prefix_sums, first, last, _LOSS_SQUARES)
 
 
-@compiled
+@inlined
 def _difference(prefix_sums: NDArray[np.float64], first: int, last: int, column: int) -> float:
     total: float = prefix_sums[last, column] - prefix_sums[first, column]
     lost: float = prefix_sums[last, column + 1] - prefix_sums[first, column + 1]
     return total + lost
 
 
-@compiled
+@inlined
+def _add_side_by_side(
+    sums: NDArray[np.float64],
+    close_prices: NDArray[np.float64],
+    cash: float,
+    units: float,
+    first: int,
+    last: int,
+) -> None:
+    """Add the account's returns of the bars after `first` up to and including `last`.
+
+    Each of `_STRIP` bars that follow each other is added to a sum of its own: so there are vector
+    instructions, and the order of additions is the same whatever their width.
+    """
+    for start in range(first, last, _STRIP):
+        before = close_prices[start : min(start + _STRIP, last)]
+        after = close_prices[start + 1 : start + 1 + len(before)]
+        for place in range(len(before)):
+            change = (cash + units * after[place]) / (cash + units * before[place]) - 1.0
+            change = change if abs(change) > ROUNDING else 0.0
+            loss = -change if change < 0.0 else 0.0
+            gain = change if change > 0.0 else 0.0  # noqa: FURB136 - max() makes no vectors
+            sums[_SIDE_GAINS + place] += gain
+            sums[_SIDE_LOSSES + place] += loss
+            sums[_SIDE_SQUARES + place] += change * change
+            sums[_SIDE_LOSS_SQUARES + place] += loss * loss
+
+
+@inlined
 def _mark(water: _Water, equity: float, day: float) -> _Water:
     """Go on to one bar's equity."""
     if equity < water.peak * _KEPT:
@@ -275,14 +383,14 @@ def _mark(water: _Water, equity: float, day: float) -> _Water:
     return _Water(max(water.peak, equity), day, False, water.kept, water.longest)
 
 
-@compiled
+@inlined
 def _surface(water: _Water, day: float) -> _Water:
     """End a stretch under water."""
     longest = max(water.longest, day - water.peak_day)
     return _Water(water.peak, day, False, water.kept, longest)
 
 
-@compiled
+@inlined
 def _hold(
     water: _Water,
     close_prices: NDArray[np.float64],
@@ -291,7 +399,7 @@ def _hold(
     extreme_bits: NDArray[np.int64],
     days: NDArray[np.float64],
     blocks: NDArray[np.float64],
-    units: float,
+    account: Account,
     first: int,
     end: int,
 ) -> _Water:
@@ -300,37 +408,61 @@ def _hold(
     while start < end:
         block = start // _BLOCK
         stop = min((block + 1) * _BLOCK, end)
-        is_whole = stop - start == _BLOCK
-        if is_whole:
-            top, bottom = blocks[block, _TOP], blocks[block, _BOTTOM]
-            inner_kept = blocks[block, _INNER_KEPT]
+        high, low = _equity_range(account, blocks[block, _TOP], blocks[block, _BOTTOM])
+        if high < water.peak * _KEPT and low >= water.peak * water.kept:
+            water = _Water(water.peak, water.peak_day, True, water.kept, water.longest)
         else:
-            _extremes(close_bits, start, stop, extreme_bits)
-            top, bottom = extremes[0], extremes[1]
-            inner_kept = bottom / top
-        is_back = units * top >= water.peak * _KEPT
-        may_be_longest = is_back and days[stop - 1] - water.peak_day > water.longest
-        if may_be_longest or (not is_whole and inner_kept < water.kept):
-            for bar in range(start, stop):
-                water = _mark(water, units * close_prices[bar], days[bar])
-        else:
-            kept = min(water.kept, inner_kept)
-            if units * bottom < water.peak * kept:
-                kept = units * bottom / water.peak
-            if is_back:
-                bar = stop - 1
-                while close_prices[bar] < top * _KEPT:
-                    bar -= 1
-                peak = max(water.peak, units * top)
-                is_under = units * close_prices[stop - 1] < peak * _KEPT
-                water = _Water(peak, days[bar], is_under, kept, water.longest)
-            else:
-                water = _Water(water.peak, water.peak_day, True, kept, water.longest)
+            # Cash makes drawdowns smaller; a short's are not the market's.
+            inner_kept = blocks[block, _INNER_KEPT] if account.units > 0.0 else 0.0
+            if stop - start < _BLOCK:
+                _extremes(close_bits, start, stop, extreme_bits)
+                high, low = _equity_range(account, extremes[0], extremes[1])
+            inner_kept = max(inner_kept, low / high)
+            water = _look_closer(
+                water, account, close_prices, days, (high, low, inner_kept), start, stop
+            )
         start = stop
     return water
 
 
-@compiled
+@inlined
+def _equity_range(account: Account, top: float, bottom: float) -> tuple[float, float]:
+    """Return the highest and the lowest equity between two closes."""
+    at_top, at_bottom = account.cash + account.units * top, account.cash + account.units * bottom
+    return max(at_top, at_bottom), min(at_top, at_bottom)
+
+
+@inlined
+def _look_closer(
+    water: _Water,
+    account: Account,
+    close_prices: NDArray[np.float64],
+    days: NDArray[np.float64],
+    equities: tuple[float, float, float],
+    start: int,
+    stop: int,
+) -> _Water:
+    """Go on over a part of a block, walking its bars only where it takes that.
+
+    `equities` has their highest, their lowest, and 1 - a bound of the drawdowns among them.
+    """
+    high, low, inner_kept = equities
+    kept = min(water.kept, low / water.peak)
+    if high < water.peak * _KEPT:
+        return _Water(water.peak, water.peak_day, True, kept, water.longest)
+    if inner_kept < water.kept or days[stop - 1] - water.peak_day > water.longest:
+        for bar in range(start, stop):
+            water = _mark(water, account.cash + account.units * close_prices[bar], days[bar])
+        return water
+    bar = stop - 1
+    while account.cash + account.units * close_prices[bar] < high * _KEPT:
+        bar -= 1
+    peak = max(water.peak, high)
+    last = account.cash + account.units * close_prices[stop - 1]
+    return _Water(peak, days[bar], last < peak * _KEPT, kept, water.longest)
+
+
+@inlined
 def _extremes(bits: NDArray[np.int64], start: int, stop: int, found: NDArray[np.int64]) -> None:
     """Find the highest and the lowest of the closes from `start` up to `stop`, not included.
 
