@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.account import Account, rebalance
+from stratsweep_server.backtest.default.account import Account, TradeTotals, rebalance
 from stratsweep_server.backtest.default.compilation import compiled, inlined
 from stratsweep_server.backtest.default.figures import (
     EXPOSURE,
@@ -265,11 +265,7 @@ def _run(
         if not water.is_under:
             water = _Water(water.peak, days[first - 1], False, water.kept, water.longest)
         account, trades = rebalance(account, True, targets[change], open_prices[first], *costs)
-        sums[TRADE_COUNT] += trades.trade_count
-        sums[WINNING_COUNT] += trades.winning_count
-        sums[GROSS_PROFIT] += trades.gross_profit
-        sums[GROSS_LOSS] += trades.gross_loss
-        sums[TRADE_RETURN_SUM] += trades.return_sum
+        _add_trades(sums, trades)
         cash, units = account.cash, account.units
         marked = cash + units * close_prices[first]
         if marked <= 0.0:
@@ -301,16 +297,21 @@ def _run(
         held_count += end - first
     if water.is_under:
         water = _surface(water, days[bar_count - 1])
-    for place in range(_STRIP):
-        sums[GAIN_SUM] += side_by_side[_SIDE_GAINS + place]
-        sums[LOSS_SUM] += side_by_side[_SIDE_LOSSES + place]
-        sums[SQUARE_SUM] += side_by_side[_SIDE_SQUARES + place]
-        sums[LOSS_SQUARE_SUM] += side_by_side[_SIDE_LOSS_SQUARES + place]
+    _add_sides(sums, side_by_side)
     sums[FINAL_EQUITY] = equity
     sums[MAX_DRAWDOWN] = 1.0 - water.kept if water.kept < _KEPT else 0.0
     sums[MAX_DRAWDOWN_DAYS] = water.longest
     sums[EXPOSURE] = held_count / bar_count
     return True
+
+
+@inlined
+def _add_trades(sums: NDArray[np.float64], trades: TradeTotals) -> None:
+    sums[TRADE_COUNT] += trades.trade_count
+    sums[WINNING_COUNT] += trades.winning_count
+    sums[GROSS_PROFIT] += trades.gross_profit
+    sums[GROSS_LOSS] += trades.gross_loss
+    sums[TRADE_RETURN_SUM] += trades.return_sum
 
 
 @inlined
@@ -369,6 +370,16 @@ def _add_side_by_side(
             sums[_SIDE_LOSSES + place] += loss
             sums[_SIDE_SQUARES + place] += change * change
             sums[_SIDE_LOSS_SQUARES + place] += loss * loss
+
+
+@inlined
+def _add_sides(sums: NDArray[np.float64], side_by_side: NDArray[np.float64]) -> None:
+    """Add what `_add_side_by_side` has added up."""
+    for place in range(_STRIP):
+        sums[GAIN_SUM] += side_by_side[_SIDE_GAINS + place]
+        sums[LOSS_SUM] += side_by_side[_SIDE_LOSSES + place]
+        sums[SQUARE_SUM] += side_by_side[_SIDE_SQUARES + place]
+        sums[LOSS_SQUARE_SUM] += side_by_side[_SIDE_LOSS_SQUARES + place]
 
 
 @inlined
