@@ -251,7 +251,6 @@ def _run(
     sums: NDArray[np.float64],
 ) -> bool:
     """Go from trade to trade; `changes` ends with the last bar. Returns whether it could."""
-    bar_count = len(close_prices)
     close_bits = close_prices.view(np.int64)
     extremes = np.empty(2)
     extreme_bits = extremes.view(np.int64)
@@ -259,7 +258,6 @@ def _run(
     side_by_side[:] = 0.0
     equity = account.cash
     water = _Water(equity, days[0], False, _KEPT, 0.0)
-    held_count = 0
     for change in range(change_count):
         first, end = changes[change] + 1, changes[change + 1] + 1
         if not water.is_under:
@@ -294,14 +292,8 @@ def _run(
         else:
             _add_side_by_side(side_by_side, close_prices, cash, units, first, end - 1)
         equity = cash + units * close_prices[end - 1]
-        held_count += end - first
-    if water.is_under:
-        water = _surface(water, days[bar_count - 1])
-    _add_sides(sums, side_by_side)
-    sums[FINAL_EQUITY] = equity
-    sums[MAX_DRAWDOWN] = 1.0 - water.kept if water.kept < _KEPT else 0.0
-    sums[MAX_DRAWDOWN_DAYS] = water.longest
-    sums[EXPOSURE] = held_count / bar_count
+        sums[EXPOSURE] += end - first
+    _conclude(sums, side_by_side, water, equity, days)
     return True
 
 
@@ -373,13 +365,25 @@ def _add_side_by_side(
 
 
 @inlined
-def _add_sides(sums: NDArray[np.float64], side_by_side: NDArray[np.float64]) -> None:
-    """Add what `_add_side_by_side` has added up."""
+def _conclude(
+    sums: NDArray[np.float64],
+    side_by_side: NDArray[np.float64],
+    water: _Water,
+    equity: float,
+    days: NDArray[np.float64],
+) -> None:
+    """Write what the last bar decides; exposure was a count of bars so far."""
     for place in range(_STRIP):
         sums[GAIN_SUM] += side_by_side[_SIDE_GAINS + place]
         sums[LOSS_SUM] += side_by_side[_SIDE_LOSSES + place]
         sums[SQUARE_SUM] += side_by_side[_SIDE_SQUARES + place]
         sums[LOSS_SQUARE_SUM] += side_by_side[_SIDE_LOSS_SQUARES + place]
+    if water.is_under:
+        water = _surface(water, days[-1])
+    sums[FINAL_EQUITY] = equity
+    sums[MAX_DRAWDOWN] = 1.0 - water.kept if water.kept < _KEPT else 0.0
+    sums[MAX_DRAWDOWN_DAYS] = water.longest
+    sums[EXPOSURE] /= len(days)
 
 
 @inlined
