@@ -57,6 +57,7 @@ class EventAssembler:
         self.result: OptimizationResult | None = None
         self.message_received = False
         self._names: tuple[str, ...] = ()
+        self._decode_outcome = partial(_outcome, names=self._names)
         self._best: ParameterResult | None = None
         self._part_count = 0
         self._ranked: list[Block[ParameterResult]] = []
@@ -75,6 +76,7 @@ class EventAssembler:
             case "started":
                 self.started = _started(event.started)
                 self._names = tuple(self.started.config.parameters)
+                self._decode_outcome = partial(_outcome, names=self._names)
                 return self.started
             case "progress":
                 return self._progress(event.progress)
@@ -124,9 +126,7 @@ class EventAssembler:
 
     def _progress(self, message: optimization_event_pb2.Progress) -> Progress:
         self._first_event()
-        blocks: list[Block[Outcome]] = [
-            MessageBlock(list(message.outcomes), partial(_outcome, names=self._names))
-        ]
+        blocks: list[Block[Outcome]] = [MessageBlock(message.outcomes, self._decode_outcome)]
         if message.arrow_results:
             blocks = [*_arrow_blocks(message.arrow_results), *blocks]
         has_remaining = message.HasField("estimated_remaining_duration")
@@ -326,7 +326,7 @@ def _value(message: parameter_pb2.ParameterValue) -> ParameterValue:
 
 
 def _span(message: duration_pb2.Duration) -> timedelta:
-    return timedelta(0, message.seconds, round(message.nanos / 1000))
+    return timedelta(0, message.seconds, (message.nanos + 500) // 1000)
 
 
 def _time(message: timestamp_pb2.Timestamp) -> datetime:

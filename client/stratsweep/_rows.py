@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Generic, Protocol, TypeVar, overload
 
 _Message = TypeVar("_Message")
@@ -49,7 +49,9 @@ class Rows(Sequence[_Row]):
 
     def __init__(self, blocks: Iterable[Block[_Row]]) -> None:
         self.blocks = tuple(blocks)
-        self._starts = list(accumulate(map(len, self.blocks), initial=0))
+        self._starts = [0]
+        for block in self.blocks:
+            self._starts.append(self._starts[-1] + len(block))
 
     def __len__(self) -> int:
         return self._starts[-1]
