@@ -219,19 +219,18 @@ def _trade(
             end = min(first + _GROUP, len(lanes))
             for lane in range(first, end):
                 sleeve[_TARGET + lane] = lanes[lane, place - 1]
-            _trade_group(sleeve[first:], _GROUP, bits, open_price, costs)
+            _trade_group(sleeve[first:], bits, open_price, costs)
 
 
 @inlined
 def _trade_group(
     group: NDArray[np.float64],
-    count: int,
     bits: np.uint32,
     open_price: float,
     costs: tuple[float, float],
 ) -> None:
-    """Trade the lanes from `first` on whose bit is set, the next lane's the next higher."""
-    for lane in range(count):
+    """Trade the lanes of a group whose bit is set; the others go through the same steps in vain."""
+    for lane in range(_GROUP):
         is_trading = (bits >> np.uint32(lane)) & np.uint32(1) != 0
         traded = rebalance(
             _account(group, lane), is_trading, group[_TARGET + lane], open_price, *costs
