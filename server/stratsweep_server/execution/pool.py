@@ -109,6 +109,10 @@ class BacktestPool(Protocol):
         """
 
 
+def _ignore(batch: OutcomeBatch) -> None:
+    """Listen no more."""
+
+
 class Workload:
     """The backtests of one optimization in a `WorkerPool`."""
 
@@ -157,6 +161,9 @@ class Workload:
         """End the workload, whatever is still running."""
         if self._end.done():
             return
+        # Whoever listens holds this workload: the outcomes of both must not wait for the garbage
+        # collector, which seldom comes where there are few objects, however large.
+        self._on_outcomes = _ignore
         if error is None:
             self._end.set_result(None)
         else:
