@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import weakref
 from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -262,3 +263,14 @@ async def test_when_no_worker_starts_everyone_is_told_and_again_when_one_does(mo
 def test_a_pool_has_at_least_one_worker(max_workers):
     with pytest.raises(ValueError, match="max_workers must be at least 1"):
         WorkerPool(EngineSpec(), max_workers=max_workers)
+
+
+async def test_a_workload_that_has_ended_lets_go_of_its_listener_without_the_garbage_collector():
+    async with open_pool(SimulatedLauncher()) as pool:
+        inbox = Inbox()
+        workload = submit(pool, 20, inbox)
+        listener = weakref.ref(inbox)
+        await workload.wait()
+        assert inbox.outcomes.total() == 20
+        del inbox
+        assert listener() is None
