@@ -99,7 +99,7 @@ class Positions:
         return np.zeros((len(self), self._width))
 
     def alike(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int8] | NDArray[np.float64]]]:
-        """Rows that are stored alike, and their positions in one symbol, as `simulate_jumps` does.
+        """Rows that are stored alike, and their positions in one symbol for `simulate_jumps`.
 
         Whole ones are int8 (rows, bars rounded up to whole words), others float64 (rows, bars).
         """

@@ -1,7 +1,7 @@
 """Positions in one symbol that stay for a while: from trade to trade, not from bar to bar.
 
 Between two trades an account is cash and a number of units, so its equity at a close is a straight
-line of the close. What a holding period adds to the figures is found without walking its curve:
+line of the close. What a holding period adds to the figures is found mostly without walking it:
 
 - Its closes are looked at in blocks: highest and lowest close and inner drawdown of each are
   prepared, and found by vector instructions for the parts at either end. They say how the equity
