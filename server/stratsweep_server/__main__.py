@@ -1,11 +1,11 @@
 """The server program: `python -m stratsweep_server`, or `stratsweep serve`.
 
-Worker processes import this file again, so it keeps gRPC out of its top level.
+Worker processes import this file again, so it keeps gRPC out of its top level. What is heavy is
+imported while the fork server does the same.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import sys
 import tomllib
@@ -138,6 +138,15 @@ def main(
     **options: Any,  # noqa: ANN401 - the fields of ServerConfig
 ) -> None:
     """Serve optimizations over gRPC until SIGTERM or Ctrl-C."""
+    from stratsweep_server.execution.fork_server import (  # noqa: PLC0415 - see the top
+        default_start_method,
+        start_fork_server,
+    )
+
+    if default_start_method() == "forkserver":
+        start_fork_server(is_default_engine=options["engine"] == "default")
+    import asyncio  # noqa: PLC0415 - see the top
+
     from stratsweep_server.app import serve  # noqa: PLC0415 - see the top
     from stratsweep_server.config import ServerConfig  # noqa: PLC0415
     from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 DEFAULT_ENGINE = "default"
-_PRELOAD = "stratsweep_server.backtest.default.preload"
 EngineSource: TypeAlias = str | Callable[[], BacktestEngine] | BacktestEngine
 
 
@@ -44,9 +43,9 @@ class EngineSpec:
     strategy_modules: tuple[str, ...] = ()
 
     @property
-    def preload_modules(self) -> tuple[str, ...]:
-        """What a fork server may import once for all workers: ours, since it starts no thread."""
-        return (_PRELOAD,) if self.factory == DEFAULT_ENGINE else ()
+    def is_default(self) -> bool:
+        """Whether it is the engine that comes with the server."""
+        return self.factory == DEFAULT_ENGINE
 
 
 def load_engine(spec: EngineSpec) -> BacktestEngine:
@@ -56,7 +55,7 @@ def load_engine(spec: EngineSpec) -> BacktestEngine:
         EngineLoadError: A module or factory that is not there or fails, or what it returned is not
             an engine.
     """
-    if spec.factory == DEFAULT_ENGINE:
+    if spec.is_default:
         # Not at the top: the parent imports this module, and numba and TA-Lib are heavy.
         from stratsweep_server.backtest.default import DefaultEngine, warm_up  # noqa: PLC0415
 

@@ -1,39 +1,21 @@
-"""Starts and reaps workers: the start method, the fork server, its environment, its thread."""
+"""Starts and reaps workers, each on a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import multiprocessing
-import os
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.execution.fork_server import (
+    default_start_method,
+    one_thread_each,
+    start_fork_server,
+)
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.process import WorkerProcess
-
-# What each worker imports to come to life; without it, that is most of the time of its start.
-_PRELOAD = (
-    "__main__",
-    "concurrent.futures.process",
-    "stratsweep_server.execution.carrier",
-    "stratsweep_server.execution.worker",
-)
-
-# Two workers with two OpenBLAS threads each took 2.9 times as long as with one.
-_ONE_THREAD_EACH = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
-
-
-def default_start_method() -> str:
-    """`forkserver` where there is one, else `spawn`; never `fork`, which breaks under threads."""
-    methods = multiprocessing.get_all_start_methods()
-    return "forkserver" if "forkserver" in methods and sys.platform != "darwin" else "spawn"
 
 
 class Launcher:
@@ -77,19 +59,7 @@ class Launcher:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
         path = self._directory / f"worker-{next(self._numbers)}"
-        with _environment(_ONE_THREAD_EACH):
-            # Read by the fork server when it starts; one that runs already keeps its modules.
-            self._context.set_forkserver_preload([*_PRELOAD, *self._engine.preload_modules])
+        if self._context.get_start_method() == "forkserver":
+            start_fork_server(is_default_engine=self._engine.is_default)
+        with one_thread_each():
             return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    # Variables that the user has set win.
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

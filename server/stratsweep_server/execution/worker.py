@@ -24,6 +24,7 @@ from stratsweep_server.backtest.loading import EngineSpec, describe, load_engine
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
+from stratsweep_server.execution.fork_server import DEFAULT_ENGINE_PRELOAD
 from stratsweep_server.execution.lifeline import die_with_server
 from stratsweep_server.execution.limits import (
     WorkerLimits,
@@ -102,6 +103,5 @@ def _warn_unless_preloaded(engine: EngineSpec) -> None:
     # The fork server swallows ImportErrors: without this, workers would just start slowly.
     server = parent_process()
     is_forked = server is not None and server.pid != os.getppid()
-    missing = [name for name in engine.preload_modules if name not in sys.modules]
-    if is_forked and missing:
-        print(f"not preloaded: {', '.join(missing)}; workers start slowly", file=sys.stderr)  # noqa: T201
+    if is_forked and engine.is_default and DEFAULT_ENGINE_PRELOAD not in sys.modules:
+        print(f"not preloaded: {DEFAULT_ENGINE_PRELOAD}; workers start slowly", file=sys.stderr)  # noqa: T201

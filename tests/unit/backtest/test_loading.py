@@ -143,10 +143,10 @@ def test_a_spec_and_its_errors_travel_to_another_process():
     assert str(pickle.loads(pickle.dumps(EngineLoadError("text")))) == "text"
 
 
-def test_only_the_default_engine_is_preloaded():
-    assert EngineSpec().preload_modules == ("stratsweep_server.backtest.default.preload",)
-    assert EngineSpec("engines_here:build").preload_modules == ()
-    assert EngineSpec(Fixed).preload_modules == ()
+def test_only_the_servers_own_engine_is_the_default():
+    assert EngineSpec().is_default
+    assert not EngineSpec("engines_here:build").is_default
+    assert not EngineSpec(Fixed).is_default
 
 
 def test_an_engine_without_description_declares_nothing():

@@ -1,13 +1,30 @@
 """Imported by the fork server, so that its workers start with compiled kernels."""
 
-from stratsweep_server.backtest.default.compilation import are_kernels_cached
-from stratsweep_server.backtest.default.engine import warm_up
+import gc
 
-if not are_kernels_cached():
-    # Whoever started the server hears it, the command line too: it waits for the first worker.
-    print("note: compiling the kernels for this machine, once; it takes some seconds", flush=True)  # noqa: T201
+
+def _preload() -> None:
+    from stratsweep_server.backtest.default import (  # noqa: PLC0415 - after gc.disable()
+        compilation,
+        engine,
+    )
+
+    if not compilation.are_kernels_cached():
+        # Whoever started the server hears it, the command line too: it waits for the first worker.
+        note = "compiling the kernels for this machine, once; it takes some seconds"
+        print(f"note: {note}", flush=True)  # noqa: T201
+    try:
+        engine.warm_up()
+    except Exception as error:
+        # The one exception that a fork server survives; each worker meets the cause, and says so.
+        raise ImportError(f"the kernels cannot be warmed up: {error}") from error
+
+
+# What is imported stays: to walk through it again and again takes a tenth of the time, and in
+# workers it would copy the memory that they share.
+gc.disable()
 try:
-    warm_up()
-except Exception as error:
-    # The one exception that a fork server survives; each worker then meets the cause, and says so.
-    raise ImportError(f"the kernels cannot be warmed up: {error}") from error
+    _preload()
+finally:
+    gc.freeze()
+    gc.enable()
