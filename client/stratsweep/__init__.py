@@ -9,9 +9,9 @@ with stratsweep.Client("127.0.0.1:50051") as client:
     best = stream.result().best
 """
 
+from typing import TYPE_CHECKING
+
 from stratsweep._version import __version__
-from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
-from stratsweep.client import Client, OptimizationStream
 from stratsweep.errors import (
     DeadlineExceededError,
     InvalidConfigError,
@@ -49,6 +49,25 @@ from stratsweep.strategies import (
     StrategyParameter,
     Symbol,
 )
+
+if TYPE_CHECKING:
+    from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
+    from stratsweep.client import Client, OptimizationStream
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import what calls a server when it is asked for: gRPC is most of an import's time."""
+        if name in {"Client", "OptimizationStream"}:
+            from stratsweep import client as home  # noqa: PLC0415
+        elif name in {"AsyncClient", "AsyncOptimizationStream"}:
+            from stratsweep import async_client as home  # noqa: PLC0415
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(home, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AsyncClient",

@@ -177,8 +177,14 @@ def test_the_client_imports_nothing_of_the_server():
 
 
 def test_importing_the_client_is_light():
-    loaded = modules_after("import stratsweep")
+    loaded = modules_after("import stratsweep; stratsweep.Client")
+    assert "grpc" in loaded
     assert loaded_of(loaded, "numpy", "pandas", "polars", "stratsweep_server") == []
+
+
+def test_the_command_line_loads_grpc_after_it_has_started_a_private_server():
+    loaded = modules_after("import stratsweep.cli")
+    assert loaded_of(loaded, "grpc", "google", "asyncio", "rich", "numpy") == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)

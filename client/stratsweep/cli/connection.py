@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 from stratsweep.cli.option_types import AddressType
-from stratsweep.client import Client
 from stratsweep.errors import (
     NotFoundError,
     ServerError,
@@ -23,6 +22,9 @@ from stratsweep.errors import (
     StreamInterruptedError,
 )
 from stratsweep.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from stratsweep.client import Client
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -99,7 +101,7 @@ class ServerChoice:
             with self._private_server() as client:
                 yield client
             return
-        with Client(self.server) as client:
+        with _client_of(self.server) as client:
             try:
                 yield client
             except ServerUnavailableError as error:
@@ -120,7 +122,7 @@ class ServerChoice:
                 listen=f"unix:{Path(folder) / 'server.sock'}",
                 on_note=lambda note: click.echo(note, err=True),
             ) as server,
-            Client(server.address) as client,
+            _client_of(server.address) as client,
         ):
             try:
                 yield client
@@ -142,6 +144,12 @@ class ServerChoice:
         for module in self.strategies:
             arguments += ["--strategies", module]
         return arguments
+
+
+def _client_of(address: str) -> Client:
+    from stratsweep.client import Client  # noqa: PLC0415 - gRPC is slow to import, servers to start
+
+    return Client(address)
 
 
 def _add_log(error: StratsweepError, log: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from stratsweep._requests import ConfigOptions
 from stratsweep.cli.connection import ServerChoice, server_options
 from stratsweep.cli.documents import result_csv, result_json
 from stratsweep.cli.exit_codes import ExitCode
@@ -15,10 +15,13 @@ from stratsweep.cli.option_types import DayType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
-from stratsweep.client import Client
 from stratsweep.errors import InvalidConfigError, NotFoundError
 from stratsweep.parameters import GridValues
 from stratsweep.results import OptimizationResult, OptimizationState
+
+if TYPE_CHECKING:  # gRPC is slow to import: a private server starts meanwhile
+    from stratsweep._requests import ConfigOptions
+    from stratsweep.client import Client
 
 _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.

@@ -6,7 +6,6 @@ import sys
 from multiprocessing import forkserver
 
 import pytest
-
 from stratsweep_server.execution.fork_server import default_start_method, one_thread_each
 
 THREADS = "OMP_NUM_THREADS"
