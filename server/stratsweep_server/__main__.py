@@ -6,11 +6,12 @@ imported while the fork server does the same.
 
 from __future__ import annotations
 
-import errno
+import signal
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -138,16 +139,11 @@ def main(
     **options: Any,  # noqa: ANN401 - the fields of ServerConfig
 ) -> None:
     """Serve optimizations over gRPC until SIGTERM or Ctrl-C."""
-    from stratsweep_server.execution.fork_server import (  # noqa: PLC0415 - see the top
-        default_start_method,
-        start_fork_server,
-    )
+    _start_fork_server(options["engine"])
 
-    if default_start_method() == "forkserver":
-        start_fork_server(is_default_engine=options["engine"] == "default")
     import asyncio  # noqa: PLC0415 - see the top
 
-    from stratsweep_server.app import serve  # noqa: PLC0415 - see the top
+    from stratsweep_server.app import serve  # noqa: PLC0415
     from stratsweep_server.config import ServerConfig  # noqa: PLC0415
     from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415
     from stratsweep_server.logs import configure_logging  # noqa: PLC0415
@@ -160,7 +156,31 @@ def main(
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_CANNOT_LISTEN)
     except KeyboardInterrupt:
-        sys.exit(128 + errno.EINTR)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _start_fork_server(engine: str) -> None:
+    """Have it import what workers need while this process imports what the server needs."""
+    from stratsweep_server.execution.fork_server import (  # noqa: PLC0415 - see the top
+        default_start_method,
+        start_fork_server,
+    )
+
+    # Until the server looks after signals itself: end in an orderly way, and leave no file behind.
+    # Ctrl-C reaches the fork server as well; it has to ignore that, and inherits how.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit)
+    if default_start_method() == "forkserver":
+        try:
+            start_fork_server(is_default_engine=engine == "default")
+        except OSError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+    signal.signal(signal.SIGINT, _exit)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _bytes(megabytes: int | None) -> int | None:

@@ -52,6 +52,13 @@ def strategies_at(address: str) -> optimization_service_pb2.ListStrategiesRespon
         return stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest())
 
 
+def caught_signals(pid: int) -> set[int]:
+    """The signals that a process has handlers for."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [int(line.split()[1], 16) for line in status.splitlines() if "SigCgt" in line]
+    return {number for number in signal.valid_signals() if mask >> number - 1 & 1}
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_cleanly(signal_number):
     with program("--listen", "127.0.0.1:0", *SCRIPTED) as process:
@@ -61,6 +68,26 @@ def test_a_signal_ends_the_server_cleanly(signal_number):
     assert process.returncode == 0, log
     assert log.endswith("stopped\n")
     assert "Traceback" not in log
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_the_server_starts_ends_it_and_leaves_nothing(
+    tmp_path_factory, signal_number
+):
+    # A short name: the path of a Unix socket has room for about a hundred characters.
+    temporary = tmp_path_factory.mktemp("t")
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with program("--listen", "127.0.0.1:0", env=environment, process_group=0) as process:
+        await until(
+            lambda: {signal.SIGINT, signal.SIGTERM} <= caught_signals(process.pid),
+            "it has started its fork server",
+        )
+        os.killpg(process.pid, signal_number)
+        _, log = process.communicate()
+    assert process.returncode in {128 + signal_number, 0}, log  # 0: it serves already
+    assert "Traceback" not in log
+    assert list(temporary.iterdir()) == []
 
 
 def test_it_listens_on_a_unix_socket(tmp_path):
@@ -78,6 +105,17 @@ def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
     assert second.returncode == 4
     assert output == ""
     assert f"cannot listen on {address}" in log
+    assert "Traceback" not in log
+
+
+def test_a_directory_where_no_worker_can_start_is_a_clear_error(tmp_path):
+    temporary = tmp_path / ("long" * 30)  # the path of a Unix socket has room for 107 characters
+    temporary.mkdir()
+    with program(env=os.environ | {"TMPDIR": str(temporary)}) as process:
+        _, log = process.communicate()
+    assert process.returncode == 1
+    assert "too long" in log
+    assert f"({temporary}, TMPDIR)" in log
     assert "Traceback" not in log
 
 

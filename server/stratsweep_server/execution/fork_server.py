@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from tempfile import gettempdir
 
 # What each worker imports to come to life; without it, that is most of the time of its start.
 _PRELOAD = (
@@ -36,11 +37,20 @@ def default_start_method() -> str:
 
 
 def start_fork_server(*, is_default_engine: bool) -> None:
-    """Start this process's fork server, and do not wait for it; one that runs already is kept."""
+    """Start this process's fork server, and do not wait for it; one that runs already is kept.
+
+    Raises:
+        OSError: It cannot be started.
+    """
     modules = [*_PRELOAD, DEFAULT_ENGINE_PRELOAD] if is_default_engine else [*_PRELOAD]
     with one_thread_each():
         multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError as error:
+            # Mostly, the name of its socket is too long: 107 characters are possible.
+            place = f"its socket goes to the directory for temporary files ({gettempdir()}, TMPDIR)"
+            raise OSError(f"the fork server cannot be started: {error}; {place}") from error
 
 
 @contextmanager
