@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+from stratsweep_server.execution.fork_server import default_start_method
 
 from tests.requests import optimize_request
 from tests.waiting import is_alive, until
@@ -108,6 +109,7 @@ def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
     assert "Traceback" not in log
 
 
+@pytest.mark.skipif(default_start_method() != "forkserver", reason="there is no fork server here")
 def test_a_directory_where_no_worker_can_start_is_a_clear_error(tmp_path):
     temporary = tmp_path / ("long" * 30)  # the path of a Unix socket has room for 107 characters
     temporary.mkdir()
