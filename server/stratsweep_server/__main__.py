@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import tomllib
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,6 +21,8 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     """Make a TOML file's keys the defaults of the options of the same name."""
     if path is None:
         return
+    import tomllib  # noqa: PLC0415 - see the top
+
     try:
         values = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,9 +1,11 @@
-"""Importing modules that the operator names: where they are searched, and what a failure says."""
+"""Importing modules that the operator names, and hiding modules that others would import."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -49,3 +51,16 @@ def import_named(module: str) -> ModuleType:
 def _as_module(path: str) -> str:
     parts = path.removesuffix(".py").replace("\\", "/").split("/")
     return ".".join(part for part in parts if part not in {"", ".", ".."})
+
+
+@contextmanager
+def hidden(*modules: str) -> Iterator[None]:
+    """Make imports of modules fail for a while, as if they were not installed."""
+    loaded = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(dict.fromkeys(modules))  # type: ignore[arg-type]  # None is "not there"
+    try:
+        yield
+    finally:
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(loaded)

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from stratsweep_server.backtest.importing import hidden
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
@@ -30,6 +32,12 @@ def are_kernels_cached() -> bool:
     """Whether this machine has compiled kernels before, from the same sources."""
     return any(Path(_numba_config.CACHE_DIR).rglob("*.nbi"))
 
+
+with hidden("scipy.linalg"):
+    # Where scipy is installed, numba would take its BLAS for np.convolve and np.correlate, and load
+    # it for that at once: a sixth of the start, 16 MB, and results that depend on scipy. A kernel
+    # that calls np.dot or np.linalg gets it all the same.
+    import numba.np.arraymath
 
 _numba_config: Any = numba.config  # whose attributes are made when it is imported
 if not _numba_config.CACHE_DIR:

@@ -7,33 +7,17 @@ numpy arrays. So they are hidden while it is imported.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest.importing import hidden
 from stratsweep_server.backtest.indicators import indicator
 from stratsweep_server.market_data.bars import Bars
 
 Values = NDArray[np.float64]
 
 
-@contextmanager
-def _hidden(*modules: str) -> Iterator[None]:
-    """Make imports of modules fail as if they were not installed."""
-    loaded = {name: sys.modules[name] for name in modules if name in sys.modules}
-    sys.modules.update(dict.fromkeys(modules))  # type: ignore[arg-type]  # None is "not there"
-    try:
-        yield
-    finally:
-        for name in modules:
-            del sys.modules[name]
-        sys.modules.update(loaded)
-
-
-with _hidden("polars", "pandas"):
+with hidden("polars", "pandas"):
     import talib
 
 
