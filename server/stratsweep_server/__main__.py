@@ -39,7 +39,8 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     context_settings={"auto_envvar_prefix": "STRATSWEEP", "show_default": True},
     epilog=(
         "Each option can also be set by an environment variable, such as STRATSWEEP_WORKERS. "
-        "Exit codes: 0 stopped when asked to; 1 failed; 2 bad usage; 4 the address cannot be used."
+        "Exit codes: 0 stopped when asked to; 1 failed; 2 bad usage; 4 the address cannot be used; "
+        "130, 143 stopped by Ctrl-C or SIGTERM before it served."
     ),
 )
 @click.option(

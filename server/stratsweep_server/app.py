@@ -80,8 +80,8 @@ class Server:
 async def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM, SIGINT, or the end of standard input where configured.
 
-    The first line on standard output is `listening on ADDRESS`, once calls are accepted. A second
-    signal ends running optimizations without grace.
+    The line `listening on ADDRESS` on standard output says that calls are accepted; only notes come
+    before it. A second signal ends running optimizations without grace.
 
     Raises:
         OSError: The address cannot be bound.
