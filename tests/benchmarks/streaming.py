@@ -156,7 +156,7 @@ async def growth(quick: bool) -> list[Row]:
             stack.enter_context(serving(markets.minutes(count))) for count in (20_000, 200_000)
         )
         bars = await interleave(
-            rounds,
+            2 * rounds,
             {
                 "small": lambda: deliver(few, grid).seconds,
                 "large": lambda: deliver(many, grid).seconds,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
+from typing import IO, cast
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from stratsweep_server.rpc.result_format import (
     rows_that_fit,
 )
 from stratsweep_server.rpc.row_format import add_failures
+from stratsweep_server.rpc.wire import Pieces
 
 _OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
 
@@ -56,7 +57,7 @@ class ArrowFormat:
         if len(failed) < group.count:
             rows = _without(failed, start, stop)
             columns = self._log.columns(rows, self._log.metric_names(rows))
-            group.progress.arrow_results = arrow_stream(columns, self._grid)
+            group.arrow_results = arrow_stream(columns, self._grid)
         yield group
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
@@ -64,9 +65,7 @@ class ArrowFormat:
         max_rows = self._max_rows(len(ranking.metric_names))
         for start in range(0, len(ranking), max_rows):
             columns = ranking.columns(start, min(start + max_rows, len(ranking)))
-            part = ResultPart()
-            part.result.arrow_ranked_results = arrow_stream(columns, self._grid, start + 1)
-            yield part
+            yield ResultPart(arrow_ranked_results=arrow_stream(columns, self._grid, start + 1))
 
     def _max_rows(self, metric_count: int) -> int:
         return rows_that_fit(row_bytes(self._grid) + 8 * (_OTHER_COLUMNS + metric_count))
@@ -79,7 +78,7 @@ class ArrowFormat:
 
 def arrow_stream(
     columns: OutcomeColumns, grid: GridColumns, first_rank: int | None = None
-) -> bytes:
+) -> Pieces:
     """Results as a complete Arrow IPC stream; its columns are those of `RESULT_FORMAT_ARROW`.
 
     Args:
@@ -104,10 +103,23 @@ def arrow_stream(
     ]
     if metrics:
         table.append(pl.DataFrame(metrics).to_struct("metrics"))
-    stream = io.BytesIO()
+    stream = _PieceFile()
     # Without the newer layouts of strings, which not every reader knows.
-    pl.DataFrame(table).write_ipc_stream(stream, compat_level=pl.CompatLevel.oldest())
-    return stream.getvalue()
+    pl.DataFrame(table).write_ipc_stream(
+        cast(IO[bytes], stream), compat_level=pl.CompatLevel.oldest()
+    )
+    return tuple(stream)
+
+
+class _PieceFile(list[bytes]):
+    """A file of what is written to it, piece by piece: `io.BytesIO` takes six times as long."""
+
+    def write(self, piece: bytes) -> int:
+        self.append(piece)
+        return len(piece)
+
+    def flush(self) -> None:
+        pass
 
 
 def _without(failed: NDArray[np.intp], start: int, stop: int) -> slice | NDArray[np.intp]:

@@ -21,7 +21,7 @@ from stratsweep_server.rpc.result_format import Outcomes, ResultFormat
 from stratsweep_server.rpc.result_parts import result_parts
 from stratsweep_server.rpc.row_format import RowFormat, fill_seconds, result_message
 from stratsweep_server.rpc.single_row_format import SingleRowFormat
-from stratsweep_server.rpc.wire import prefix
+from stratsweep_server.rpc.wire import field
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -72,7 +72,7 @@ class EventStream:
     async def responses(self) -> AsyncIterator[OptimizeResponse | bytes]:
         """Progress as it comes, heartbeats in between, last the parts of the result.
 
-        Progress comes as the bytes of its message.
+        What may be large comes as the bytes of its message.
         """
         conclusion = asyncio.create_task(self._optimization.result())
         try:
@@ -83,10 +83,9 @@ class EventStream:
                 if not conclusion.done():
                     yield _heartbeat()
             for part in result_parts(conclusion.result(), self._format, self._grid):
-                event = part.response.event
-                event.sequence_number = self._position + 2 + event.result.part_index
-                event.event_time.FromNanoseconds(time.time_ns())
-                yield part.response
+                number = self._position + 2 + part.result.part_index
+                result = field(OptimizationEvent.RESULT_FIELD_NUMBER, part.wire)
+                yield _response(self._head_of_event(number, time.time()), *result)
                 await asyncio.sleep(0)  # a write need not wait, and others are to have their turns
         finally:
             conclusion.cancel()
@@ -124,7 +123,7 @@ class EventStream:
                 self._best_row = row
                 self._best = ProgressMessage(best=result_message(self._log, row, self._grid))
                 self._best_wire = self._best.SerializeToString()
-            yield self._response(group)
+            yield self._progress_response(group)
 
     def _better_row(self, start: int, stop: int) -> int | None:
         """The best of a range of outcomes; None when it is not better than the best yet."""
@@ -145,17 +144,19 @@ class EventStream:
             return None
         return start + row
 
-    def _response(self, outcomes: Outcomes) -> bytes:
+    def _progress_response(self, outcomes: Outcomes) -> bytes:
         """The message of outcomes that the cursor has passed."""
-        progress = (self._head_of_progress(), outcomes.wire, self._best_wire)
-        in_event = prefix(OptimizationEvent.PROGRESS_FIELD_NUMBER, sum(map(len, progress)))
-        event = (self._head_of_event(), in_event, *progress)
-        return b"".join((prefix(OptimizeResponse.EVENT_FIELD_NUMBER, sum(map(len, event))), *event))
+        event_time = self._log.event_time(self._position - 1)
+        progress = (self._head_of_progress(), *outcomes.wire, self._best_wire)
+        return _response(
+            self._head_of_event(self._position + 1, event_time),
+            *field(OptimizationEvent.PROGRESS_FIELD_NUMBER, progress),
+        )
 
-    def _head_of_event(self) -> bytes:
+    def _head_of_event(self, sequence_number: int, event_time: float) -> bytes:
         event = self._event
-        event.sequence_number = self._position + 1
-        fill_seconds(event.event_time, self._log.event_time(self._position - 1))
+        event.sequence_number = sequence_number
+        fill_seconds(event.event_time, event_time)
         return event.SerializeToString()
 
     def _head_of_progress(self) -> bytes:
@@ -174,6 +175,10 @@ def _format_of(options: StreamOptions, log: OutcomeLog, grid: GridColumns) -> Re
     if options.has_arrow_results:
         return ArrowFormat(log, grid, is_grouped=is_grouped)
     return RowFormat(log, grid) if is_grouped else SingleRowFormat(log, grid)
+
+
+def _response(*event: bytes) -> bytes:
+    return b"".join(field(OptimizeResponse.EVENT_FIELD_NUMBER, event))
 
 
 def _heartbeat() -> OptimizeResponse:

@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 from stratsweep.v1.optimization_event_pb2 import OptimizationResult as ResultMessage
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
-from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
 
 from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.result import RankedResults
+from stratsweep_server.rpc import wire
+from stratsweep_server.rpc.wire import Pieces
 
 MAX_MESSAGE_BYTES = 1_000_000
 """A message is sent once it has as many, so it may have those of a row more."""
@@ -32,7 +33,7 @@ class Outcomes(Protocol):
         """How many of them are failures."""
 
     @property
-    def wire(self) -> bytes:
+    def wire(self) -> Pieces:
         """The serialized progress message; it has these outcomes and nothing else yet."""
 
 
@@ -44,16 +45,19 @@ class OutcomeGroup:
         count: How many.
         failed_count: How many of them are failures.
         progress: The message; it has these outcomes and nothing else.
+        arrow_results: The message's field of that name.
     """
 
     count: int = 0
     failed_count: int = 0
     progress: ProgressMessage = field(default_factory=ProgressMessage)
+    arrow_results: Pieces = ()
 
     @property
-    def wire(self) -> bytes:
+    def wire(self) -> Pieces:
         """The serialized message."""
-        return self.progress.SerializeToString()
+        rows = self.progress.SerializeToString()
+        return rows, *_arrow(ProgressMessage.ARROW_RESULTS_FIELD_NUMBER, self.arrow_results)
 
 
 @dataclass(slots=True)
@@ -61,22 +65,27 @@ class ResultPart:
     """A part of a result.
 
     Attributes:
-        response: The message; its result has rows and nothing else yet.
+        result: The message; it has rows and nothing else yet.
+        arrow_ranked_results: The message's field of that name.
     """
 
-    response: OptimizeResponse = field(default_factory=OptimizeResponse)
+    result: ResultMessage = field(default_factory=ResultMessage)
+    arrow_ranked_results: Pieces = ()
 
     @property
-    def result(self) -> ResultMessage:
-        """The result of the message."""
-        return self.response.event.result
+    def wire(self) -> Pieces:
+        """The serialized message."""
+        number = ResultMessage.ARROW_RANKED_RESULTS_FIELD_NUMBER
+        return self.result.SerializeToString(), *_arrow(number, self.arrow_ranked_results)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the message, nearly."""
+        return self.result.ByteSize() + sum(map(len, self.arrow_ranked_results))
 
 
 class ResultFormat(Protocol):
-    """Makes messages of at most about `MAX_MESSAGE_BYTES`.
-
-    Rows are written where they are sent from: to copy one costs as much as to make it.
-    """
+    """Makes messages of at most about `MAX_MESSAGE_BYTES`."""
 
     def block_size(self) -> int:
         """How many outcomes at a time to ask for."""
@@ -86,6 +95,10 @@ class ResultFormat(Protocol):
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
         """A ranking, in order."""
+
+
+def _arrow(field_number: int, stream: Pieces) -> Pieces:
+    return wire.field(field_number, stream) if stream else ()
 
 
 def row_bytes(grid: GridColumns) -> int:

@@ -43,7 +43,7 @@ def result_parts(
 def _are_small(part: ResultPart, piece: ResultPart) -> bool:
     """Whether the end of the ranking and the beginning of the failures can share a part."""
     is_seam = bool(piece.result.failures) and not part.result.failures
-    return is_seam and fits(part.result.ByteSize() + piece.result.ByteSize())
+    return is_seam and fits(part.size + piece.size)
 
 
 def _fill(part: ResultPart, result: OptimizationResult, part_index: int) -> None:

@@ -16,7 +16,7 @@ from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.rpc.result_format import OutcomeGroup
 from stratsweep_server.rpc.row_format import VALUE_FIELDS, RowFormat, add_failures, fill_seconds
-from stratsweep_server.rpc.wire import prefix
+from stratsweep_server.rpc.wire import Pieces, field
 
 _MAX_ROWS = 100
 _MAX_CACHED_VALUES = 4_096
@@ -27,7 +27,7 @@ _DOUBLE_BYTES = 8
 class EncodedResult:
     """`Outcomes` that are one success."""
 
-    wire: bytes
+    wire: Pieces
     count: int = 1
     failed_count: int = 0
 
@@ -65,7 +65,7 @@ class SingleRowFormat(RowFormat):
             if failure is None:
                 head.combination_index = index
                 fill_seconds(head.backtest_duration, seconds)
-                yield EncodedResult(_progress_bytes(head.SerializeToString(), *entries))
+                yield EncodedResult(_progress(head.SerializeToString(), *entries))
             else:
                 group = OutcomeGroup(count=1, failed_count=1)
                 add_failures(group.progress, [failure], self._grid)
@@ -80,18 +80,16 @@ class SingleRowFormat(RowFormat):
         return map(b"".join, zip(*columns, strict=True)) if columns else iter([b""] * len(indices))
 
 
-def _progress_bytes(*result: bytes) -> bytes:
+def _progress(*result: bytes) -> Pieces:
     """A progress message of one result."""
-    size = sum(map(len, result))
-    in_outcome = prefix(Outcome.RESULT_FIELD_NUMBER, size)
-    in_progress = prefix(ProgressMessage.OUTCOMES_FIELD_NUMBER, len(in_outcome) + size)
-    return b"".join((in_progress, in_outcome, *result))
+    outcome = field(Outcome.RESULT_FIELD_NUMBER, result)
+    return field(ProgressMessage.OUTCOMES_FIELD_NUMBER, outcome)
 
 
-def _parameter_bytes(name: str, field: str, value: object) -> bytes:
+def _parameter_bytes(name: str, value_field: str, value: object) -> bytes:
     """The map entry of a parameter's value."""
     set_value: Callable[..., ParameterValue] = ParameterValue
-    return ParameterResult(parameters={name: set_value(**{field: value})}).SerializeToString()
+    return ParameterResult(parameters={name: set_value(**{value_field: value})}).SerializeToString()
 
 
 def _metric_rows(metrics: Mapping[str, NDArray[np.float64]], count: int) -> Iterator[bytes]:

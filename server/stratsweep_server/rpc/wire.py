@@ -7,6 +7,11 @@ share, or which differ in a number alone, need not be made by protobuf each time
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeAlias
+
+Pieces: TypeAlias = tuple[bytes, ...]
+"""The bytes of a message, to be joined once, when all of it is there: a copy of a megabyte takes
+0.1 to 0.5 ms."""
 
 _LENGTH_DELIMITED = 2
 
@@ -15,6 +20,11 @@ _LENGTH_DELIMITED = 2
 def prefix(field_number: int, size: int) -> bytes:
     """What stands before the `size` bytes of a message that is a field of another."""
     return _varint(field_number << 3 | _LENGTH_DELIMITED) + _varint(size)
+
+
+def field(field_number: int, pieces: Pieces) -> Pieces:
+    """A message, or bytes, as a field of another message."""
+    return prefix(field_number, sum(map(len, pieces))), *pieces
 
 
 def _varint(number: int) -> bytes:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stratsweep.v1.optimization_event_pb2 import OptimizationResult
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
@@ -45,10 +46,16 @@ def log():
     return log
 
 
+def progress_of(group):
+    return ProgressMessage.FromString(b"".join(group.wire))
+
+
+def result_of(part):
+    return OptimizationResult.FromString(b"".join(part.wire))
+
+
 def outcomes_of(groups):
-    return [
-        outcome for group in groups for outcome in ProgressMessage.FromString(group.wire).outcomes
-    ]
+    return [outcome for group in groups for outcome in progress_of(group).outcomes]
 
 
 def values_of(result):
@@ -123,7 +130,7 @@ def test_arrow_has_the_values_of_the_rows(log, is_grouped):
         group for start in range(0, COUNT, step) for group in arrow.groups(start, start + step)
     ]
     assert len(groups) == (1 if is_grouped else COUNT)
-    streams = [group.progress.arrow_results for group in groups if group.progress.arrow_results]
+    streams = [stream for group in groups if (stream := progress_of(group).arrow_results)]
     assert [row for stream in streams for row in rows_of(stream)] == [
         values_of(outcome.result) for outcome in outcomes if outcome.HasField("result")
     ]
@@ -135,17 +142,17 @@ def test_a_ranking_is_the_same_in_either_format(log):
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
     (rows,) = RowFormat(log, GRID).ranked_parts(ranking)
     (arrow,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
-    assert rows_of(arrow.result.arrow_ranked_results) == [
-        {"rank": row.rank} | values_of(row) for row in rows.result.ranked_results
+    assert rows_of(result_of(arrow).arrow_ranked_results) == [
+        {"rank": row.rank} | values_of(row) for row in result_of(rows).ranked_results
     ]
-    assert [row.rank for row in rows.result.ranked_results] == [1, 2, 3, 4]
+    assert [row.rank for row in result_of(rows).ranked_results] == [1, 2, 3, 4]
 
 
 def test_a_metric_that_no_row_of_the_ranking_has_is_no_column(log):
     order = np.flatnonzero(np.isnan(log.metric("win_rate")) & ~log.is_failure())
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
     (part,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
-    table = pa.ipc.open_stream(part.result.arrow_ranked_results).read_all()
+    table = pa.ipc.open_stream(result_of(part).arrow_ranked_results).read_all()
     assert [field.name for field in table.schema.field("metrics").type] == ["score"]
 
 
@@ -153,12 +160,12 @@ def test_a_grid_without_parameters_has_no_column_for_them():
     log = OutcomeLog(1)
     log.append(OutcomeBatch(np.array([0]), np.zeros(1), (), np.empty((1, 0))), 0.0)
     (group,) = ArrowFormat(log, GridColumns(()), is_grouped=True).groups(0, 1)
-    assert pa.ipc.open_stream(group.progress.arrow_results).read_all().column_names == [
+    assert pa.ipc.open_stream(progress_of(group).arrow_results).read_all().column_names == [
         "combination_index",
         "backtest_duration",
     ]
     (group,) = RowFormat(log, GridColumns(())).groups(0, 1)
-    assert group.progress.outcomes[0].HasField("result")
+    assert progress_of(group).outcomes[0].HasField("result")
 
 
 @pytest.mark.parametrize("make", [RowFormat, lambda *a: ArrowFormat(*a, is_grouped=True)])
@@ -167,7 +174,7 @@ def test_messages_are_bounded_whatever_the_outcomes_are(log, make, monkeypatch):
     groups = list(make(log, GRID).groups(0, COUNT))
     assert sum(group.count for group in groups) == COUNT
     assert sum(group.failed_count for group in groups) == 5
-    failures = [len([o for o in g.progress.outcomes if o.HasField("failure")]) for g in groups]
+    failures = [len([o for o in progress_of(g).outcomes if o.HasField("failure")]) for g in groups]
     assert max(failures) <= 2
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), np.flatnonzero(~log.is_failure()))
     assert len(list(make(log, GRID).ranked_parts(ranking))) > 1
