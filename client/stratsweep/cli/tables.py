@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from stratsweep._rows import names_of
@@ -31,14 +32,38 @@ _BOX = box.SIMPLE_HEAD
 def ranking_table(result: OptimizationResult, row_count: int) -> str:
     """Return the best rows as a table: parameters, the target, and as many metrics as fit."""
     rows = list(result.ranked[:row_count])
-    target = result.config.optimization_target
-    metrics = [target, *_other_metrics(rows, target)]
+    columns = [_Column("rank", [str(row.rank) for row in rows])]
+    for name in names_of(row.parameters for row in rows):
+        values = [
+            format_value(row.parameters[name]) if name in row.parameters else "" for row in rows
+        ]
+        columns.append(_Column(name, values, style="bold"))
+    needed_count = len(columns) + 1
+    for name in _metrics_of(rows, result.config.optimization_target):
+        figures = [format_number(row.metrics[name]) if name in row.metrics else "-" for row in rows]
+        columns.append(_Column(name, figures))
     console = _console()
-    for metric_count in range(len(metrics), 0, -1):
-        table = _ranking(result, rows, metrics[:metric_count])
-        if Measurement.get(console, console.options, table).maximum <= console.width:
-            break
+    while len(columns) > needed_count and _width(columns) > console.width:
+        columns.pop()
+    table = Table(box=_BOX, caption=_caption(result, len(rows)), caption_justify="left")
+    for column in columns:
+        table.add_column(escape(column.name), justify="right", no_wrap=True, style=column.style)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(escape, cells))
     return _render(console, table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    cells: Sequence[str]
+    style: str = ""
+
+
+def _width(columns: Sequence[_Column]) -> int:
+    """How wide rich draws a table: to have it measured takes as long as to have it drawn."""
+    between = 3  # a space on each side of a cell, and one of the box
+    return 1 + sum(max(map(cell_len, [each.name, *each.cells])) + between for each in columns)
 
 
 def failure_summary(failures: Sequence[BacktestFailure], group_count: int = 5) -> str:
@@ -73,29 +98,11 @@ def catalogue_tables(catalogue: StrategyList) -> str:
     return "\n".join(texts)
 
 
-def _other_metrics(rows: Sequence[ParameterResult], target: str) -> list[str]:
+def _metrics_of(rows: Sequence[ParameterResult], target: str) -> list[str]:
+    """The target, then the metrics that people look at first, or else whatever there is."""
     present = names_of(row.metrics for row in rows)
     headline = [name for name in _HEADLINE_METRICS if name in present]
-    return [name for name in headline or sorted(present) if name != target]
-
-
-def _ranking(
-    result: OptimizationResult, rows: Sequence[ParameterResult], metrics: Sequence[str]
-) -> Table:
-    table = Table(box=_BOX, caption=_caption(result, len(rows)), caption_justify="left")
-    parameters = names_of(row.parameters for row in rows)
-    table.add_column("rank", justify="right", no_wrap=True)
-    for name in parameters:
-        table.add_column(escape(name), justify="right", no_wrap=True, style="bold")
-    for name in metrics:
-        table.add_column(escape(name), justify="right", no_wrap=True)
-    for row in rows:
-        values = [
-            format_value(row.parameters[n]) if n in row.parameters else "" for n in parameters
-        ]
-        figures = [format_number(row.metrics[n]) if n in row.metrics else "-" for n in metrics]
-        table.add_row(str(row.rank), *map(escape, values), *figures)
-    return table
+    return [target, *(name for name in headline or sorted(present) if name != target)]
 
 
 def _caption(result: OptimizationResult, row_count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -107,11 +108,12 @@ class DefaultEngine:
         )
 
 
+@functools.cache
 def warm_up() -> None:
     """Compile the kernels, or load them from the cache on disk, so that no backtest waits for it.
 
     Runs every built-in strategy on a few bars, with shorts, so that both kernels are used. Starts
-    no thread; cheap when already warm.
+    no thread. It does so once: a worker that is forked from a warm process is warm.
     """
     prices = np.array([100.0, 101.0, 100.5, 101.5, 100.0, 101.0, 100.0, 101.0])
     time = np.arange(len(prices), dtype=np.int64) * 86_400_000_000_000
