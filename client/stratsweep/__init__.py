@@ -9,6 +9,7 @@ with stratsweep.Client("127.0.0.1:50051") as client:
     best = stream.result().best
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stratsweep._version import __version__
@@ -54,16 +55,20 @@ if TYPE_CHECKING:
     from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
     from stratsweep.client import Client, OptimizationStream
 else:
+    _HOMES = {
+        "AsyncClient": "async_client",
+        "AsyncOptimizationStream": "async_client",
+        "Client": "client",
+        "OptimizationStream": "client",
+    }
 
     def __getattr__(name: str) -> object:
         """Import what calls a server when it is asked for: gRPC is most of an import's time."""
-        if name in {"Client", "OptimizationStream"}:
-            from stratsweep import client as home  # noqa: PLC0415
-        elif name in {"AsyncClient", "AsyncOptimizationStream"}:
-            from stratsweep import async_client as home  # noqa: PLC0415
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(home, name)
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if name in _HOMES.values():
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

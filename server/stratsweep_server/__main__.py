@@ -9,8 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -40,7 +39,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     epilog=(
         "Each option can also be set by an environment variable, such as STRATSWEEP_WORKERS. "
         "Exit codes: 0 stopped when asked to; 1 failed; 2 bad usage; 4 the address cannot be used; "
-        "130, 143 stopped by Ctrl-C or SIGTERM before it served."
+        "130 ended by a second Ctrl-C."
     ),
 )
 @click.option(
@@ -141,6 +140,9 @@ def main(
     **options: Any,  # noqa: ANN401 - the fields of ServerConfig
 ) -> None:
     """Serve optimizations over gRPC until SIGTERM or Ctrl-C."""
+    from stratsweep_server.execution.signals import hold_signals  # noqa: PLC0415 - see the top
+
+    hold_signals()  # until `serve` looks after them
     _start_fork_server(options["engine"])
 
     import asyncio  # noqa: PLC0415 - see the top
@@ -168,21 +170,13 @@ def _start_fork_server(engine: str) -> None:
         start_fork_server,
     )
 
-    # Until the server looks after signals itself: end in an orderly way, and leave no file behind.
-    # Ctrl-C reaches the fork server as well; it has to ignore that, and inherits how.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit)
-    if default_start_method() == "forkserver":
-        try:
-            start_fork_server(is_default_engine=engine == "default")
-        except OSError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
-    signal.signal(signal.SIGINT, _exit)
-
-
-def _exit(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    if default_start_method() != "forkserver":
+        return
+    try:
+        start_fork_server(is_default_engine=engine == "default")
+    except OSError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
 
 
 def _bytes(megabytes: int | None) -> int | None:

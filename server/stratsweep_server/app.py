@@ -10,12 +10,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.config import ServerConfig
 from stratsweep_server.execution.pool import WorkerPool
+from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.rpc.server import RpcServer
@@ -87,29 +87,31 @@ async def serve(config: ServerConfig) -> None:
         OSError: The address cannot be bound.
     """
     stop = asyncio.Event()
+    _stop_on_signal(stop)
+    if config.exit_on_stdin_eof:
+        _stop_on_stdin_eof(stop)
     async with Server(config) as server:
-        with _stopping_on_signals(stop):
-            if config.exit_on_stdin_eof:
-                _stop_on_stdin_eof(stop)
-            logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
-            print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
-            # What is imported stays: walking through it held up every stream for 20 ms at a time.
-            gc.freeze()
-            await stop.wait()
-            logger.info("stopping; running optimizations get %g s", config.grace)
+        logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
+        print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
+        # What is imported stays: walking through it held up every stream for 20 ms at a time.
+        gc.freeze()
+        await stop.wait()
+        logger.info("stopping; running optimizations get %g s", config.grace)
     logger.info("stopped")
 
 
-@contextlib.contextmanager
-def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+def _stop_on_signal(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:  # the next signal has its default action: it ends the process at once
+
+    def handle() -> None:
+        stop.set()
+        # The next one has its default action: it ends the process at once.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+    release_signals()  # those that came while the server was imported, too
 
 
 def _stop_on_stdin_eof(stop: asyncio.Event) -> None:

@@ -101,6 +101,22 @@ async def test_the_start_of_a_process_collects_no_workers_exit_code(start_method
 
 
 @START_METHODS
+async def test_a_pool_that_closes_while_it_starts_costs_another_pool_nothing(start_method):
+    """They share a fork server, and workers die with theirs."""
+    engine = EngineSpec(ScriptedEngine)
+    async with WorkerPool(engine, max_workers=2, start_method=start_method) as pool:
+        await pool.describe_engine()
+        await at_full_strength(pool)
+        before = [slot.worker_pid for slot in pool.slots]
+        for _ in range(3):
+            async with WorkerPool(engine, max_workers=2, start_method=start_method):
+                pass
+        result = await GridSearchOptimizer(pool=pool).optimize(scripted("tick@*", 100))
+        assert result.succeeded_count == 100
+        assert [slot.worker_pid for slot in pool.slots] == before
+
+
+@START_METHODS
 async def test_an_idle_worker_that_is_killed_is_replaced(start_method):
     pool = WorkerPool(EngineSpec(FaultyEngine), max_workers=2, start_method=start_method)
     async with pool:

@@ -19,7 +19,7 @@ from stratsweep.errors import InvalidConfigError, NotFoundError
 from stratsweep.parameters import GridValues
 from stratsweep.results import OptimizationResult, OptimizationState
 
-if TYPE_CHECKING:  # gRPC is slow to import: a private server starts meanwhile
+if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep._requests import ConfigOptions
     from stratsweep.client import Client
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import forkserver
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from tempfile import gettempdir
+
+from stratsweep_server.execution.signals import held_signals
 
 # What each worker imports to come to life; without it, that is most of the time of its start.
 _PRELOAD = (
@@ -39,18 +42,64 @@ def default_start_method() -> str:
 def start_fork_server(*, is_default_engine: bool) -> None:
     """Start this process's fork server, and do not wait for it; one that runs already is kept.
 
+    It holds SIGTERM and Ctrl-C back, which reach it where they are sent to the whole group: it ends
+    with the last process that may ask it for a worker.
+
     Raises:
         OSError: It cannot be started.
     """
     modules = [*_PRELOAD, DEFAULT_ENGINE_PRELOAD] if is_default_engine else [*_PRELOAD]
-    with one_thread_each():
-        multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-        try:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    before = _process_id()
+    try:
+        with held_signals():
+            resource_tracker.ensure_running()  # in case it is started: that lets signals through
+        with held_signals(), one_thread_each():
             forkserver.ensure_running()
-        except OSError as error:
-            # Mostly, the name of its socket is too long: 107 characters are possible.
-            place = f"its socket goes to the directory for temporary files ({gettempdir()}, TMPDIR)"
-            raise OSError(f"the fork server cannot be started: {error}; {place}") from error
+    except OSError as error:
+        raise OSError(f"the fork server cannot be started: {_with_place(error)}") from error
+    if _process_id() != before:
+        _start.loading = _process_id()
+
+
+def fork_server_has_forked() -> None:
+    """Note that the fork server has loaded what it imports, for `stop_loading_fork_server`."""
+    _start.loading = None
+
+
+def stop_loading_fork_server() -> None:
+    """End a fork server that `start_fork_server` started and that still imports.
+
+    Whoever waits for a process of it gets an EOFError. One that has forked is let alone: its
+    workers would die with it, those of other pools in this process, too.
+    """
+    if _start.loading is not None and _start.loading == _process_id():
+        with suppress(ProcessLookupError):
+            os.kill(_start.loading, signal.SIGKILL)
+    _start.loading = None
+
+
+class _Start:
+    """The process id of the fork server that was started last, until it has forked."""
+
+    loading: int | None = None
+
+
+_start = _Start()
+
+
+def _process_id() -> int | None:
+    # A private name, the same in CPython 3.11 to 3.13; without it, one that imports is waited for.
+    state = getattr(forkserver, "_forkserver", None)
+    return getattr(state, "_forkserver_pid", None)
+
+
+def _with_place(error: OSError) -> str:
+    """Say where the fork server's socket goes when its name is too long: 107 characters fit."""
+    if "too long" not in str(error):
+        return str(error)
+    place = f"its socket goes to the directory for temporary files ({gettempdir()}, TMPDIR)"
+    return f"{error}; {place}"
 
 
 @contextmanager

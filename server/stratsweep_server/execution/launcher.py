@@ -11,8 +11,10 @@ from pathlib import Path
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution.fork_server import (
     default_start_method,
+    fork_server_has_forked,
     one_thread_each,
     start_fork_server,
+    stop_loading_fork_server,
 )
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.process import WorkerProcess
@@ -42,9 +44,14 @@ class Launcher:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-launcher")
         self._reaper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-reaper")
         self._numbers = itertools.count()
+        self._is_closing = False
 
     async def start(self) -> WorkerProcess:
-        """Start a worker; it says READY or START_FAILED later."""
+        """Start a worker; it says READY or START_FAILED later.
+
+        Raises:
+            Exception: It cannot be started, or `stop_starting` was called; EOFError mostly, then.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._start, loop)
 
@@ -52,14 +59,24 @@ class Launcher:
         """Wait for a dead worker's executor to end; returns how the process ended, in words."""
         return await asyncio.get_running_loop().run_in_executor(self._reaper, worker.reap)
 
+    def stop_starting(self) -> None:
+        """Wait no longer for a fork server that still imports or compiles."""
+        self._is_closing = True
+        stop_loading_fork_server()
+
     def close(self) -> None:
         """End the threads. Every worker must have been reaped."""
         self._thread.shutdown(wait=True)
         self._reaper.shutdown(wait=True)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
+        if self._is_closing:
+            raise RuntimeError("no more workers are started")
         path = self._directory / f"worker-{next(self._numbers)}"
         if self._context.get_start_method() == "forkserver":
+            # Each time: multiprocessing alone would replace a dead one in its own way.
             start_fork_server(is_default_engine=self._engine.is_default)
         with one_thread_each():
-            return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
+            worker = WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
+        fork_server_has_forked()
+        return worker

@@ -253,6 +253,7 @@ class WorkerPool:
             workload.finish(self._unavailable_error())
         for slot in self._slots:
             slot.close()
+        self._launcher.stop_starting()
         try:
             await asyncio.gather(*self._supervisors)
         finally:

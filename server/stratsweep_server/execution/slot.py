@@ -232,6 +232,8 @@ class Slot:
             try:
                 await self._run_one_worker()
             except Exception as error:  # whatever it was, a slot without a task would be lost
+                if self._closing.is_set():  # starting was stopped
+                    break
                 logger.exception("worker %d", self.number)
                 self._note_start_failure(f"the worker process could not be started: {error!r}")
             await self._back_off()

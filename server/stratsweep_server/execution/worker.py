@@ -32,6 +32,7 @@ from stratsweep_server.execution.limits import (
     offer_to_oom_killer,
 )
 from stratsweep_server.execution.session import Session
+from stratsweep_server.execution.signals import release_signals
 
 _SESSION_FAILED = 70  # EX_SOFTWARE
 
@@ -58,6 +59,7 @@ def connect(
     global _connection  # noqa: PLW0603 - an initializer has no other way to hand over
     os.setpgid(0, 0)  # children of a backtest are killed with it; Ctrl-C is the server's business
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    release_signals()  # the fork server holds them
     die_with_server()
     _redirect_output(output)
     offer_to_oom_killer()

@@ -44,7 +44,7 @@ class OutcomeGroup:
     Attributes:
         count: How many.
         failed_count: How many of them are failures.
-        progress: The message; it has these outcomes and nothing else.
+        progress: The message without its Arrow field; it has nothing but these outcomes.
         arrow_results: The message's field of that name.
     """
 
@@ -65,7 +65,7 @@ class ResultPart:
     """A part of a result.
 
     Attributes:
-        result: The message; it has rows and nothing else yet.
+        result: The message without its Arrow field; `result_parts` fills in the rest.
         arrow_ranked_results: The message's field of that name.
     """
 

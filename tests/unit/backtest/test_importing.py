@@ -17,6 +17,13 @@ assert dot(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == 11.0
 assert "scipy.linalg" in sys.modules
 """
 
+AFTER_SCIPY = """
+import scipy.linalg
+import stratsweep_server.backtest.default
+from numba.np import arraymath
+assert not arraymath._HAVE_BLAS
+"""
+
 
 def test_a_hidden_module_cannot_be_imported_for_a_while():
     import json.tool as before
@@ -38,3 +45,8 @@ def test_a_module_that_was_never_imported_can_be_after_it_was_hidden():
 def test_the_engine_does_not_load_scipy_and_a_strategys_own_kernel_still_can():
     pytest.importorskip("scipy")
     subprocess.run([sys.executable, "-c", CALLS_DOT], check=True)
+
+
+def test_kernels_do_not_take_scipys_blas_where_scipy_was_loaded_before():
+    pytest.importorskip("scipy")
+    subprocess.run([sys.executable, "-c", AFTER_SCIPY], check=True)

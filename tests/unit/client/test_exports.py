@@ -52,6 +52,14 @@ def test_the_exported_names_are_these():
     assert all(hasattr(stratsweep, name) for name in EXPORTED)
 
 
+def test_the_modules_of_the_clients_are_there_without_an_import_of_their_own():
+    code = "import stratsweep; print(stratsweep.client.Client, stratsweep.async_client.AsyncClient)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert output.stdout == f"{stratsweep.Client} {stratsweep.AsyncClient}\n"
+
+
 def test_every_error_is_a_stratsweep_error():
     errors = [name for name in EXPORTED if name.endswith("Error")]
     assert all(issubclass(getattr(stratsweep, name), stratsweep.StratsweepError) for name in errors)

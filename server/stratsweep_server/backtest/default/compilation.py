@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -33,10 +34,11 @@ def are_kernels_cached() -> bool:
     return any(Path(_numba_config.CACHE_DIR).rglob("*.nbi"))
 
 
-with hidden("scipy.linalg"):
+with hidden("scipy.linalg", "scipy.linalg.cython_blas"), contextlib.suppress(ImportError):
     # Where scipy is installed, numba would take its BLAS for np.convolve and np.correlate, and load
     # it for that at once: a sixth of the start, 16 MB, and results that depend on scipy. A kernel
-    # that calls np.dot or np.linalg gets it all the same.
+    # that calls np.dot or np.linalg gets it all the same. The module is numba's own affair; where
+    # it moves, or is loaded already, all that is lost is this.
     import numba.np.arraymath
 
 _numba_config: Any = numba.config  # whose attributes are made when it is imported

@@ -13,11 +13,7 @@ def _preload() -> None:
         # Whoever started the server hears it, the command line too: it waits for the first worker.
         note = "compiling the kernels for this machine, once; it takes some seconds"
         print(f"note: {note}", flush=True)  # noqa: T201
-    try:
-        engine.warm_up()
-    except Exception as error:
-        # The one exception that a fork server survives; each worker meets the cause, and says so.
-        raise ImportError(f"the kernels cannot be warmed up: {error}") from error
+    engine.warm_up()
 
 
 # What is imported stays: to walk through it again and again takes a tenth of the time, and in
@@ -25,6 +21,9 @@ def _preload() -> None:
 gc.disable()
 try:
     _preload()
+except Exception as error:
+    # The one exception that a fork server survives; each worker meets the cause, and says so.
+    raise ImportError(f"the kernels cannot be loaded: {error}") from error
 finally:
     gc.freeze()
     gc.enable()

@@ -1,0 +1,33 @@
+"""SIGTERM and Ctrl-C, held back while nobody can look after them.
+
+A handler that raises would not do: where one runs inside a destructor or a weak reference's
+callback, such as importlib has for each module, Python prints the exception and goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+
+
+def hold_signals() -> None:
+    """Keep them for later: in this thread, and in threads and processes that it starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def release_signals() -> None:
+    """Let them through, those that came meanwhile first."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Hold them for a while; afterwards it is as it was before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
