@@ -123,7 +123,7 @@ def outcomes_body(chunk_id: int, offset: int, fates: list[Fate]) -> bytes:
 
 
 class SimulatedLauncher:
-    """Follows `Launcher`. Set `may_reap` free to let the dead be reaped.
+    """Follows `Launcher`. `may_start` and `may_reap` hold starts and the reaping of the dead up.
 
     Args:
         fate_of: What becomes of a combination index.
@@ -136,6 +136,8 @@ class SimulatedLauncher:
         start: Callable[[int], SimulatedWorker] | None = None,
     ) -> None:
         self.workers: list[SimulatedWorker] = []
+        self.may_start = asyncio.Event()
+        self.may_start.set()
         self.may_reap = asyncio.Event()
         self.may_reap.set()
         self.exit_words = "exited with code 3"
@@ -145,6 +147,9 @@ class SimulatedLauncher:
     async def start(self) -> SimulatedWorker:
         await asyncio.sleep(0)
         self.start_count += 1
+        if not self.may_start.is_set():
+            await self.may_start.wait()
+            raise EOFError
         worker = self._start(self.start_count)
         self.workers.append(worker)
         return worker
@@ -153,6 +158,9 @@ class SimulatedLauncher:
         assert worker.is_dead
         await self.may_reap.wait()
         return self.exit_words
+
+    def stop_starting(self) -> None:
+        self.may_start.set()
 
     def close(self) -> None:
         assert all(worker.is_detached for worker in self.workers)

@@ -214,6 +214,15 @@ async def test_closing_while_a_worker_is_being_reaped_ends():
         await workload.wait()
 
 
+async def test_closing_while_a_worker_starts_gives_the_start_up_and_is_no_failure(caplog):
+    launcher = SimulatedLauncher()
+    launcher.may_start.clear()
+    async with open_pool(launcher):
+        await until(lambda: launcher.start_count == 2, "both are being started")
+    assert launcher.workers == []
+    assert caplog.records == []
+
+
 async def test_a_listener_that_raises_ends_its_own_workload_only():
     def refuse(batch: OutcomeBatch) -> None:
         raise ValueError("disk full")
