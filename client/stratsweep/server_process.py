@@ -16,6 +16,7 @@ from typing import IO, Self
 
 from stratsweep.errors import ServerStartError
 
+_SERVER_MODULES = ("stratsweep_server", "numba", "polars", "talib")
 _READY_PREFIX = "listening on "
 _NOTE_PREFIX = "note: "
 _STOP_TIMEOUT_SECONDS = 10.0
@@ -29,7 +30,8 @@ def server_command(arguments: Sequence[str]) -> list[str]:
     Raises:
         ServerStartError: The server is not installed.
     """
-    if importlib.util.find_spec("stratsweep_server") is None:
+    # Its code comes with the client's, what it needs only with the extra.
+    if any(importlib.util.find_spec(name) is None for name in _SERVER_MODULES):
         raise ServerStartError(
             "the server is not installed here; install it with: pip install 'stratsweep[server]'"
         )

@@ -157,6 +157,21 @@ async def test_the_ranking_is_the_same_for_any_number_of_workers(real_data):
     assert rankings[0] == rankings[1] == rankings[2]
 
 
+async def test_an_optimization_in_parts_has_the_rows_of_the_whole(real_data):
+    async def rows_of(fast: range) -> list[tuple]:
+        grid = {"fast": list(fast), "slow": IntegerRange(60, 240, 20)}
+        config = OptimizationConfig("sma_cross", ["SPY"], grid, commission=0.001)
+        result = await optimizer.optimize(config)
+        return [(each.parameters, each.metrics) for each in result.ranked_results]
+
+    async with GridSearchOptimizer(2, data=real_data) as optimizer:
+        whole = await rows_of(range(5, 55, 5))
+        parts = await rows_of(range(5, 20, 5)) + await rows_of(range(20, 55, 5))
+    assert len(whole) == 100
+    # Python's sort keeps the order of equals, as the ranking keeps that of the grid.
+    assert sorted(parts, key=lambda row: -row[1]["sharpe_ratio"]) == whole
+
+
 async def test_cancelling_frees_the_workers_at_once(tmp_path):
     config = scripted("sleep@*", 50, symbols=[str(tmp_path)])
     async with GridSearchOptimizer(2, ScriptedEngine) as optimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 
@@ -280,7 +281,8 @@ async def assert_freed(connected, sleepers: list[int]) -> None:
     assert events[-1].result.succeeded_count == 4
 
 
-async def test_a_cancelled_call_frees_the_workers(start_server, tmp_path):
+async def test_a_cancelled_call_frees_the_workers(start_server, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     connected = await start_server()
     call = connected.stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
     await call.read()
@@ -288,6 +290,8 @@ async def test_a_cancelled_call_frees_the_workers(start_server, tmp_path):
     call.cancel()
 
     await assert_freed(connected, sleepers)
+    assert "Optimize: its client cancelled, left, or let its deadline pass" in caplog.text
+    assert "refused" not in caplog.text
 
 
 async def test_a_passed_deadline_frees_the_workers(start_server, tmp_path):

@@ -126,8 +126,8 @@ def figures_by_its_definitions(
 ) -> dict[str, float]:
     """What backtesting.py should report, from what our engine reports.
 
-    Only what is defined by per-bar figures: see `annualized_by_its_definitions` for the rest. Its
-    profit factor divides sums of trade returns, not of profits; ours is compared in `account_of`.
+    Only what is defined by per-bar figures and trades: see `annualized_by_its_definitions` for the
+    rest.
     """
     return {
         "Equity Final [$]": ours["final_equity"],
@@ -138,6 +138,7 @@ def figures_by_its_definitions(
         "Win Rate [%]": 100 * ours.get("win_rate", math.nan),
         "Expectancy [%]": 100 * expectancy_as_backtesting_py_defines_it(ours, variant, result),
         "Exposure Time [%]": 100 * exposure_as_backtesting_py_defines_it(ours, market, result),
+        "Profit Factor": profit_factor_as_backtesting_py_defines_it(result),
     }
 
 
@@ -149,6 +150,17 @@ def expectancy_as_backtesting_py_defines_it(
     if not ours["trade_count"]:
         return math.nan
     return ours["average_trade_return"] - cost / value / ours["trade_count"]
+
+
+def profit_factor_as_backtesting_py_defines_it(result: Any) -> float:
+    """Σ max(R, 0) / Σ max(-R, 0) over the returns R of its trades; ours takes their profits.
+
+    The returns cannot be worked back from what we report; but their mean is compared, and ours is
+    compared with the profits of its trades, in `account_of`.
+    """
+    returns = result["_trades"]["ReturnPct"]
+    losses = -returns.clip(upper=0).sum()
+    return returns.clip(lower=0).sum() / losses if losses else math.nan
 
 
 def exposure_as_backtesting_py_defines_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from stratsweep_server.backtest.default import strategies as built_in
 
 from .definitions import disagreements
 from .grids import STRATEGIES, Variant, combinations, every_variant
@@ -25,6 +26,10 @@ TIES = {
 
 TICKS = random_walk("ticks of 0.1", seed=3, count=3_000, volatility=0.005, tick=0.1)
 """Prices that are often equal, on a tick which binary numbers do not have."""
+
+
+def test_every_built_in_strategy_is_judged():
+    assert set(STRATEGIES) == set(built_in.__all__)
 
 
 def test_each_strategy_has_at_least_fifty_combinations():

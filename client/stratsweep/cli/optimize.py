@@ -34,7 +34,14 @@ _EXIT_CODES = {
 }
 
 
-@click.command(short_help="Find the best parameters of a strategy.")
+_EXAMPLE = """\b
+Example:
+  stratsweep optimize sma_cross --data prices --symbol SPY
+      --param fast=5:50:5 --param slow=20:200:20 --where "fast < slow"
+"""
+
+
+@click.command(short_help="Find the best parameters of a strategy.", epilog=_EXAMPLE)
 @click.argument("strategy")
 @click.option(
     "--symbol",
@@ -129,12 +136,7 @@ def optimize(
     engine: str | None,
     strategies: tuple[str, ...],
 ) -> None:
-    r"""Run one backtest per combination of the parameters' values and rank them.
-
-    \b
-    stratsweep optimize sma_cross --data prices --symbol SPY
-        --param fast=5:50:5 --param slow=20:200:20 --where "fast < slow"
-    """
+    """Run one backtest per combination of the parameters' values and rank them."""
     choice = ServerChoice(server, data, workers, engine, strategies)
     choice.check()
     table_only = output_format == "table" and not outputs

@@ -82,7 +82,8 @@ def _word(kind: str | None, token: str, parameters: Collection[str], *, is_call:
     hint = f"; a text is written {quoted(name)}" if token.startswith('"') else ""
     raise ConstraintTextError(
         f"names {quoted(name)}, which the grid does not have; "
-        f"its parameters are {', '.join(parameters) or 'none'}{hint}"
+        f"its parameters are {', '.join(parameters) or 'none'}; "
+        f"one that has its default can be given as its only value{hint}"
     )
 
 

@@ -22,10 +22,17 @@ Handler: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Maps what a handler raises to a status.
 
+    Args:
+        is_stopping: Whether the server stops; else it is the client's doing when a call is
+            cancelled: gRPC cancels the handler for both, and its context says neither.
+
     Handlers are coroutines: unary ones return the response, streaming ones write with
     `context.write`. An async generator would not do: cancelled while it is suspended at a `yield`,
     its cleanup waits for the garbage collector.
     """
+
+    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+        self._is_stopping = is_stopping
 
     async def intercept_service(
         self,
@@ -44,31 +51,30 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         deserialize: Any = handler.request_deserializer
         serialize: Any = handler.response_serializer
         wrapped: MethodHandler = make(
-            _mapping_errors(inner, handler_call_details.method),
+            self._mapping_errors(inner, handler_call_details.method),
             request_deserializer=_tolerant(deserialize),
             response_serializer=_passing_bytes(serialize),
         )
         return wrapped
 
-
-def _mapping_errors(inner: Handler, method: str) -> Handler:
-    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-        try:
-            if isinstance(request, MalformedRequestError):
-                raise request
-            return await inner(request, context)
-        except grpc.aio.AbortError:
-            raise
-        except asyncio.CancelledError:
-            if context.cancelled() or context.done():
+    def _mapping_errors(self, inner: Handler, method: str) -> Handler:
+        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+            try:
+                if isinstance(request, MalformedRequestError):
+                    raise request
+                return await inner(request, context)
+            except grpc.aio.AbortError:
                 raise
-            # The server stops. A handler that just ends cancelled leaves its client waiting for
-            # ever: grpc#29248.
-            await _abort(context, DrainingError("the server stopped before the end"), method)
-        except Exception as error:
-            await _abort(context, error, method)
+            except asyncio.CancelledError:
+                if not self._is_stopping():
+                    logger.info("%s: its client cancelled, left, or let its deadline pass", method)
+                    raise
+                # A handler that just ends cancelled leaves its client waiting for ever: grpc#29248.
+                await _abort(context, DrainingError("the server stopped before the end"), method)
+            except Exception as error:
+                await _abort(context, error, method)
 
-    return call
+        return call
 
 
 async def _abort(context: Context, error: Exception, method: str) -> None:

@@ -39,7 +39,8 @@ class RpcServer:
 
     def __init__(self, service: OptimizationService, listen: str) -> None:
         self._service = service
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+        interceptor = ErrorInterceptor(lambda: service.is_draining)
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         add_OptimizationServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

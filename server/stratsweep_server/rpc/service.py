@@ -50,11 +50,11 @@ class OptimizationService(OptimizationServiceServicer):
         self._data = data
         self._max_optimizations = max_optimizations
         self._running_count = 0
-        self._is_draining = False
+        self.is_draining = False
 
     def drain(self) -> None:
         """Refuse new optimizations from now on."""
-        self._is_draining = True
+        self.is_draining = True
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
         self,
@@ -114,7 +114,7 @@ class OptimizationService(OptimizationServiceServicer):
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
-        if self._is_draining:
+        if self.is_draining:
             raise DrainingError("the server is shutting down")
         if self._running_count >= self._max_optimizations:
             raise TooManyOptimizationsError(self._max_optimizations, _RETRY_SECONDS)

@@ -11,7 +11,15 @@ from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.default import strategies as built_in
 from stratsweep_server.backtest.registry import registered_strategies
 
-from .markets import ALL_IN, PARTIAL, markets, random_bars, run_targets, target_paths
+from .markets import (
+    ALL_IN,
+    ALL_IN_BOTH_WAYS,
+    PARTIAL,
+    markets,
+    random_bars,
+    run_targets,
+    target_paths,
+)
 
 # Short enough that random walks of some 100 bars leave the warm-up.
 PARAMETERS = {
@@ -86,17 +94,45 @@ def test_fewer_bars_than_an_indicator_needs_give_no_position(name, count):
     assert not positions.any() or name == "buy_and_hold"
 
 
+@pytest.mark.parametrize("fall", [10, 1e3, 1e6])
+@pytest.mark.parametrize("name", ["sma_cross", "ema_cross", "macd_cross", "bollinger_reversion"])
+def test_a_price_that_stands_still_after_any_fall_gives_no_position(name, fall):
+    closes = np.concatenate([np.geomspace(10.1 * fall, 10.1, 3_000), np.full(1_000, 10.1)])
+    bars = Bars("FALLEN", np.arange(len(closes)) * 10**9, *[closes] * 5)
+    # In a steady fall no close is two deviations below the mean, so that none is held since then.
+    wide = {"deviations": 2.0} if name == "bollinger_reversion" else {}
+    assert not decide(name, bars, **parameters_of(name) | wide)[-500:].any()
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.data(), st.sampled_from(["commission", "slippage"]))
-def test_costs_never_help_an_all_in_long_strategy(data, cost):
+@given(st.data(), st.floats(0, 0.1), st.floats(0, 0.1))
+def test_a_strategy_that_stays_flat_has_no_return_and_no_sharpe_ratio(data, commission, slippage):
     bars = data.draw(markets())
-    targets = data.draw(target_paths(len(bars), ALL_IN))
+    targets = np.zeros(len(bars))
+    metrics = run_targets((targets, bars), commission=commission, slippage=slippage)
+    assert metrics["total_return"] == 0
+    assert metrics["final_equity"] == 10_000
+    assert metrics["max_drawdown"] == 0
+    assert metrics["trade_count"] == 0
+    assert "sharpe_ratio" not in metrics
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.data(),
+    st.sampled_from(["commission", "slippage"]),
+    st.sampled_from([ALL_IN, ALL_IN_BOTH_WAYS]),
+)
+def test_costs_never_help_an_all_in_strategy(data, cost, levels):
+    """With fractions they can: a losing short is smaller by what its opening cost."""
+    bars = data.draw(markets())
+    targets = data.draw(target_paths(len(bars), levels))
     equities = [
         run_targets((targets, bars), **{cost: rate})["final_equity"]
         for rate in (0, 1e-5, 0.001, 0.1)
     ]
     for cheaper, dearer in pairwise(equities):
-        assert dearer <= cheaper * (1 + 1e-12)
+        assert dearer <= cheaper * (1 + 1e-12) + 1e-8
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,6 +148,18 @@ def test_scaling_all_prices_changes_no_metric(data, factor):
     expected = run_targets((targets, bars), commission=0.001)
     actual = run_targets((targets, scaled), commission=0.001)
     assert actual == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@settings(max_examples=50, deadline=None)
+@given(bars=markets(min_count=20), factor=st.sampled_from([1e-3, 0.7, 12.5, 1e4]))
+def test_scaling_all_prices_changes_no_decision(name, bars, factor):
+    columns = ("open", "high", "low", "close", "volume")
+    scaled = Bars(bars.symbol, bars.time, *(getattr(bars, each) * factor for each in columns))
+    parameters = parameters_of(name)
+    np.testing.assert_array_equal(
+        decide(name, bars, **parameters), decide(name, scaled, **parameters)
+    )
 
 
 @settings(max_examples=50, deadline=None)

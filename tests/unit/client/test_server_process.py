@@ -118,7 +118,9 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(stand_in):
         assert os.getpgid(server.process_id) != os.getpgid(0)
 
 
-def test_a_missing_server_is_named_with_its_pip_command(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+@pytest.mark.parametrize("missing", ["stratsweep_server", "numba"])
+def test_a_missing_server_is_named_with_its_pip_command(monkeypatch, missing):
+    """With the client alone the server's code is there, and what it imports is not."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
     with pytest.raises(ServerStartError, match=r"pip install 'stratsweep\[server\]'"):
         ServerProcess().start()

@@ -189,6 +189,7 @@ def test_a_panic_of_the_library_is_a_refusal():
 
 def test_a_refusal_without_parameters_says_so():
     assert "its parameters are none" in refusal("fast < slow", {})
+    assert "can be given as its only value" in refusal("fast < slow", {})
 
 
 def test_a_constraint_that_fails_on_some_values_only_is_refused_when_it_meets_them():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,8 +31,20 @@ def cache_directory() -> Path:
 
 
 def are_kernels_cached() -> bool:
-    """Whether this machine has compiled kernels before, from the same sources."""
-    return any(Path(_numba_config.CACHE_DIR).rglob("*.nbi"))
+    """Whether this machine has compiled all kernels before: see `note_kernels_cached`."""
+    return _marker().exists()
+
+
+def note_kernels_cached() -> None:
+    """Remember that all kernels are compiled, from these sources, by this Python and this numba."""
+    with contextlib.suppress(OSError):  # where nothing can be kept, the next start compiles, too
+        _marker().parent.mkdir(parents=True, exist_ok=True)
+        _marker().touch()
+
+
+def _marker() -> Path:
+    makers = f"{sys.implementation.cache_tag}-numba-{numba.__version__}"
+    return Path(_numba_config.CACHE_DIR) / f"{cache_directory().name}-{makers}"
 
 
 with hidden("scipy.linalg", "scipy.linalg.cython_blas"), contextlib.suppress(ImportError):

@@ -71,6 +71,7 @@ class Sums(NamedTuple):
     TRADE_RETURN_SUM,
     EXPOSURE,
 ) = range(len(Sums._fields))
+SUM_COUNT = len(Sums._fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

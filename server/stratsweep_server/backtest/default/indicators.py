@@ -1,4 +1,6 @@
-"""The indicators of the built-in strategies, by TA-Lib; NaN where one has no value yet.
+"""The indicators of the built-in strategies; NaN where one has no value yet.
+
+They are TA-Lib's, except for those that it computes by running sums (`windows`).
 
 `import talib` imports polars and pandas to accept their series. polars starts threads on import,
 which a fork server must not have, and both cost every worker time and memory for nothing: bars are
@@ -10,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest.default.windows import window_deviation, window_mean
 from stratsweep_server.backtest.importing import hidden
 from stratsweep_server.backtest.indicators import indicator
 from stratsweep_server.market_data.bars import Bars
@@ -24,8 +27,7 @@ with hidden("polars", "pandas"):
 @indicator
 def simple_average(bars: Bars, period: int) -> Values:
     """Mean of the last closes."""
-    average: Values = talib.SMA(bars.close, timeperiod=period)
-    return average
+    return window_mean(bars.close, period)
 
 
 @indicator
@@ -72,8 +74,7 @@ def average_move(bars: Bars, period: int) -> Values:
 @indicator
 def standard_deviation(bars: Bars, period: int) -> Values:
     """Population standard deviation (ddof = 0) of the last closes."""
-    deviation: Values = talib.STDDEV(bars.close, timeperiod=period)
-    return deviation
+    return window_deviation(bars.close, period)
 
 
 @indicator

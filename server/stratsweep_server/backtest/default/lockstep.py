@@ -24,6 +24,7 @@ from stratsweep_server.backtest.default.figures import (
     MAX_DRAWDOWN_DAYS,
     ROUNDING,
     SQUARE_SUM,
+    SUM_COUNT,
     TRADE_COUNT,
     TRADE_RETURN_SUM,
     WINNING_COUNT,
@@ -104,7 +105,7 @@ def simulate_lockstep(
         float64 (figures, combinations), rows as in `Sums`.
     """
     sleeve_count = len(offsets) - 1
-    figures = np.zeros((EXPOSURE + 1, len(targets)))
+    figures = np.zeros((SUM_COUNT, len(targets)))
     trading = np.empty(targets.shape[1], np.uint32)
     tile = np.empty((_TILE, LANES))
     for first in range(0, len(targets), LANES):

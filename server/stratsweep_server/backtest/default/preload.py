@@ -11,9 +11,10 @@ def _preload() -> None:
 
     if not compilation.are_kernels_cached():
         # Whoever started the server hears it, the command line too: it waits for the first worker.
-        note = "compiling the kernels for this machine, once; it takes some seconds"
+        note = "compiling the kernels for this machine, once; it takes 10 to 30 seconds"
         print(f"note: {note}", flush=True)  # noqa: T201
     engine.warm_up()
+    compilation.note_kernels_cached()
 
 
 # What is imported stays: to walk through it again and again takes a tenth of the time, and in

@@ -37,6 +37,7 @@ from stratsweep_server.backtest.default.figures import (
     MAX_DRAWDOWN_DAYS,
     ROUNDING,
     SQUARE_SUM,
+    SUM_COUNT,
     TRADE_COUNT,
     TRADE_RETURN_SUM,
     WINNING_COUNT,
@@ -123,7 +124,7 @@ def simulate_jumps(
     # does each array that is handed to another function, which is why they are made one.
     open_prices, close_prices, days, prefix_sums, blocks = market
     bar_count = len(close_prices)
-    figures = np.zeros((EXPOSURE + 1, len(positions)))
+    figures = np.zeros((SUM_COUNT, len(positions)))
     is_done = np.zeros(len(positions), np.bool_)
     sums = np.empty(len(figures))
     side_by_side = np.empty(4 * _STRIP)

@@ -13,8 +13,8 @@ from stratsweep_server.backtest.indicators import Booleans, Columns, Doubles
 from stratsweep_server.market_data.bars import Bars
 
 TIE = 1e-12
-"""Indicators are running sums, so that equal ones differ by rounding errors: a difference of less
-than this fraction of the price is a tie."""
+"""Indicators are rounded, so that equal ones may differ by a little: a difference of less than this
+fraction of the price is a tie."""
 
 Positions = NDArray[np.int8]
 
