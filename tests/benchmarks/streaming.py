@@ -19,12 +19,16 @@ from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_service_pb2,
     optimization_service_pb2_grpc,
+    outcome_pb2,
     parameter_pb2,
 )
+from stratsweep_server.app import Server as InProcessServer
+from stratsweep_server.config import ServerConfig
 
 from tests.benchmarks import libraries, markets, sweeps
 from tests.benchmarks.bare_server import bare_message_rate
 from tests.benchmarks.figures import Contestant, Reach, Row, Sample, interleave
+from tests.benchmarks.stalls import longest_stall
 from tests.benchmarks.sweeps import Grid, Server, deliver, grid_of, rate_through_grpc, serving
 from tests.load.processes import descendants, peak_bytes
 
@@ -169,6 +173,31 @@ async def growth(quick: bool) -> list[Row]:
     ]
 
 
+async def stalls(quick: bool) -> list[Row]:
+    """The longest callback of the server's event loop, 100,000 combinations to one client."""
+    formats = {
+        "rows": outcome_pb2.RESULT_FORMAT_ROWS,
+        "Arrow": outcome_pb2.RESULT_FORMAT_ARROW,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        market = markets.daily(_BARS)
+        market.write_to(Path(folder))
+        config = ServerConfig(data=Path(folder), listen="127.0.0.1:0")
+        async with InProcessServer(config) as server:
+            request = _request(market.bars.symbol, grid_of(100_000))
+            request.progress_interval.FromMilliseconds(100)
+            samples: dict[str, list[float]] = {name: [] for name in formats}
+            for _ in range(2 if quick else 5):
+                for name, result_format in formats.items():
+                    request.result_format = result_format
+                    samples[name].append(await longest_stall(server, request) * 1e3)
+    reach = Reach(highest=20, of_ratio=False)
+    return [
+        Row(f"longest callback, results as {name}", Sample(tuple(taken)), "ms", reach=reach)
+        for name, taken in samples.items()
+    ]
+
+
 async def start(quick: bool) -> list[Row]:
     """`stratsweep optimize` of 100 combinations on daily SPY, and where its time goes."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # warm caches: Python's own, too
@@ -206,6 +235,7 @@ FIGURES = (
     message_per_backtest,
     million,
     growth,
+    stalls,
     start,
 )
 
@@ -234,24 +264,28 @@ def _growth_row(label: str, name: str, samples: dict[str, Sample]) -> Row:
 
 def _typical_message(server: Server) -> optimization_service_pb2.OptimizeResponse:
     """A message of progress of the median size."""
-    request = optimization_service_pb2.OptimizeRequest(
-        config=optimization_config_pb2.OptimizationConfig(
-            strategy=sweeps.STRATEGY,
-            symbols=[server.symbol],
-            parameters=[
-                parameter_pb2.Parameter(
-                    name=name,
-                    integer_range=parameter_pb2.IntegerRange(start=values[0], stop=values[-1]),
-                )
-                for name, values in grid_of(200).parameters.items()
-            ],
-        )
-    )
+    request = _request(server.symbol, grid_of(200))
     with grpc.insecure_channel(server.address) as channel:
         stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
         messages = [each for each in stub.Optimize(request) if each.event.HasField("progress")]
     messages.sort(key=lambda message: message.ByteSize())
     return messages[len(messages) // 2]
+
+
+def _request(symbol: str, grid: Grid) -> optimization_service_pb2.OptimizeRequest:
+    return optimization_service_pb2.OptimizeRequest(
+        config=optimization_config_pb2.OptimizationConfig(
+            strategy=sweeps.STRATEGY,
+            symbols=[symbol],
+            parameters=[
+                parameter_pb2.Parameter(
+                    name=name,
+                    integer_range=parameter_pb2.IntegerRange(start=values[0], stop=values[-1]),
+                )
+                for name, values in grid.parameters.items()
+            ],
+        )
+    )
 
 
 # Start.

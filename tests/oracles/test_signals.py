@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from stratsweep_server.backtest.default import strategies as built_in
+from stratsweep_server.backtest.default.strategies import BUILT_IN
 
 from .definitions import disagreements
 from .grids import STRATEGIES, Variant, combinations, every_variant
@@ -29,7 +29,7 @@ TICKS = random_walk("ticks of 0.1", seed=3, count=3_000, volatility=0.005, tick=
 
 
 def test_every_built_in_strategy_is_judged():
-    assert set(STRATEGIES) == set(built_in.__all__)
+    assert set(STRATEGIES) == set(BUILT_IN)
 
 
 def test_each_strategy_has_at_least_fifty_combinations():

@@ -12,7 +12,7 @@ from stratsweep.cli.exit_codes import ExitCode
 from stratsweep_server.__main__ import main as server_command_line
 from stratsweep_server.backtest import Strategy, StrategyParameter
 from stratsweep_server.backtest.default import DefaultEngine
-from stratsweep_server.backtest.default.strategies import __all__ as built_in_strategies
+from stratsweep_server.backtest.default.strategies import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -86,7 +86,7 @@ def test_the_readme_defines_every_metric_as_the_engine_does():
 
 def test_the_readme_has_every_strategy_with_its_parameters_defaults_and_bounds():
     declared = DefaultEngine().describe().strategies
-    built_in = [strategy for strategy in declared if strategy.name in built_in_strategies]
+    built_in = [strategy for strategy in declared if strategy.name in BUILT_IN]
     assert rows_of("README.md", "Strategies") == [strategy_row(each) for each in built_in]
 
 

@@ -17,8 +17,8 @@ from stratsweep_server.rpc.wire import Pieces
 
 MAX_MESSAGE_BYTES = 1_000_000
 """A message is sent once it has as many, so it may have those of a row more."""
-MAX_ROWS = 500
-"""Rows that are made in one go: about 4 ms, in which nothing else gets a turn."""
+MAX_ROWS = 250
+"""Rows that are made in one go: 2 to 8 ms, in which nothing else gets a turn."""
 
 
 class Outcomes(Protocol):

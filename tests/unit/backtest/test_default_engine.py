@@ -15,10 +15,9 @@ from stratsweep_server.backtest.default import (
     warm_up,
     windows,
 )
-from stratsweep_server.backtest.default import strategies as built_in
 from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import build_portfolio
-from stratsweep_server.backtest.default.strategies import signals
+from stratsweep_server.backtest.default.strategies import BUILT_IN, signals
 from stratsweep_server.market_data.bars import open_bars
 
 from .markets import bars_of, random_bars, run_targets
@@ -138,7 +137,7 @@ def test_kernels_are_not_compiled_again_after_the_warm_up(tmp_path):
     run_targets((np.array([0.5, 7, 1, 7, 0, 7])[::2], BARS))
     run_targets((np.full(3, 0.5), BARS))
     two = {"A": random_bars(1, 50, symbol="A"), "B": random_bars(2, 30, symbol="B")}
-    for name in built_in.__all__:
+    for name in BUILT_IN:
         run(name, ("A", "B"), two)
     assert {len(kernel.signatures) for kernel in kernels} == {1}
     assert len(trade_jumps.simulate_jumps.signatures) == 2

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stratsweep_server.backtest import Bars
 from stratsweep_server.backtest.default import DefaultEngine
-from stratsweep_server.backtest.default import strategies as built_in
+from stratsweep_server.backtest.default.strategies import BUILT_IN
 from stratsweep_server.backtest.registry import registered_strategies
 
 from .markets import (
@@ -45,7 +45,7 @@ def parameters_of(name):
 
 
 def test_every_built_in_strategy_is_examined():
-    assert set(PARAMETERS) == set(built_in.__all__)
+    assert set(PARAMETERS) == set(BUILT_IN)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stratsweep_server.backtest.default.windows import window_deviation, window_mean
+from stratsweep_server.market_data.bars import read_only
 
-SERIES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=60).map(np.array)
+SERIES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=60).map(np.array).map(read_only)
 
 
 def exact(values, period):
@@ -45,12 +46,14 @@ def test_they_are_exact_but_for_the_rounding_of_the_windows_own_values(values, p
 def test_values_that_stand_still_after_any_fall_have_exactly_their_mean_and_no_deviation(
     period, fall
 ):
-    values = np.concatenate([np.geomspace(10.1 * fall, 10.1, 3_000), np.full(1_000, 10.1)])
+    values = read_only(
+        np.concatenate([np.geomspace(10.1 * fall, 10.1, 3_000), np.full(1_000, 10.1)])
+    )
     still = slice(3_000 + period, None)
     assert set(window_mean(values, period)[still]) == {10.1}
     assert set(window_deviation(values, period)[still]) == {0.0}
 
 
 def test_a_window_longer_than_the_values_has_none():
-    assert np.isnan(window_mean(np.ones(5), 6)).all()
-    assert np.isnan(window_deviation(np.ones(5), 10_000)).all()
+    assert np.isnan(window_mean(read_only(np.ones(5)), 6)).all()
+    assert np.isnan(window_deviation(read_only(np.ones(5)), 10_000)).all()

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stratsweep_server.backtest.default import strategies as built_in
 from stratsweep_server.backtest.default.lockstep import LANES
 from stratsweep_server.backtest.default.metrics import METRICS, compute_metrics
 from stratsweep_server.backtest.default.portfolio import Portfolio, build_portfolio
 from stratsweep_server.backtest.default.positions import Positions
 from stratsweep_server.backtest.default.simulation import simulate
+from stratsweep_server.backtest.default.strategies import BUILT_IN
 from stratsweep_server.backtest.engine import (
     BacktestConfig,
     BacktestResult,
@@ -120,7 +120,7 @@ def warm_up() -> None:
     bars = {"WARM_UP": Bars("WARM_UP", time, prices, prices, prices, prices, prices)}
     engine = DefaultEngine()
     strategies = registered_strategies()
-    for name in built_in.__all__:
+    for name in BUILT_IN:
         names = [parameter.name for parameter in strategies[name].declaration.parameters]
         shorts = {"allow_short": np.array([False, True])} if "allow_short" in names else {}
         config = BatchConfig(name, 2 if shorts else 1, shorts, tuple(bars), bars=bars)

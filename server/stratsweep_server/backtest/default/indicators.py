@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stratsweep_server.backtest.default.windows import window_deviation, window_mean
 from stratsweep_server.backtest.importing import hidden
 from stratsweep_server.backtest.indicators import indicator
-from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.bars import Bars, read_only
 
 Values = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ with hidden("polars", "pandas"):
 @indicator
 def simple_average(bars: Bars, period: int) -> Values:
     """Mean of the last closes."""
-    return window_mean(bars.close, period)
+    return window_mean(read_only(bars.close), period)
 
 
 @indicator
@@ -74,7 +74,7 @@ def average_move(bars: Bars, period: int) -> Values:
 @indicator
 def standard_deviation(bars: Bars, period: int) -> Values:
     """Population standard deviation (ddof = 0) of the last closes."""
-    return window_deviation(bars.close, period)
+    return window_deviation(read_only(bars.close), period)
 
 
 @indicator

@@ -1,17 +1,8 @@
-"""The built-in strategies; importing one of these modules registers it."""
+"""The built-in strategies: each is a module of its name, which registers it when it is imported."""
 
-from stratsweep_server.backtest.default.strategies import (
-    bollinger_reversion,
-    buy_and_hold,
-    donchian_breakout,
-    ema_cross,
-    macd_cross,
-    momentum,
-    rsi_reversion,
-    sma_cross,
-)
+from importlib import import_module
 
-__all__ = [
+BUILT_IN = (
     "bollinger_reversion",
     "buy_and_hold",
     "donchian_breakout",
@@ -20,4 +11,7 @@ __all__ = [
     "momentum",
     "rsi_reversion",
     "sma_cross",
-]
+)
+
+for _name in BUILT_IN:
+    import_module(f"{__name__}.{_name}")
