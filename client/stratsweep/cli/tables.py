@@ -43,14 +43,16 @@ def ranking_table(result: OptimizationResult, row_count: int) -> str:
         figures = [format_number(row.metrics[name]) if name in row.metrics else "-" for row in rows]
         columns.append(_Column(name, figures))
     console = _console()
+    hidden_count = 0
     while len(columns) > needed_count and _width(columns) > console.width:
         columns.pop()
-    table = Table(box=_BOX, caption=_caption(result, len(rows)), caption_justify="left")
+        hidden_count += 1
+    table = Table(box=_BOX)
     for column in columns:
         table.add_column(escape(column.name), justify="right", no_wrap=True, style=column.style)
     for cells in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*map(escape, cells))
-    return _render(console, table)
+    return f"{_render(console, table)}\n{_caption(result, len(rows), hidden_count)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,11 @@ def _metrics_of(rows: Sequence[ParameterResult], target: str) -> list[str]:
     return [target, *(name for name in headline or sorted(present) if name != target)]
 
 
-def _caption(result: OptimizationResult, row_count: int) -> str:
+def _caption(result: OptimizationResult, row_count: int, hidden_count: int) -> str:
+    hidden = f"; a wider terminal has room for {hidden_count} more columns" if hidden_count else ""
     return (
         f"{row_count:,} of {result.succeeded_count:,} results, {result.failed_count:,} failed, "
-        f"in {format_span(result.execution_duration)}"
+        f"in {format_span(result.execution_duration)}{hidden}"
     )
 
 

@@ -50,6 +50,13 @@ def test_as_many_metrics_are_shown_as_fit_and_none_is_cut_off(result, terminal):
     }
 
 
+def test_what_is_not_shown_for_want_of_room_is_counted(result, terminal):
+    terminal(len(NEEDED) + END)
+    assert lines(result)[-1].endswith("in 0.42 s; a wider terminal has room for 2 more columns")
+    terminal(len(HEADING) + END)
+    assert lines(result)[-1].endswith("in 0.42 s")
+
+
 def test_every_column_is_shown_where_it_just_fits(result, terminal):
     terminal(len(HEADING) + END)
     assert lines(result)[0].rstrip() == HEADING
