@@ -49,6 +49,16 @@ def test_nothing_ranks_to_nothing():
     assert ranked([], []) == []
 
 
+@pytest.mark.parametrize("decimals", [0, 3, 17])
+def test_many_scores_with_many_ties_or_none_are_in_the_same_order(decimals):
+    random = np.random.default_rng(decimals)
+    scores = random.normal(size=20_000).round(decimals)
+    scores[random.random(20_000) < 0.05] = math.nan
+    indices = random.permutation(20_000)
+    expected = np.lexsort((indices, np.where(np.isnan(scores), math.inf, -scores)))
+    np.testing.assert_array_equal(rank(scores, indices, MAXIMIZE), expected)
+
+
 @given(scores, directions, st.randoms(use_true_random=False))
 def test_the_order_is_the_stated_rule_whatever_the_order_of_arrival(scores, direction, random):
     indices = random.sample(range(10 * len(scores)), len(scores))

@@ -21,45 +21,44 @@ Values = NDArray[np.float64]
 @compiled
 def window_mean(values: Values, period: int) -> Values:
     """Return the mean of the last `period` values (at least 1) on each; NaN on the first ones."""
-    means = np.full(len(values), np.nan)
-    before = np.zeros(period)
+    means = np.empty(len(values))
+    before, after = np.zeros(period), np.zeros(period)
     for start in range(0, len(values), period):
-        base = values[start]
-        total = 0.0
-        if start > 0:
-            for place in range(period - 1, 0, -1):
-                total += values[start - period + place] - base
-                before[place - 1] = total
-        total = 0.0
-        for place in range(min(period, len(values) - start)):
+        end = min(start + period, len(values))
+        base, next_base = values[start], values[end % len(values)]
+        total, rest = 0.0, 0.0
+        # Forwards for this block's windows and backwards for the next one's, side by side.
+        for place in range(end - start):
             total += values[start + place] - base
-            if start > 0 or place == period - 1:
-                means[start + place] = base + (before[place] + total) / period
+            means[start + place] = base + (before[place] + total) / period
+            after[end - start - 1 - place] = rest
+            rest += values[end - 1 - place] - next_base
+        before, after = after, before
+    means[: period - 1] = np.nan
     return means
 
 
 @compiled
 def window_deviation(values: Values, period: int) -> Values:
     """Return the population standard deviation (ddof = 0) likewise."""
-    deviations = np.full(len(values), np.nan)
-    before = np.zeros((period, 2))
+    deviations = np.empty(len(values))
+    before, after = np.zeros((period, 2)), np.zeros((period, 2))
     for start in range(0, len(values), period):
-        base = values[start]
-        total, squares = 0.0, 0.0
-        if start > 0:
-            for place in range(period - 1, 0, -1):
-                value = values[start - period + place] - base
-                total += value
-                squares += value * value
-                before[place - 1, 0] = total
-                before[place - 1, 1] = squares
-        total, squares = 0.0, 0.0
-        for place in range(min(period, len(values) - start)):
+        end = min(start + period, len(values))
+        base, next_base = values[start], values[end % len(values)]
+        total, squares, rest, rest_squares = 0.0, 0.0, 0.0, 0.0
+        for place in range(end - start):
             value = values[start + place] - base
             total += value
             squares += value * value
-            if start > 0 or place == period - 1:
-                mean = (before[place, 0] + total) / period
-                variance = (before[place, 1] + squares) / period - mean * mean
-                deviations[start + place] = np.sqrt(max(variance, 0.0))
+            mean = (before[place, 0] + total) / period
+            variance = (before[place, 1] + squares) / period - mean * mean
+            deviations[start + place] = np.sqrt(max(variance, 0.0))
+            after[end - start - 1 - place, 0] = rest
+            after[end - start - 1 - place, 1] = rest_squares
+            value = values[end - 1 - place] - next_base
+            rest += value
+            rest_squares += value * value
+        before, after = after, before
+    deviations[: period - 1] = np.nan
     return deviations
