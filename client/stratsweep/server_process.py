@@ -20,6 +20,7 @@ _SERVER_MODULES = ("stratsweep_server", "numba", "polars", "talib")
 _READY_PREFIX = "listening on "
 _NOTE_PREFIX = "note: "
 _STOP_TIMEOUT_SECONDS = 10.0
+_HELPERS_TIMEOUT_SECONDS = 1.0
 _LOG_LINES_SHOWN = 20
 _LOG_BYTES_SHOWN = 16_384
 
@@ -90,14 +91,22 @@ class ServerProcess:
             process_group=0,
         )
         self.process_id = self._process.pid
+        first_line: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._follower = threading.Thread(
+            target=_follow, args=(self._process.stdout, first_line, self._on_note), daemon=True
+        )
+        self._follower.start()
         try:
-            self.address = self._wait_until_ready()
+            self.address = self._wait_until_ready(first_line)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop the server: SIGTERM, and SIGKILL if it has not ended after ten seconds."""
+        """Stop the server: SIGTERM, and SIGKILL if it has not ended after ten seconds.
+
+        What it started, such as workers, is gone then, too.
+        """
         self._process.terminate()
         # Not `wait(timeout)`: it looks every 50 ms, and people wait for this.
         end = threading.Thread(target=self._process.wait, daemon=True)
@@ -107,6 +116,8 @@ class ServerProcess:
         finally:
             self._process.kill()
             self._process.wait()
+            # What it started ends moments later, and holds its standard output until then.
+            self._follower.join(_HELPERS_TIMEOUT_SECONDS)
             self._log.close()
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -119,11 +130,7 @@ class ServerProcess:
         tail = os.pread(log, _LOG_BYTES_SHOWN, max(0, size - _LOG_BYTES_SHOWN))
         return "\n".join(tail.decode(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
 
-    def _wait_until_ready(self) -> str:
-        first_line: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(
-            target=_follow, args=(self._process.stdout, first_line, self._on_note), daemon=True
-        ).start()
+    def _wait_until_ready(self, first_line: queue.SimpleQueue[str]) -> str:
         try:
             line = first_line.get(timeout=self._start_timeout)
         except queue.Empty:

@@ -149,6 +149,7 @@ def main(
 
     from stratsweep_server.app import serve  # noqa: PLC0415
     from stratsweep_server.config import ServerConfig  # noqa: PLC0415
+    from stratsweep_server.execution.fork_server import stop_fork_server  # noqa: PLC0415
     from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415
     from stratsweep_server.logs import configure_logging  # noqa: PLC0415
 
@@ -161,6 +162,8 @@ def main(
         sys.exit(EXIT_CANNOT_LISTEN)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    finally:
+        stop_fork_server()
 
 
 def _start_fork_server(engine: str) -> None:

@@ -40,12 +40,12 @@ def import_named(module: str) -> ModuleType:
             raise EngineLoadError(
                 f"there is no module {module!r} ({error}); searched in the current directory "
                 f"({directory}), PYTHONPATH and the installed packages"
-            ) from error
+            ) from None
         raise EngineLoadError(f"module {module!r} cannot be imported: {error}") from error
     except (Exception, SystemExit) as error:
-        raise EngineLoadError(
-            f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        text = f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
+        # The text of a SyntaxError has file and line, its traceback none of the module's.
+        raise EngineLoadError(text) from (None if isinstance(error, SyntaxError) else error)
 
 
 def _as_module(path: str) -> str:

@@ -151,8 +151,8 @@ def _find(text: str) -> object:
     for part in attribute.split("."):
         try:
             target = getattr(target, part)
-        except AttributeError as error:
-            raise EngineLoadError(_missing(module, attribute)) from error
+        except AttributeError:
+            raise EngineLoadError(_missing(module, attribute)) from None
     return target
 
 

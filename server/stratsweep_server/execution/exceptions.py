@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import traceback
+from pathlib import Path
+from types import TracebackType
 
+_OURS = (str(Path(__file__).parents[1]), "<frozen importlib", str(Path(importlib.__file__).parent))
 _MAX_MESSAGE_CHARACTERS = 2_000
 _MAX_TRACEBACK_CHARACTERS = 32_000
 
@@ -19,12 +23,25 @@ def describe_exception(error: BaseException) -> str:
 
 
 def format_traceback(error: BaseException) -> str:
-    """The traceback as text, its end where it is long."""
+    """The traceback as text, from the user's code on; its end where it is long."""
     try:
-        text = "".join(traceback.format_exception(error, limit=-50))
+        start = _first_of_others(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, start, limit=-50))
     except BaseException as second:
         text = f"<the traceback could not be made: {_type_name(second)}>"
     return text[-_MAX_TRACEBACK_CHARACTERS:]
+
+
+def _first_of_others(start: TracebackType | None) -> TracebackType | None:
+    """The frames from the user's first on; all where a library was called by us."""
+    place = start
+    while place is not None and _file_of(place).startswith(_OURS):
+        place = place.tb_next
+    return start if place is None or "site-packages" in _file_of(place) else place
+
+
+def _file_of(place: TracebackType) -> str:
+    return place.tb_frame.f_code.co_filename
 
 
 def _type_name(error: BaseException) -> str:

@@ -79,6 +79,18 @@ def stop_loading_fork_server() -> None:
     _start.loading = None
 
 
+def stop_fork_server() -> None:
+    """At a program's end, when its workers are gone: end the fork server at once.
+
+    By itself it would end a moment after its program, which people and programs would still see.
+    """
+    process_id = _process_id()
+    if process_id is not None:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process_id, signal.SIGKILL)
+            os.waitpid(process_id, 0)
+
+
 class _Start:
     """The process id of the fork server that was started last, until it has forked."""
 

@@ -20,7 +20,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from stratsweep_server.backtest.loading import EngineSpec, describe, load_engine
+from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, describe, load_engine
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
@@ -89,6 +89,11 @@ def serve() -> None:
         _warn_unless_preloaded(connection.engine)
         engine = load_engine(connection.engine)
         ready = messages.encode_ready(describe(engine))
+    except EngineLoadError as error:
+        # It says what to change. What there is to know beside it is where the user's code failed.
+        cause = "" if error.__cause__ is None else f"\n{format_traceback(error.__cause__)}"
+        connection.socket.sendall(messages.encode_start_failed(describe_exception(error) + cause))
+        return
     except BaseException as error:
         text = f"{describe_exception(error)}\n{format_traceback(error)}"
         connection.socket.sendall(messages.encode_start_failed(text))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from stratsweep_server.backtest.importing import EngineLoadError, import_named
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
 
 
@@ -123,6 +126,33 @@ def test_a_traceback_says_where():
     assert text.startswith("Traceback (most recent call last):")
     assert "in raise_\n    raise error" in text
     assert text.endswith("ValueError: no luck\n")
+
+
+def imported(tmp_path, monkeypatch, source: str) -> EngineLoadError:
+    """The error of importing a module of the user's by our code."""
+    (tmp_path / "users_own.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EngineLoadError) as caught:
+        import_named("users_own")
+    sys.modules.pop("users_own", None)
+    return caught.value
+
+
+def test_a_traceback_begins_with_the_users_code(tmp_path, monkeypatch):
+    error = imported(tmp_path, monkeypatch, "def load():\n    return 1 / 0\n\nload()\n")
+    first, second = [
+        line for line in format_traceback(error.__cause__).splitlines() if "File" in line
+    ]
+    assert first.endswith('users_own.py", line 4, in <module>')
+    assert second.endswith('users_own.py", line 2, in load')
+
+
+def test_a_traceback_of_our_own_code_alone_is_whole(tmp_path, monkeypatch):
+    error = imported(tmp_path, monkeypatch, "def load(:\n")
+    assert error.__cause__ is None, "the text says where"
+    assert "SyntaxError: invalid syntax (users_own.py, line 1)" in str(error)
+    assert 'importing.py", line' in format_traceback(error)
 
 
 def test_a_traceback_names_the_cause():
