@@ -290,7 +290,7 @@ async def test_a_cancelled_call_frees_the_workers(start_server, tmp_path, caplog
     call.cancel()
 
     await assert_freed(connected, sleepers)
-    assert "Optimize: its client cancelled, left, or let its deadline pass" in caplog.text
+    assert "Optimize ended: its client cancelled, left, or let its deadline pass" in caplog.text
     assert "refused" not in caplog.text
 
 

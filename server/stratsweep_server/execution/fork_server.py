@@ -50,7 +50,8 @@ def start_fork_server(*, is_default_engine: bool) -> None:
     """
     modules = [*_PRELOAD, DEFAULT_ENGINE_PRELOAD] if is_default_engine else [*_PRELOAD]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-    before = _process_id()
+    if _is_running():
+        return  # without a change of the environment, which no other thread should have to expect
     try:
         with held_signals():
             resource_tracker.ensure_running()  # in case it is started: that lets signals through
@@ -58,8 +59,7 @@ def start_fork_server(*, is_default_engine: bool) -> None:
             forkserver.ensure_running()
     except OSError as error:
         raise OSError(f"the fork server cannot be started: {_with_place(error)}") from error
-    if _process_id() != before:
-        _start.loading = _process_id()
+    _start.loading = _process_id()
 
 
 def fork_server_has_forked() -> None:
@@ -98,6 +98,16 @@ class _Start:
 
 
 _start = _Start()
+
+
+def _is_running() -> bool:
+    process_id = _process_id()
+    if process_id is None:
+        return False
+    try:  # and leave its exit code to multiprocessing
+        return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def _process_id() -> int | None:

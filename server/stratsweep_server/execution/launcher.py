@@ -74,9 +74,11 @@ class Launcher:
             raise RuntimeError("no more workers are started")
         path = self._directory / f"worker-{next(self._numbers)}"
         if self._context.get_start_method() == "forkserver":
-            # Each time: multiprocessing alone would replace a dead one in its own way.
+            # Each time: multiprocessing alone would replace a dead one in its own way. Workers have
+            # the environment of the fork server.
             start_fork_server(is_default_engine=self._engine.is_default)
-        with one_thread_each():
             worker = WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
-        fork_server_has_forked()
-        return worker
+            fork_server_has_forked()
+            return worker
+        with one_thread_each():
+            return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)

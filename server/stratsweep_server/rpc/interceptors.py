@@ -10,7 +10,12 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from stratsweep_server.rpc.status import DrainingError, MalformedRequestError, status_of
+from stratsweep_server.rpc.status import (
+    DrainingError,
+    ErrorStatus,
+    MalformedRequestError,
+    status_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,23 +71,25 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError:
+                status = status_of(DrainingError("the server stopped before the end"))
+                cause = status.message
                 if not self._is_stopping():
-                    logger.info("%s: its client cancelled, left, or let its deadline pass", method)
-                    raise
+                    cause = "its client cancelled, left, or let its deadline pass"
+                logger.info("%s ended: %s", method, cause)
                 # A handler that just ends cancelled leaves its client waiting for ever: grpc#29248.
-                await _abort(context, DrainingError("the server stopped before the end"), method)
+                await _abort(context, status)
             except Exception as error:
-                await _abort(context, error, method)
+                status = status_of(error)
+                if status.code is grpc.StatusCode.INTERNAL:
+                    logger.exception("%s failed, %s", method, status.metadata)
+                else:
+                    logger.info("%s refused: %s", method, status.message)
+                await _abort(context, status)
 
         return call
 
 
-async def _abort(context: Context, error: Exception, method: str) -> None:
-    status = status_of(error)
-    if status.code is grpc.StatusCode.INTERNAL:
-        logger.error("%s failed, %s", method, status.metadata, exc_info=error)
-    else:
-        logger.info("%s refused: %s", method, status.message)
+async def _abort(context: Context, status: ErrorStatus) -> None:
     await context.abort(status.code, status.message, status.trailing_metadata())
 
 
