@@ -8,7 +8,7 @@ from grpc_reflection.v1alpha import reflection
 from stratsweep.v1 import optimization_service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import add_OptimizationServiceServicer_to_server
 
-from stratsweep_server.rpc.interceptors import ErrorInterceptor
+from stratsweep_server.rpc.interceptors.errors import ErrorInterceptor
 from stratsweep_server.rpc.service import OptimizationService
 
 SERVICE_NAME = optimization_service_pb2.DESCRIPTOR.services_by_name["OptimizationService"].full_name

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from stratsweep_server.rpc.interceptors.wrapping import (
+    Call,
+    Context,
+    Continuation,
+    Deserialize,
+    MethodHandler,
+    Serialize,
+    call_of,
+    with_call,
+)
 from stratsweep_server.rpc.status import (
     DrainingError,
     ErrorStatus,
@@ -19,10 +29,6 @@ from stratsweep_server.rpc.status import (
 
 logger = logging.getLogger(__name__)
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Handler: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
-
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Maps what a handler raises to a status.
@@ -30,39 +36,28 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Args:
         is_stopping: Whether the server stops; else it is the client's doing when a call is
             cancelled: gRPC cancels the handler for both, and its context says neither.
-
-    Handlers are coroutines: unary ones return the response, streaming ones write with
-    `context.write`. An async generator would not do: cancelled while it is suspended at a `yield`,
-    its cleanup waits for the garbage collector.
     """
 
     def __init__(self, is_stopping: Callable[[], bool]) -> None:
         self._is_stopping = is_stopping
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> MethodHandler | None:
         """Wrap the handler of a call of our own services."""
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith("/stratsweep."):
             return handler
-        streams = handler.response_streaming
-        make: Any = (
-            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-        )
-        inner: Any = handler.unary_stream if streams else handler.unary_unary
         deserialize: Any = handler.request_deserializer
         serialize: Any = handler.response_serializer
-        wrapped: MethodHandler = make(
-            self._mapping_errors(inner, handler_call_details.method),
-            request_deserializer=_tolerant(deserialize),
-            response_serializer=_passing_bytes(serialize),
+        return with_call(
+            handler,
+            self._mapping_errors(call_of(handler), handler_call_details.method),
+            _tolerant(deserialize),
+            _passing_bytes(serialize),
         )
-        return wrapped
 
-    def _mapping_errors(self, inner: Handler, method: str) -> Handler:
+    def _mapping_errors(self, inner: Call, method: str) -> Call:
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             try:
                 if isinstance(request, MalformedRequestError):
@@ -93,7 +88,7 @@ async def _abort(context: Context, status: ErrorStatus) -> None:
     await context.abort(status.code, status.message, status.trailing_metadata())
 
 
-def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _tolerant(deserialize: Deserialize) -> Deserialize:
     """Let bytes that do not parse reach the handler's wrapper instead of failing as UNKNOWN."""
 
     def parse(data: bytes) -> Any:  # noqa: ANN401 - any message
@@ -105,7 +100,7 @@ def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return parse
 
 
-def _passing_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+def _passing_bytes(serialize: Serialize) -> Serialize:
     """Let a handler write messages that it has serialized itself."""
 
     def write(response: Any) -> bytes:  # noqa: ANN401 - any message
