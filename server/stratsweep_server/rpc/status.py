@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -16,11 +17,7 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
-from stratsweep_server.optimization.validation import (
-    InvalidConfigError,
-    Violation,
-    ViolationKind,
-)
+from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
 
 ERROR_DOMAIN = "stratsweep"
@@ -82,32 +79,11 @@ class ErrorStatus:
 
 def status_of(error: Exception) -> ErrorStatus:
     """The status of an error; an unforeseen one is INTERNAL and does not leak its text."""
-    if isinstance(error, InvalidConfigError):
-        return _invalid_config(error.violations)
-    if isinstance(error, TooManyOptimizationsError):
-        retry = error_details_pb2.RetryInfo(retry_delay=duration(error.retry_seconds))
+    row = _STATUSES.get(_key(error))
+    if row is not None:
         return ErrorStatus(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            str(error),
-            error_reason_pb2.ERROR_REASON_TOO_MANY_OPTIMIZATIONS,
-            {"limit": str(error.limit)},
-            (retry,),
+            row.code, row.message(error), row.reason, row.metadata(error), row.details(error)
         )
-    simple = {
-        MalformedRequestError: (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            error_reason_pb2.ERROR_REASON_MALFORMED_REQUEST,
-        ),
-        DrainingError: (grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_DRAINING),
-        WorkersUnavailableError: (
-            grpc.StatusCode.UNAVAILABLE,
-            error_reason_pb2.ERROR_REASON_NO_WORKERS,
-        ),
-    }
-    if type(error) in simple:
-        code, reason = simple[type(error)]
-        first_line = str(error).partition("\n")[0]  # tracebacks are the log's
-        return ErrorStatus(code, first_line[:_MAX_MESSAGE_CHARACTERS], reason, {})
     error_id = secrets.token_hex(4)
     return ErrorStatus(
         grpc.StatusCode.INTERNAL,
@@ -117,26 +93,30 @@ def status_of(error: Exception) -> ErrorStatus:
     )
 
 
-def _invalid_config(violations: Sequence[Violation]) -> ErrorStatus:
-    kinds = {violation.kind for violation in violations}
-    code, reason = grpc.StatusCode.INVALID_ARGUMENT, error_reason_pb2.ERROR_REASON_INVALID_CONFIG
-    if kinds == {ViolationKind.UNKNOWN_STRATEGY}:
-        code = grpc.StatusCode.NOT_FOUND
-        reason = error_reason_pb2.ERROR_REASON_UNKNOWN_STRATEGY
-    elif kinds == {ViolationKind.UNKNOWN_SYMBOL}:
-        code = grpc.StatusCode.NOT_FOUND
-        reason = error_reason_pb2.ERROR_REASON_UNKNOWN_SYMBOL
-    message = "; ".join(f"{each.field}: {each.description}" for each in violations)
-    if len(message) > _MAX_MESSAGE_CHARACTERS:
-        message = f"{message[:_MAX_MESSAGE_CHARACTERS]}… ({len(violations)} violations)"
-    count = {"violation_count": str(len(violations))}
-    return ErrorStatus(code, message, reason, count, (_bad_request(violations),))
+def _key(error: Exception) -> type[Exception] | ViolationKind:
+    """What an error's row stands under: its type, or the kind that all of its violations are of."""
+    if not isinstance(error, InvalidConfigError):
+        return type(error)
+    kinds = {violation.kind for violation in error.violations}
+    return kinds.pop() if len(kinds) == 1 else ViolationKind.INVALID
 
 
-def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+def _first_line(error: Exception) -> str:
+    """The text of an error without the traceback that may follow, which is the log's."""
+    return str(error).partition("\n")[0][:_MAX_MESSAGE_CHARACTERS]
+
+
+def _violations_text(error: InvalidConfigError) -> str:
+    text = str(error)
+    if len(text) > _MAX_MESSAGE_CHARACTERS:
+        return f"{text[:_MAX_MESSAGE_CHARACTERS]}… ({len(error.violations)} violations)"
+    return text
+
+
+def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
     """Every violation that fits; `violation_count` in the metadata tells how many there are."""
     details = error_details_pb2.BadRequest()
-    for violation in violations[:_MAX_VIOLATIONS]:
+    for violation in error.violations[:_MAX_VIOLATIONS]:
         field = details.field_violations.add()
         in_request = violation.field in _REQUEST_FIELDS
         field.field = violation.field if in_request else f"config.{violation.field}"
@@ -151,3 +131,53 @@ def _pack(detail: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
     return packed
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """How errors of a type become a status; see `ErrorStatus`."""
+
+    code: grpc.StatusCode
+    reason: ErrorReason.ValueType
+    message: Callable[[Any], str] = _first_line
+    metadata: Callable[[Any], dict[str, str]] = lambda _: {}
+    details: Callable[[Any], tuple[Message, ...]] = lambda _: ()
+
+
+def _violations_row(code: grpc.StatusCode, reason: ErrorReason.ValueType) -> _Row:
+    return _Row(
+        code,
+        reason,
+        message=_violations_text,
+        metadata=lambda error: {"violation_count": str(len(error.violations))},
+        details=lambda error: (_bad_request(error),),
+    )
+
+
+_STATUSES: Mapping[type[Exception] | ViolationKind, _Row] = {
+    ViolationKind.INVALID: _violations_row(
+        grpc.StatusCode.INVALID_ARGUMENT, error_reason_pb2.ERROR_REASON_INVALID_CONFIG
+    ),
+    ViolationKind.UNKNOWN_STRATEGY: _violations_row(
+        grpc.StatusCode.NOT_FOUND, error_reason_pb2.ERROR_REASON_UNKNOWN_STRATEGY
+    ),
+    ViolationKind.UNKNOWN_SYMBOL: _violations_row(
+        grpc.StatusCode.NOT_FOUND, error_reason_pb2.ERROR_REASON_UNKNOWN_SYMBOL
+    ),
+    MalformedRequestError: _Row(
+        grpc.StatusCode.INVALID_ARGUMENT, error_reason_pb2.ERROR_REASON_MALFORMED_REQUEST
+    ),
+    TooManyOptimizationsError: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        error_reason_pb2.ERROR_REASON_TOO_MANY_OPTIMIZATIONS,
+        metadata=lambda error: {"limit": str(error.limit)},
+        details=lambda error: (
+            error_details_pb2.RetryInfo(retry_delay=duration(error.retry_seconds)),
+        ),
+    ),
+    DrainingError: _Row(grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_DRAINING),
+    WorkersUnavailableError: _Row(
+        grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_NO_WORKERS
+    ),
+}
+"""An error that clients are to know is a row here, and a reason in error_reason.proto."""

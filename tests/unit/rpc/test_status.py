@@ -1,0 +1,108 @@
+"""Errors as statuses: what the contract documents of each reason, and what may not leak."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from stratsweep.v1.error_reason_pb2 import ErrorReason
+from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.optimization.validation import (
+    InvalidConfigError,
+    Violation,
+    ViolationKind,
+)
+from stratsweep_server.rpc.status import (
+    DrainingError,
+    ErrorStatus,
+    MalformedRequestError,
+    TooManyOptimizationsError,
+    status_of,
+)
+
+CONTRACT = Path(__file__).parents[3] / "protos" / "stratsweep" / "v1" / "error_reason.proto"
+
+
+def invalid(*kinds: ViolationKind) -> InvalidConfigError:
+    return InvalidConfigError([Violation("strategy", "is wrong", kind) for kind in kinds])
+
+
+ERRORS = {
+    "INVALID_CONFIG": invalid(ViolationKind.INVALID),
+    "MALFORMED_REQUEST": MalformedRequestError("no message"),
+    "UNKNOWN_STRATEGY": invalid(ViolationKind.UNKNOWN_STRATEGY),
+    "UNKNOWN_SYMBOL": invalid(ViolationKind.UNKNOWN_SYMBOL, ViolationKind.UNKNOWN_SYMBOL),
+    "TOO_MANY_OPTIMIZATIONS": TooManyOptimizationsError(64, 5.0),
+    "DRAINING": DrainingError("the server is shutting down"),
+    "NO_WORKERS": WorkersUnavailableError("no worker starts"),
+    "INTERNAL": RuntimeError("a secret"),
+}
+
+
+def documented_codes() -> dict[str, str]:
+    """The status of each reason, as the contract's comments have it."""
+    text = re.sub(r"\n *// ?", " ", CONTRACT.read_text())
+    return dict(re.findall(r"ERROR_REASON_(\w+): (?:(?!ERROR_REASON_).)*Status: (\w+)\.", text))
+
+
+def trailers_of(status: ErrorStatus) -> dict[str, object]:
+    """The details of a status as a client reads them, by type name."""
+
+    class Call:
+        def code(self) -> grpc.StatusCode:
+            return status.code
+
+        def details(self) -> str:
+            return status.message
+
+        def trailing_metadata(self) -> tuple:
+            return status.trailing_metadata()
+
+    details = {}
+    for detail in rpc_status.from_call(Call()).details:
+        name = detail.TypeName().rpartition(".")[2]
+        details[name] = getattr(error_details_pb2, name).FromString(detail.value)
+    return details
+
+
+def test_every_reason_of_the_contract_has_an_error():
+    reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name}
+    assert reasons - {"UNSPECIFIED"} == set(ERRORS) == set(documented_codes())
+
+
+@pytest.mark.parametrize("reason", ERRORS)
+def test_an_error_has_the_status_that_the_contract_documents(reason):
+    status = status_of(ERRORS[reason])
+    info = trailers_of(status)["ErrorInfo"]
+    assert (info.reason, info.domain) == (reason, "stratsweep")
+    assert status.code.name == documented_codes()[reason]
+
+
+def test_violations_of_several_kinds_are_an_invalid_config():
+    status = status_of(invalid(ViolationKind.UNKNOWN_STRATEGY, ViolationKind.UNKNOWN_SYMBOL))
+    details = trailers_of(status)
+    assert details["ErrorInfo"].reason == "INVALID_CONFIG"
+    assert details["ErrorInfo"].metadata == {"violation_count": "2"}
+    fields = [each.field for each in details["BadRequest"].field_violations]
+    assert fields == ["config.strategy", "config.strategy"]
+
+
+def test_a_refusal_for_want_of_room_says_when_to_ask_again():
+    details = trailers_of(status_of(TooManyOptimizationsError(64, 5.0)))
+    assert details["ErrorInfo"].metadata == {"limit": "64"}
+    assert details["RetryInfo"].retry_delay.ToSeconds() == 5
+
+
+def test_only_the_first_line_of_an_error_leaves_the_server():
+    status = status_of(WorkersUnavailableError("no worker starts: KeyError\nTraceback: a secret"))
+    assert status.message == "no worker starts: KeyError"
+
+
+def test_the_text_of_an_unforeseen_error_does_not_leave_the_server():
+    status = status_of(RuntimeError("a secret"))
+    assert "secret" not in status.message
+    assert trailers_of(status)["ErrorInfo"].metadata["error_id"] in status.message
