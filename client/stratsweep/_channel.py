@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import grpc
+from grpc import aio
+
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -35,8 +38,17 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 _LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
 
-def channel_options(address: str) -> tuple[tuple[str, str | int], ...]:
-    """Return the options of a channel to an address."""
+def open_channel(address: str) -> grpc.Channel:
+    """Return a channel for the sync face; it connects when it is first used."""
+    return grpc.insecure_channel(address, options=_options(address))
+
+
+def open_async_channel(address: str) -> aio.Channel:
+    """Return a channel for the async face; to be called inside the loop that uses it."""
+    return aio.insecure_channel(address, options=_options(address))
+
+
+def _options(address: str) -> tuple[tuple[str, str | int], ...]:
     if address.startswith(_LOOPBACK_PREFIXES):
         # gRPC follows http_proxy even to this machine, where no proxy can help.
         return (*_OPTIONS, ("grpc.enable_http_proxy", 0))

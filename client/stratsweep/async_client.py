@@ -11,7 +11,7 @@ from typing import Self, Unpack
 import grpc
 from grpc import aio
 
-from stratsweep._channel import channel_options
+from stratsweep._channel import open_async_channel
 from stratsweep._events import EventAssembler, strategy_list
 from stratsweep._requests import (
     ConfigOptions,
@@ -48,7 +48,7 @@ class AsyncClient:
     # A channel must be made inside the loop that uses it, and a client may be made outside.
     @cached_property
     def _channel(self) -> aio.Channel:
-        return aio.insecure_channel(self.address, options=channel_options(self.address))
+        return open_async_channel(self.address)
 
     @cached_property
     def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:

@@ -8,7 +8,7 @@ from typing import Protocol, Self, Unpack
 
 import grpc
 
-from stratsweep._channel import channel_options
+from stratsweep._channel import open_channel
 from stratsweep._events import EventAssembler, strategy_list
 from stratsweep._requests import (
     ConfigOptions,
@@ -44,7 +44,7 @@ class Client:
 
     def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=channel_options(address))
+        self._channel = open_channel(address)
         self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
 
     def optimize(
