@@ -207,6 +207,18 @@ async def test_two_hundred_violations_fit_the_trailers(start_server):
     assert 10 <= len(details["BadRequest"].field_violations) <= 20
 
 
+@pytest.mark.parametrize("letter", ["я", "漢", "😀"])
+async def test_violations_in_any_script_fit_the_trailers(start_server, letter):
+    connected = await start_server(engine="tests.engines:DeclaringEngine")
+    request = optimize_request(letter * 600, 3, symbol=letter * 600)
+    request.config.constraints.extend([letter * 600] * 30)
+    for _ in range(20):  # clients refuse trailers that are too large only now and then
+        error, details = await refusal_of(connected.stub.Optimize(request))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        shown = len(details["BadRequest"].field_violations)
+        assert 1 < shown < int(details["ErrorInfo"].metadata["violation_count"])
+
+
 async def test_a_grid_of_a_quintillion_combinations_is_refused_before_it_is_built(start_server):
     connected = await start_server()
     request = optimize_request("ok@*", 10**9)

@@ -19,13 +19,20 @@ from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
+from stratsweep_server.rpc.trailers import (
+    MAX_MESSAGE_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_VIOLATIONS_BYTES,
+    percent_encoded_size,
+    shortened,
+)
 
 ERROR_DOMAIN = "stratsweep"
 
 _REQUEST_FIELDS = set(OptimizeRequest.DESCRIPTOR.fields_by_name) - {"config"}
 _MAX_VIOLATIONS = 20
-_MAX_VIOLATION_BYTES = 3_000
-_MAX_MESSAGE_CHARACTERS = 700
+_MAX_FIELD_BYTES = 200
+_MAX_DESCRIPTION_BYTES = 600
 
 
 class DrainingError(Exception):
@@ -64,7 +71,7 @@ class ErrorStatus:
     details: tuple[Message, ...] = ()
 
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The details as gRPC carries them: under 8 KB, beyond which trailers are rejected."""
+        """The details as gRPC carries them."""
         reason = ErrorReason.Name(self.reason).removeprefix("ERROR_REASON_")
         info = error_details_pb2.ErrorInfo(
             reason=reason, domain=ERROR_DOMAIN, metadata=self.metadata
@@ -81,9 +88,11 @@ def status_of(error: Exception) -> ErrorStatus:
     """The status of an error; an unforeseen one is INTERNAL and does not leak its text."""
     row = _STATUSES.get(_key(error))
     if row is not None:
-        return ErrorStatus(
-            row.code, row.message(error), row.reason, row.metadata(error), row.details(error)
-        )
+        metadata = {
+            name: shortened(value, MAX_METADATA_BYTES)
+            for name, value in row.metadata(error).items()
+        }
+        return ErrorStatus(row.code, row.message(error), row.reason, metadata, row.details(error))
     error_id = secrets.token_hex(4)
     return ErrorStatus(
         grpc.StatusCode.INTERNAL,
@@ -103,25 +112,29 @@ def _key(error: Exception) -> type[Exception] | ViolationKind:
 
 def _first_line(error: Exception) -> str:
     """The text of an error without the traceback that may follow, which is the log's."""
-    return str(error).partition("\n")[0][:_MAX_MESSAGE_CHARACTERS]
+    return _message(str(error).partition("\n")[0])
 
 
 def _violations_text(error: InvalidConfigError) -> str:
-    text = str(error)
-    if len(text) > _MAX_MESSAGE_CHARACTERS:
-        return f"{text[:_MAX_MESSAGE_CHARACTERS]}… ({len(error.violations)} violations)"
-    return text
+    return _message(str(error), f" ({len(error.violations)} violations)")
+
+
+def _message(text: str, note_if_cut: str = "") -> str:
+    message = shortened(text, MAX_MESSAGE_BYTES - len(note_if_cut), percent_encoded_size)
+    return message if message == text else message + note_if_cut
 
 
 def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
     """Every violation that fits; `violation_count` in the metadata tells how many there are."""
     details = error_details_pb2.BadRequest()
     for violation in error.violations[:_MAX_VIOLATIONS]:
-        field = details.field_violations.add()
         in_request = violation.field in _REQUEST_FIELDS
-        field.field = violation.field if in_request else f"config.{violation.field}"
-        field.description = violation.description[:500]
-        if details.ByteSize() > _MAX_VIOLATION_BYTES and len(details.field_violations) > 1:
+        field = violation.field if in_request else f"config.{violation.field}"
+        details.field_violations.add(
+            field=shortened(field, _MAX_FIELD_BYTES),
+            description=shortened(violation.description, _MAX_DESCRIPTION_BYTES),
+        )
+        if details.ByteSize() > MAX_VIOLATIONS_BYTES:
             del details.field_violations[-1]
             break
     return details

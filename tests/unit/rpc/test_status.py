@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -25,6 +26,7 @@ from stratsweep_server.rpc.status import (
 )
 
 CONTRACT = Path(__file__).parents[3] / "protos" / "stratsweep" / "v1" / "error_reason.proto"
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
 def invalid(*kinds: ViolationKind) -> InvalidConfigError:
@@ -95,6 +97,46 @@ def test_a_refusal_for_want_of_room_says_when_to_ask_again():
     details = trailers_of(status_of(TooManyOptimizationsError(64, 5.0)))
     assert details["ErrorInfo"].metadata == {"limit": "64"}
     assert details["RetryInfo"].retry_delay.ToSeconds() == 5
+
+
+LONG_TEXTS = {
+    "ASCII": "a" * 10_000,
+    "percent signs": "%" * 10_000,
+    "control characters": "\n\x00" * 5_000,
+    "Cyrillic": "я" * 10_000,
+    "Chinese": "漢" * 10_000,
+    "emoji": "😀" * 10_000,
+    "half surrogates": "\udc80" * 10_000,
+}
+
+
+def wire_size(status: ErrorStatus) -> int:
+    """What a status adds to the trailers, with the 32 bytes that HTTP/2 counts for each entry."""
+    message = len(quote(status.message, safe=PRINTABLE))
+    (key, details), *others = status.trailing_metadata()
+    assert others == []
+    return sum((len("grpc-message") + message, len(key) + 4 * -(-len(details) // 3), 2 * 32))
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_a_status_stays_far_below_the_8_kb_of_trailers_that_clients_take(text):
+    violations = [Violation(f"constraints[{n}].{text}", text) for n in range(300)]
+    refused = status_of(InvalidConfigError(violations))
+    details = trailers_of(refused)
+    assert wire_size(refused) < 7_000
+    assert details["ErrorInfo"].metadata["violation_count"] == "300"
+    assert len(details["BadRequest"].field_violations) > 2
+    assert refused.message.endswith("… (300 violations)")
+    assert wire_size(status_of(DrainingError(f"x{text}"))) < 7_000
+    assert wire_size(status_of(WorkersUnavailableError(f"x{text}"))) < 7_000
+
+
+def test_short_violations_are_sent_as_they_are():
+    violations = [Violation(f"constraints[{n}]", f"has no column 'ö{n}'") for n in range(3)]
+    details = trailers_of(status_of(InvalidConfigError(violations)))
+    assert [(each.field, each.description) for each in details["BadRequest"].field_violations] == [
+        (f"config.{each.field}", each.description) for each in violations
+    ]
 
 
 def test_only_the_first_line_of_an_error_leaves_the_server():
