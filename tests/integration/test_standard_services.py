@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
+import grpc
+import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
 
 from tests.waiting import until
 
@@ -67,6 +73,47 @@ async def test_a_client_without_our_code_finds_and_calls_the_service_by_reflecti
     call = connected.channel.unary_unary(f"/{SERVICE}/ListStrategies")
     response = response_type.FromString(await call(b""))
     assert response.strategies[0].name == "parabola"
+
+
+METHODS = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    f"/{SERVICE}/ListStrategies",
+    f"/{SERVICE}/Optimize",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_bytes_that_are_no_message_are_an_invalid_argument_and_a_short_line_in_the_log(
+    start_server, caplog, method
+):
+    caplog.set_level(logging.INFO)
+    connected = await start_server()
+    call = connected.channel.stream_stream(method)(iter([b"\xff\xff\xff"]))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call.read()
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (detail,) = rpc_status.from_call(refused.value).details
+    info = error_details_pb2.ErrorInfo.FromString(detail.value)
+    assert (info.domain, info.reason) == ("stratsweep", "MALFORMED_REQUEST")
+    (record,) = [each for each in caplog.records if method in each.getMessage()]
+    assert len(record.getMessage()) < 200
+    assert record.exc_info is None
+
+
+async def test_reflection_answers_what_came_before_the_bytes_that_are_no_message(start_server):
+    connected = await start_server()
+    method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    question = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    call = connected.channel.stream_stream(method)(iter([question, b"\xff\xff\xff"]))
+
+    answer = reflection_pb2.ServerReflectionResponse.FromString(await call.read())
+    assert SERVICE in [service.name for service in answer.list_services_response.service]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call.read()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def add_with_dependencies(pool, file: FileDescriptorProto, ask) -> None:

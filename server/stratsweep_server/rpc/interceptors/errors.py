@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -44,10 +44,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> MethodHandler | None:
-        """Wrap the handler of a call of our own services."""
+        """Wrap the handler of a call, whichever service it is of."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/stratsweep."):
-            return handler
+        if handler is None:
+            return None  # gRPC answers UNIMPLEMENTED
         deserialize: Any = handler.request_deserializer
         serialize: Any = handler.response_serializer
         return with_call(
@@ -60,9 +60,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def _mapping_errors(self, inner: Call, method: str) -> Call:
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             try:
-                if isinstance(request, MalformedRequestError):
-                    raise request
-                return await inner(request, context)
+                return await inner(_checked(request), context)
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError:
@@ -82,6 +80,20 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(context, status)
 
         return call
+
+
+def _checked(request: Any) -> Any:  # noqa: ANN401 - any message
+    """A request, or a stream of them, that raises where bytes did not parse."""
+    if isinstance(request, AsyncIterator):
+        return _checked_stream(request)
+    if isinstance(request, MalformedRequestError):
+        raise request
+    return request
+
+
+async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
 
 
 async def _abort(context: Context, status: ErrorStatus) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,28 +12,41 @@ import grpc
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Call: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
-"""A handler's coroutine. Unary ones return the response, streaming ones write with
-`context.write`. An async generator would not do: cancelled while it is suspended at a `yield`, its
-cleanup waits for the garbage collector."""
+"""A handler's coroutine: it returns the response, or writes several with `context.write`. An async
+generator would not do: cancelled while it is suspended at a `yield`, its cleanup waits for the
+garbage collector."""
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["MethodHandler | None"]]
 Deserialize: TypeAlias = Callable[[bytes], Any]
 Serialize: TypeAlias = Callable[[Any], bytes]
 
 
 def call_of(handler: MethodHandler) -> Call:
-    """The coroutine of a handler whose request is one message."""
-    call: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-    return call  # type: ignore[no-any-return]
+    """The coroutine of a handler; what yields its responses becomes one that writes them."""
+    call: Any = getattr(handler, _kind(handler))
+    return _writing(call) if inspect.isasyncgenfunction(call) else call
 
 
 def with_call(
     handler: MethodHandler, call: Call, deserialize: Deserialize, serialize: Serialize
 ) -> MethodHandler:
     """A handler of the same kind that runs `call`."""
-    make: Any = grpc.unary_unary_rpc_method_handler
-    if handler.response_streaming:
-        make = grpc.unary_stream_rpc_method_handler
+    make: Any = getattr(grpc, f"{_kind(handler)}_rpc_method_handler")
     made: MethodHandler = make(
         call, request_deserializer=deserialize, response_serializer=serialize
     )
     return made
+
+
+def _kind(handler: MethodHandler) -> str:
+    """`unary_unary`, `unary_stream`, `stream_unary` or `stream_stream`."""
+    names = {False: "unary", True: "stream"}
+    return f"{names[handler.request_streaming]}_{names[handler.response_streaming]}"
+
+
+def _writing(call: Callable[[Any, Context], AsyncGenerator[Any, None]]) -> Call:
+    async def write_responses(request: Any, context: Context) -> None:  # noqa: ANN401
+        async with aclosing(call(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return write_responses
