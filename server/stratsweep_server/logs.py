@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
+from types import TracebackType
+from typing import TypeAlias
 
 from pythonjsonlogger.json import JsonFormatter
+
+_ExceptionInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
@@ -23,6 +30,49 @@ def configure_logging(level: str, *, as_json: bool) -> None:
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         )
     else:
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        formatter = TextFormatter()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class TextFormatter(logging.Formatter):
+    """A line per record, whatever is in it: names and values come from clients.
+
+    Tracebacks, those of an exception and the `traceback` that a record may have beside its message,
+    follow on lines of their own, which begin with spaces as no record does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line, and its tracebacks."""
+        text = super().format(record)
+        traceback = getattr(record, "traceback", "")
+        return f"{text}\n{_indented(traceback)}" if traceback else text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the record's line."""
+        record.message = escaped(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name
+        """Return an exception's traceback."""
+        return _indented(super().formatException(ei))
+
+
+def escaped(text: str) -> str:
+    """A text with what a terminal or a reader of lines would obey written as Python writes it.
+
+    That is all that has no glyph: control characters, ends of lines and paragraphs, and what turns
+    the direction of writing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def _indented(lines: str) -> str:
+    return textwrap.indent("\n".join(map(escaped, lines.split("\n"))), "    ")

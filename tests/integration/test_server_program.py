@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,6 +173,23 @@ def test_json_logs_are_one_object_per_line():
     records = [json.loads(line) for line in log.splitlines()]
     assert records[-1]["message"] == "stopped"
     assert records[-1]["level"] == "INFO"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_client_sends_writes_no_lines_into_the_log(log_format):
+    hostile = "X\n12:00:00 INFO    forged\x1b[2J\u2028\u202e"
+    with program("--listen", "127.0.0.1:0", "--log-format", log_format, *SCRIPTED) as process:
+        with grpc.insecure_channel(address_of(process)) as channel:
+            stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
+            list(stub.Optimize(optimize_request("raise@*", 2, symbol=hostile)))
+        process.terminate()
+        _, log = process.communicate()
+    assert log.replace("\n", "").isprintable()
+    assert "forged" in log
+    beginning = re.compile(
+        r"\d\d:\d\d:\d\d [A-Z]+ +(?!forged)" if log_format == "text" else r"\{.*\}$"
+    )
+    assert all(map(beginning.match, log.splitlines())), log
 
 
 def test_options_come_from_a_file_and_the_environment(tmp_path):

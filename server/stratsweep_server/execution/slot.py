@@ -324,7 +324,9 @@ class Slot:
     def _note_start_failure(self, cause: str) -> None:
         self.start_failure_count += 1
         self.start_error = cause
-        logger.error("worker %d did not start: %s", self.number, cause)
+        first_line, _, traceback = cause.partition("\n")
+        extra = {"traceback": traceback} if traceback else None
+        logger.error("worker %d did not start: %s", self.number, first_line, extra=extra)
         self._owner.slot_failed_to_start(self)
 
     def _settle(self, words: Running | None, cause: str, last_words: str) -> None:
