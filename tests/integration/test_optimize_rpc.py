@@ -6,6 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+from collections import Counter
 
 import grpc
 import pyarrow as pa
@@ -349,6 +350,25 @@ async def test_more_optimizations_than_allowed_are_refused_with_a_time_to_retry(
     call.cancel()
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details["ErrorInfo"].reason == "TOO_MANY_OPTIMIZATIONS"
+    assert details["RetryInfo"].retry_delay.seconds > 0
+
+
+async def test_each_call_of_a_burst_is_answered_by_the_server_itself(start_server, tmp_path):
+    connected = await start_server(max_optimizations=1)
+    stub = connected.stub
+    running = stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
+    await running.read()
+    empty = optimization_service_pb2.ListStrategiesRequest()
+    calls = [
+        stub.Optimize(optimize_request("ok@*")) if number % 2 else stub.ListStrategies(empty)
+        for number in range(2_400)
+    ]
+    codes = Counter([await call.code() for call in calls])
+    running.cancel()
+
+    assert codes == {grpc.StatusCode.OK: 1_200, grpc.StatusCode.RESOURCE_EXHAUSTED: 1_200}
+    _, details = await refusal_of(calls[-1])
     assert details["ErrorInfo"].reason == "TOO_MANY_OPTIMIZATIONS"
     assert details["RetryInfo"].retry_delay.seconds > 0
 
