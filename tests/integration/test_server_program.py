@@ -130,6 +130,28 @@ def test_it_listens_on_a_unix_socket(tmp_path):
         assert strategies_at(address).accepts_any_strategy
 
 
+def test_a_socket_in_use_is_refused_and_one_that_a_killed_server_left_is_replaced(
+    tmp_path_factory,
+):
+    path = tmp_path_factory.mktemp("s") / "server.sock"
+    listen = ["--listen", f"unix:{path}", *SCRIPTED]
+    with program(*listen) as first:
+        address = address_of(first)
+        with program(*listen) as second:
+            _, log = second.communicate()
+        assert second.returncode == 4
+        assert f"cannot listen on {address}: another server is using it" in log
+        assert "Traceback" not in log
+        assert strategies_at(address).accepts_any_strategy
+        first.kill()
+        first.communicate()
+    with program(*listen) as third:
+        assert strategies_at(address_of(third)).accepts_any_strategy
+        third.terminate()
+        third.communicate()
+    assert list(path.parent.iterdir()) == []
+
+
 def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
     with program("--listen", "127.0.0.1:0", *SCRIPTED) as first:
         address = address_of(first)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from urllib.parse import quote, unquote
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -10,8 +14,12 @@ from stratsweep.v1.optimization_service_pb2_grpc import add_OptimizationServiceS
 
 from stratsweep_server.rpc.interceptors.errors import ErrorInterceptor
 from stratsweep_server.rpc.service import OptimizationService
+from stratsweep_server.rpc.socket_file import SocketFile
+
+logger = logging.getLogger(__name__)
 
 SERVICE_NAME = optimization_service_pb2.DESCRIPTOR.services_by_name["OptimizationService"].full_name
+_UNIX = "unix:"
 
 # Hour-long streams: pings find a frozen client in about 40 s, and a client may ping every 10 s.
 # keepalive_timeout_ms alone is not enough: without ping_timeout_ms a frozen client took 62 s
@@ -52,6 +60,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+        self._socket_file: SocketFile | None = None
         self.address = self._bind(listen)
 
     async def start(self) -> None:
@@ -70,13 +79,24 @@ class RpcServer:
         """Refuse new optimizations, give running ones `grace` seconds, then cancel them."""
         self._service.drain()
         await self._health.enter_graceful_shutdown()
+        self._remove_socket_file()
         await self._server.stop(grace)
 
     def _bind(self, listen: str) -> str:
+        add_port = self._server.add_insecure_port
         try:
-            port = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
+            if listen.startswith(_UNIX):
+                # gRPC reads the path as a part of a URI.
+                self._socket_file = SocketFile(Path(unquote(listen.removeprefix(_UNIX))))
+                self._socket_file.take(lambda path: add_port(_UNIX + quote(str(path))))
+                return listen
+            return f"{listen.rpartition(':')[0]}:{add_port(listen)}"
+        except (OSError, RuntimeError) as error:
             raise OSError(f"cannot listen on {listen}: {error}") from error
-        if listen.startswith("unix:"):
-            return listen
-        return f"{listen.rpartition(':')[0]}:{port}"
+
+    def _remove_socket_file(self) -> None:
+        if self._socket_file is not None:
+            try:
+                self._socket_file.remove()
+            except OSError as error:
+                logger.warning("the socket's file is left where it is: %s", error)
