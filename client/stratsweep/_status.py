@@ -66,7 +66,8 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
     code = error.code()
     message = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and stream_started:
-        return StreamInterruptedError(f"the connection was lost: {message}", reason=reason)
+        what = message if reason else f"the connection was lost: {message}"
+        return StreamInterruptedError(what, reason=reason)
     if code in _WITH_VIOLATIONS:
         return _WITH_VIOLATIONS[code](message, reason=reason, violations=details.violations)
     if code in _PLAIN:

@@ -77,7 +77,11 @@ class NotFoundError(_ViolationsError):
 
 
 class ServerUnavailableError(StratsweepError):
-    """No server answers at the address, or it is shutting down. Nothing ran."""
+    """No server answers at the address, or it takes no work. Nothing ran.
+
+    Its `reason` is "DRAINING" where the server is being stopped, "NO_WORKERS" where no worker
+    starts; it is empty where nobody answers.
+    """
 
 
 class ServerBusyError(StratsweepError):
@@ -103,7 +107,11 @@ class OptimizationCancelledError(StratsweepError):
 
 
 class StreamInterruptedError(StratsweepError):
-    """The stream ended before the last part of the result: the connection or the server died."""
+    """The stream ended before the last part of the result.
+
+    Its `reason` is "DRAINING" where somebody stopped the server, which ended the optimization when
+    its grace had passed; it is empty where the connection was lost or the server died.
+    """
 
 
 class ServerError(StratsweepError):

@@ -19,7 +19,7 @@ from stratsweep.errors import ServerStartError
 _SERVER_MODULES = ("stratsweep_server", "numba", "polars", "talib")
 _READY_PREFIX = "listening on "
 _NOTE_PREFIX = "note: "
-_STOP_TIMEOUT_SECONDS = 10.0
+_STOP_TIMEOUT_SECONDS = 15.0  # more than the server's default grace
 _HELPERS_TIMEOUT_SECONDS = 1.0
 _LOG_LINES_SHOWN = 20
 _LOG_BYTES_SHOWN = 16_384
@@ -103,7 +103,7 @@ class ServerProcess:
             raise
 
     def stop(self) -> None:
-        """Stop the server: SIGTERM, and SIGKILL if it has not ended after ten seconds.
+        """Stop the server: SIGTERM, and SIGKILL if it has not ended after fifteen seconds.
 
         What it started, such as workers, is gone then, too.
         """

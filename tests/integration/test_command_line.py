@@ -477,6 +477,22 @@ async def test_a_private_server_that_is_killed_is_an_error_with_its_log(start):
     await command.until_all_are_gone()
 
 
+async def test_a_server_that_is_stopped_ends_the_command_with_130(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    engine = ["--engine", "tests.engines:ScriptedEngine", "--workers", "1", "--grace", "0.2"]
+    optimize = ("optimize", "sleep@*", "--symbol", str(tmp_path), "--target", "score")
+    with ServerProcess(engine) as server:
+        running = asyncio.create_task(
+            asyncio.to_thread(
+                stratsweep, *optimize, "--param", "x=0:9:1", "--server", server.address
+            )
+        )
+        await until(lambda: any(tmp_path.glob("*.pid")), "a backtest runs")
+    command = await running
+    assert (command.returncode, command.stdout) == (130, "")
+    assert command.stderr.endswith("error: stopped by the server\n")
+
+
 def is_server(pid: int) -> bool:
     return b"-m\0stratsweep_server\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
 

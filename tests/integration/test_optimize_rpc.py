@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import subprocess
 import sys
@@ -422,32 +421,6 @@ async def test_a_large_result_comes_in_parts_in_order(start_server, monkeypatch)
     assert ranks == list(range(1, 1_000))
     assert sum(len(part.failures) for part in parts) == 1
     assert all(part.ByteSize() < 12_000 for part in parts)
-
-
-async def test_a_draining_server_refuses_and_lets_the_running_one_finish(start_server):
-    connected = await start_server(grace=30.0)
-    call = connected.stub.Optimize(optimize_request("nap@*", 50))
-    stream = aiter(call)
-    await anext(stream)
-    stopping = asyncio.create_task(connected.server.__aexit__(None, None, None))
-    rest = await events_of(stream)
-    await stopping
-
-    assert rest[-1].result.succeeded_count == 50
-
-
-async def test_a_server_that_stops_without_grace_says_so_to_its_clients(start_server, tmp_path):
-    connected = await start_server(grace=0.0)
-    call = connected.stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
-    stream = aiter(call)
-    await anext(stream)
-    sleepers = await running_sleepers(tmp_path, 2)
-    await connected.server.__aexit__(None, None, None)
-
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await events_of(stream)
-    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert not any(map(is_alive, sleepers))
 
 
 async def test_list_strategies_names_what_the_engine_declares(start_server):

@@ -344,8 +344,9 @@ async def test_a_server_that_stops_interrupts_the_stream(face, start_server, tmp
     running = asyncio.create_task(face.result(connected.server.address, "sleep@*", **config))
     await until(lambda: len(sleepers_in(tmp_path)) == 2, "two backtests run")
     await connected.server.__aexit__(None, None, None)
-    with pytest.raises(StreamInterruptedError):
+    with pytest.raises(StreamInterruptedError, match="the server was stopped") as interrupted:
         await running
+    assert interrupted.value.reason == "DRAINING"
 
 
 async def test_a_config_can_be_validated_without_running_it(face, address):

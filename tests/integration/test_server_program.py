@@ -81,6 +81,27 @@ def test_a_signal_ends_the_server_cleanly(signal_number):
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize(
+    ("signal_number", "exit_code"), [(signal.SIGTERM, -15), (signal.SIGINT, 130)]
+)
+async def test_a_second_signal_ends_the_server_at_once(tmp_path, signal_number, exit_code):
+    with program("--listen", "127.0.0.1:0", "--grace", "1000", *SCRIPTED) as process:
+        async with grpc.aio.insecure_channel(address_of(process)) as channel:
+            stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
+            call = stub.Optimize(optimize_request("sleep@*", symbol=str(tmp_path)))
+            await until(lambda: any(tmp_path.glob("*.pid")), "a backtest runs")
+            process.send_signal(signal_number)
+            while "stopping" not in process.stderr.readline():
+                pass
+            process.send_signal(signal_number)
+            _, log = process.communicate(timeout=WAIT_SECONDS)
+            call.cancel()
+        (worker,) = [int(note.read_text()) for note in tmp_path.glob("*.pid")]
+        await until(lambda: not is_alive(worker), "the worker is gone")
+    assert process.returncode == exit_code, log
+    assert "Traceback" not in log
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_while_the_server_starts_ends_it_and_leaves_nothing(

@@ -15,6 +15,7 @@ from stratsweep.errors import (
     ServerStartError,
     ServerUnavailableError,
     StratsweepError,
+    StreamInterruptedError,
 )
 
 
@@ -69,7 +70,12 @@ def exit_code_of(error: StratsweepError) -> ExitCode:
         return ExitCode.BAD_USAGE
     if isinstance(error, ServerUnavailableError | ServerBusyError | ServerStartError):
         return ExitCode.NO_SERVER
-    return ExitCode.FAILURE
+    return ExitCode.INTERRUPTED if _is_stop(error) else ExitCode.FAILURE
+
+
+def _is_stop(error: StratsweepError) -> bool:
+    """Whether somebody stopped the server while it worked."""
+    return isinstance(error, StreamInterruptedError) and error.reason == "DRAINING"
 
 
 def _discard_output() -> None:
@@ -78,6 +84,6 @@ def _discard_output() -> None:
 
 
 def _print_error(error: StratsweepError) -> None:
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {'stopped by the server' if _is_stop(error) else error}", err=True)
     for note in getattr(error, "__notes__", ()):
         click.echo(note, err=True)

@@ -45,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     when to ask again. Status: RESOURCE_EXHAUSTED. Metadata example: {"limit": "64"}.
     """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 6
-    """ERROR_REASON_DRAINING: the server is shutting down and takes no new work. Status: UNAVAILABLE."""
+    """ERROR_REASON_DRAINING: the server is shutting down. It takes no new calls, and ends running ones,
+    in the middle of their streams, when its grace has passed. Status: UNAVAILABLE.
+    """
     ERROR_REASON_NO_WORKERS: _ErrorReason.ValueType  # 7
     """ERROR_REASON_NO_WORKERS: no worker process starts; the message has the last cause.
     Status: UNAVAILABLE.
@@ -83,7 +85,9 @@ ERROR_REASON_TOO_MANY_OPTIMIZATIONS: ErrorReason.ValueType  # 5
 when to ask again. Status: RESOURCE_EXHAUSTED. Metadata example: {"limit": "64"}.
 """
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 6
-"""ERROR_REASON_DRAINING: the server is shutting down and takes no new work. Status: UNAVAILABLE."""
+"""ERROR_REASON_DRAINING: the server is shutting down. It takes no new calls, and ends running ones,
+in the middle of their streams, when its grace has passed. Status: UNAVAILABLE.
+"""
 ERROR_REASON_NO_WORKERS: ErrorReason.ValueType  # 7
 """ERROR_REASON_NO_WORKERS: no worker process starts; the message has the last cause.
 Status: UNAVAILABLE.

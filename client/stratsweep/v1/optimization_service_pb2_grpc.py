@@ -31,6 +31,10 @@ class OptimizationServiceStub:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     def __init__(self, channel):
@@ -57,6 +61,10 @@ class OptimizationServiceServicer:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     def Optimize(self, request, context):
@@ -103,6 +111,10 @@ class OptimizationService:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     @staticmethod

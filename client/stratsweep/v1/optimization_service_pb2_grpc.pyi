@@ -32,6 +32,10 @@ class OptimizationServiceStub:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     @_typing.overload
@@ -55,6 +59,10 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -74,6 +82,10 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
+    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
+    checks are answered, with NOT_SERVING, until the end.
     """
 
     @_abc_1.abstractmethod

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from stratsweep.v1 import optimization_service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import add_OptimizationServiceServicer_to_server
 
+from stratsweep_server.rpc.interceptors.draining import DrainInterceptor
 from stratsweep_server.rpc.interceptors.errors import ErrorInterceptor
 from stratsweep_server.rpc.service import OptimizationService
 from stratsweep_server.rpc.socket_file import SocketFile
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SERVICE_NAME = optimization_service_pb2.DESCRIPTOR.services_by_name["OptimizationService"].full_name
 _UNIX = "unix:"
+_CLOSING_SECONDS = 1.0
 
 # Hour-long streams: pings find a frozen client in about 40 s, and a client may ping every 10 s.
 # keepalive_timeout_ms alone is not enough: without ping_timeout_ms a frozen client took 62 s
@@ -52,9 +54,10 @@ class RpcServer:
     """
 
     def __init__(self, service: OptimizationService, listen: str) -> None:
-        self._service = service
-        interceptor = ErrorInterceptor(lambda: service.is_draining)
-        self._server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        self._drain = DrainInterceptor()
+        # The first is the outermost.
+        interceptors = [ErrorInterceptor(), self._drain]
+        self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         add_OptimizationServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -76,11 +79,18 @@ class RpcServer:
             await self._health.set(name, state)
 
     async def stop(self, grace: float) -> None:
-        """Refuse new optimizations, give running ones `grace` seconds, then cancel them."""
-        self._service.drain()
+        """Refuse new calls, give running ones `grace` seconds, then end them.
+
+        Until then health answers NOT_SERVING, new connections, too; so the listener is closed last.
+        """
+        self._drain.begin()
         await self._health.enter_graceful_shutdown()
-        self._remove_socket_file()
-        await self._server.stop(grace)
+        try:
+            await self._drain.wait(grace)
+        finally:  # a second Ctrl-C cancels the wait
+            await self._drain.end()
+            self._remove_socket_file()
+            await self._server.stop(_CLOSING_SECONDS)
 
     def _bind(self, listen: str) -> str:
         add_port = self._server.add_insecure_port

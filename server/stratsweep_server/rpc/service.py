@@ -20,7 +20,7 @@ from stratsweep_server.optimization import GridSearchOptimizer, Violation
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream, StreamOptions
-from stratsweep_server.rpc.status import DrainingError, TooManyOptimizationsError
+from stratsweep_server.rpc.status import TooManyOptimizationsError
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,6 @@ class OptimizationService(OptimizationServiceServicer):
         self._data = data
         self._max_optimizations = max_optimizations
         self._running_count = 0
-        self.is_draining = False
-
-    def drain(self) -> None:
-        """Refuse new optimizations from now on."""
-        self.is_draining = True
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
         self,
@@ -114,8 +109,6 @@ class OptimizationService(OptimizationServiceServicer):
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
-        if self.is_draining:
-            raise DrainingError("the server is shutting down")
         if self._running_count >= self._max_optimizations:
             raise TooManyOptimizationsError(self._max_optimizations, _RETRY_SECONDS)
         self._running_count += 1

@@ -302,6 +302,22 @@ def test_an_optimization_that_the_server_stopped_exits_with_130(run, server, scr
     assert "1" in result.stdout
 
 
+def test_a_server_that_is_stopped_in_the_middle_exits_with_130(run, server, script, statuses):
+    info = statuses["error_info"]("DRAINING")
+    stopped = statuses["status"](code_pb2.UNAVAILABLE, "the server was stopped", info)
+    server.steps = [script.started(), stopped]
+    result = run(*OPTIMIZE, "--quiet")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "error: stopped by the server\n"
+
+
+def test_a_server_that_is_about_to_stop_exits_with_4(run, server, statuses):
+    info = statuses["error_info"]("DRAINING")
+    server.steps = [statuses["status"](code_pb2.UNAVAILABLE, "the server is shutting down", info)]
+    result = run(*OPTIMIZE)
+    assert (result.exit_code, result.stderr) == (4, "error: the server is shutting down\n")
+
+
 def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, server, statuses):
     server.steps = [
         statuses["invalid_config"](

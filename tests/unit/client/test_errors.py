@@ -59,6 +59,16 @@ def test_a_connection_lost_in_the_middle_is_an_interruption():
     assert type(error) is StreamInterruptedError
 
 
+def test_a_server_that_is_stopped_in_the_middle_says_so(server, script, statuses):
+    info = statuses["error_info"]("DRAINING")
+    stopped = statuses["status"](code_pb2.UNAVAILABLE, "the server was stopped", info)
+    server.steps = [script.started(), stopped]
+    with Client(server.address) as client, pytest.raises(StreamInterruptedError) as interrupted:
+        client.optimize("sma_cross", symbols="SPY", parameters={"fast": [5]}).result()
+    assert interrupted.value.reason == "DRAINING"
+    assert str(interrupted.value) == "the server was stopped"
+
+
 def test_details_that_contradict_the_status_are_ignored(statuses):
     status = statuses["invalid_config"](("strategy", "is required"))
     error = error_from_rpc(

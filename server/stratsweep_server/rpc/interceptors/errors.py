@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -31,15 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Maps what a handler raises to a status.
-
-    Args:
-        is_stopping: Whether the server stops; else it is the client's doing when a call is
-            cancelled: gRPC cancels the handler for both, and its context says neither.
-    """
-
-    def __init__(self, is_stopping: Callable[[], bool]) -> None:
-        self._is_stopping = is_stopping
+    """Maps what a handler raises to a status."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -52,34 +44,31 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         serialize: Any = handler.response_serializer
         return with_call(
             handler,
-            self._mapping_errors(call_of(handler), handler_call_details.method),
+            _mapping_errors(call_of(handler), handler_call_details.method),
             _tolerant(deserialize),
             _passing_bytes(serialize),
         )
 
-    def _mapping_errors(self, inner: Call, method: str) -> Call:
-        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-            try:
-                return await inner(_checked(request), context)
-            except grpc.aio.AbortError:
-                raise
-            except asyncio.CancelledError:
-                status = status_of(DrainingError("the server stopped before the end"))
-                cause = status.message
-                if not self._is_stopping():
-                    cause = "its client cancelled, left, or let its deadline pass"
-                logger.info("%s ended: %s", method, cause)
-                # A handler that just ends cancelled leaves its client waiting for ever: grpc#29248.
-                await _abort(context, status)
-            except Exception as error:
-                status = status_of(error)
-                if status.code is grpc.StatusCode.INTERNAL:
-                    logger.exception("%s failed, %s", method, status.metadata)
-                else:
-                    logger.info("%s refused: %s", method, status.message)
-                await _abort(context, status)
 
-        return call
+def _mapping_errors(inner: Call, method: str) -> Call:
+    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+        try:
+            return await inner(_checked(request), context)
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            logger.info("%s ended: its client cancelled, left, or let its deadline pass", method)
+            # A handler that just ends cancelled leaves its client waiting for ever: grpc#29248.
+            await _abort(context, status_of(DrainingError("the server gave the call up")))
+        except Exception as error:
+            status = status_of(error)
+            if status.code is grpc.StatusCode.INTERNAL:
+                logger.exception("%s failed, %s", method, status.metadata)
+            else:
+                logger.info("%s ended as %s: %s", method, status.code.name, status.message)
+            await _abort(context, status)
+
+    return call
 
 
 def _checked(request: Any) -> Any:  # noqa: ANN401 - any message

@@ -27,12 +27,17 @@ def call_of(handler: MethodHandler) -> Call:
 
 
 def with_call(
-    handler: MethodHandler, call: Call, deserialize: Deserialize, serialize: Serialize
+    handler: MethodHandler,
+    call: Call,
+    deserialize: Deserialize | None = None,
+    serialize: Serialize | None = None,
 ) -> MethodHandler:
-    """A handler of the same kind that runs `call`."""
+    """A handler of the same kind that runs `call`; without other codecs, with its own."""
     make: Any = getattr(grpc, f"{_kind(handler)}_rpc_method_handler")
     made: MethodHandler = make(
-        call, request_deserializer=deserialize, response_serializer=serialize
+        call,
+        request_deserializer=deserialize or handler.request_deserializer,
+        response_serializer=serialize or handler.response_serializer,
     )
     return made
 
