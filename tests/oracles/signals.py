@@ -77,10 +77,11 @@ def _momentum(prices, allow_short, decisions, period, threshold):
 def _donchian_breakout(prices, allow_short, decisions, entry_period, exit_period):
     """Closes are compared with highs and lows as they are: nothing is computed, nothing rounds."""
     close = prices["Close"]
+    has_channels = np.arange(len(close)) >= max(entry_period, exit_period)
     return _held(
-        close > prices["High"].shift().rolling(entry_period).max(),
+        (close > prices["High"].shift().rolling(entry_period).max()) & has_channels,
         close < prices["Low"].shift().rolling(exit_period).min(),
-        (close < prices["Low"].shift().rolling(entry_period).min()) & allow_short,
+        (close < prices["Low"].shift().rolling(entry_period).min()) & has_channels & allow_short,
         close > prices["High"].shift().rolling(exit_period).max(),
     )
 

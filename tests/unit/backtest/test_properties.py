@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stratsweep_server.backtest import Bars
+from stratsweep_server.backtest import Bars, ParameterType
 from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.default.strategies import BUILT_IN
 from stratsweep_server.backtest.registry import registered_strategies
@@ -33,6 +33,17 @@ PARAMETERS = {
     "buy_and_hold": {},
 }
 CURRENCY = {"final_equity", "expectancy"}
+# The bars that the last of a strategy's indicators needs: on the last of them it may decide.
+NEEDED_BARS = {
+    "sma_cross": lambda **spans: max(spans.values()),
+    "ema_cross": lambda **spans: max(spans.values()),
+    "macd_cross": lambda fast, slow, signal: max(fast, slow) + signal - 1,
+    "rsi_reversion": lambda period, **levels: period + 1,
+    "bollinger_reversion": lambda period, deviations: period,
+    "donchian_breakout": lambda entry_period, exit_period: max(entry_period, exit_period) + 1,
+    "momentum": lambda period, threshold: period + 1,
+    "buy_and_hold": lambda: 1,
+}
 
 
 def decide(name, bars, **parameters):
@@ -40,12 +51,24 @@ def decide(name, bars, **parameters):
 
 
 def parameters_of(name):
-    shorts = {} if name == "buy_and_hold" else {"allow_short": True}
-    return PARAMETERS[name] | shorts
+    return PARAMETERS[name] | sides_of(name)[-1]
+
+
+def sides_of(name):
+    """Long only, and both sides where it has two."""
+    if name == "buy_and_hold":
+        return [{}]
+    return [{"allow_short": allow_short} for allow_short in (False, True)]
+
+
+def integers_of(name):
+    """Its parameters that are numbers of bars."""
+    parameters = registered_strategies()[name].declaration.parameters
+    return [each.name for each in parameters if each.type is ParameterType.INTEGER]
 
 
 def test_every_built_in_strategy_is_examined():
-    assert set(PARAMETERS) == set(BUILT_IN)
+    assert set(PARAMETERS) == set(NEEDED_BARS) == set(BUILT_IN)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -84,6 +107,26 @@ def test_a_price_that_never_changes_is_a_tie_and_gives_no_position(name, price):
     bars = Bars("FLAT", np.arange(300) * 10**9, flat, flat, flat, flat, flat)
     assert not decide(name, bars, **parameters_of(name)).any()
     assert not decide(name, bars).any()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@settings(max_examples=25, deadline=None)
+@given(bars=markets(), data=st.data())
+def test_a_strategy_is_flat_until_the_last_of_its_indicators_exists(name, bars, data):
+    parameters = dict(PARAMETERS[name])
+    for each in integers_of(name):
+        parameters[each] = data.draw(st.integers(2, 2 * len(bars)), each)
+    first = NEEDED_BARS[name](**parameters) - 1
+    for allow_short in sides_of(name):
+        assert not decide(name, bars, **parameters, **allow_short)[:first].any()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_strategy_decides_as_soon_as_its_indicators_exist(name):
+    walks = [random_bars(seed, 40, volatility=0.1) for seed in range(60)]
+    decisions = [decide(name, bars, **parameters_of(name)) != 0 for bars in walks]
+    first = min(int(positions.argmax()) for positions in decisions if positions.any())
+    assert first == NEEDED_BARS[name](**PARAMETERS[name]) - 1
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -151,24 +151,37 @@ def test_bollinger_reversion_follows_its_definition(allow_short):
 
 
 @pytest.mark.parametrize("allow_short", [False, True])
-def test_donchian_breakout_follows_its_definition(allow_short):
+@pytest.mark.parametrize(("entry_period", "exit_period"), [(6, 3), (3, 6), (2, 50), (5, 10_000)])
+def test_donchian_breakout_follows_its_definition(entry_period, exit_period, allow_short):
     high, low = BARS.high.tolist(), BARS.low.tolist()
+    longest = max(entry_period, exit_period)
 
     def highest(count, bar):
-        return max(high[bar - count : bar]) if bar >= count else math.nan
+        return max(high[bar - count : bar]) if bar >= longest else math.nan
 
     def lowest(count, bar):
-        return min(low[bar - count : bar]) if bar >= count else math.nan
+        return min(low[bar - count : bar]) if bar >= longest else math.nan
 
     bars = range(len(CLOSE))
     expected = held(
-        [CLOSE[bar] > highest(6, bar) for bar in bars],
-        [CLOSE[bar] < lowest(3, bar) for bar in bars],
-        [CLOSE[bar] < lowest(6, bar) and allow_short for bar in bars],
-        [CLOSE[bar] > highest(3, bar) for bar in bars],
+        [CLOSE[bar] > highest(entry_period, bar) for bar in bars],
+        [CLOSE[bar] < lowest(exit_period, bar) for bar in bars],
+        [CLOSE[bar] < lowest(entry_period, bar) and allow_short for bar in bars],
+        [CLOSE[bar] > highest(exit_period, bar) for bar in bars],
     )
-    actual = decide("donchian_breakout", entry_period=6, exit_period=3, allow_short=allow_short)
+    actual = decide(
+        "donchian_breakout",
+        entry_period=entry_period,
+        exit_period=exit_period,
+        allow_short=allow_short,
+    )
     assert actual == expected
+
+
+def test_donchian_breakout_trades_nothing_while_it_could_not_leave():
+    bars = bars_of([1] * 7, [1, 2, 3, 4, 5, 6, 7])
+    assert decide("donchian_breakout", bars, entry_period=2, exit_period=5) == [0] * 5 + [1, 1]
+    assert decide("donchian_breakout", bars, entry_period=2, exit_period=7) == [0] * 7
 
 
 @pytest.mark.parametrize("allow_short", [False, True])

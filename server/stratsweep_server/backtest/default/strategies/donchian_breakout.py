@@ -28,7 +28,7 @@ def donchian_breakout(
 
     The entry channel spans the highs and lows of the `entry_period` bars before this one, the exit
     channel those of the `exit_period` bars before. Shorts, where allowed, mirror it. The bars until
-    the channels exist are flat.
+    both channels exist are flat.
     """
     return held_positions(
         _above_highest(bars, entry_period),
@@ -36,6 +36,7 @@ def donchian_breakout(
         _below_lowest(bars, entry_period),
         _above_highest(bars, exit_period),
         allow_short,
+        np.maximum(entry_period, exit_period),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest.default.compilation import compiled
-from stratsweep_server.backtest.indicators import Booleans, Columns, Doubles
+from stratsweep_server.backtest.indicators import Booleans, Columns, Doubles, Integers
 from stratsweep_server.market_data.bars import Bars
 
 TIE = 1e-12
@@ -49,12 +49,15 @@ def held_positions(
     enter_short: Columns,
     exit_short: Columns,
     allow_short: Booleans,
+    first_bars: Integers = 0,
 ) -> Positions:
     """Return positions that are entered on one condition (bool columns) and held until another.
 
     On each bar an exit is taken first, then an entry: an entry reverses the other side, and one
-    that coincides with its own exit keeps the position.
+    that coincides with its own exit keeps the position. The bars before `first_bars` are flat: to
+    be given where the indicators of entries and exits do not begin on the same bar.
     """
+    shorts = np.atleast_1d(allow_short)
     return _hold(
         enter_long.table,
         enter_long.rows,
@@ -64,7 +67,8 @@ def held_positions(
         enter_short.rows,
         exit_short.table,
         exit_short.rows,
-        np.atleast_1d(allow_short),
+        shorts,
+        np.full(len(shorts), first_bars, dtype=np.int64),
     )
 
 
@@ -127,19 +131,28 @@ def _hold(
     exit_short: NDArray[np.bool_],
     exit_short_rows: NDArray[np.int64],
     allow_short: NDArray[np.bool_],
+    first_bars: NDArray[np.int64],
 ) -> Positions:
     positions = np.empty((len(enter_long_rows), enter_long.shape[1]), np.int8)
     for combination in range(len(enter_long_rows)):
-        enters_long = enter_long[enter_long_rows[combination]]
-        exits_long = exit_long[exit_long_rows[combination]]
-        enters_short = enter_short[enter_short_rows[combination]]
-        exits_short = exit_short[exit_short_rows[combination]]
-        may_short = allow_short[combination]
+        first = first_bars[combination]
+        enters_long = enter_long[enter_long_rows[combination], first:]
+        exits_long = exit_long[exit_long_rows[combination], first:]
+        enters_short = enter_short[enter_short_rows[combination], first:]
+        exits_short = exit_short[exit_short_rows[combination], first:]
+        positions[combination, :first] = 0
+        path = positions[combination, first:]
         position = np.int8(0)
-        for bar in range(len(enters_long)):
-            is_out = ((position > 0) & exits_long[bar]) | ((position < 0) & exits_short[bar])
-            position = np.int8(0) if is_out else position
-            position = np.int8(-1) if enters_short[bar] & may_short else position
-            position = np.int8(1) if enters_long[bar] else position
-            positions[combination, bar] = position
+        if allow_short[combination]:
+            for bar in range(len(path)):
+                is_out = ((position > 0) & exits_long[bar]) | ((position < 0) & exits_short[bar])
+                position = np.int8(0) if is_out else position
+                position = np.int8(-1) if enters_short[bar] else position
+                position = np.int8(1) if enters_long[bar] else position
+                path[bar] = position
+        else:
+            for bar in range(len(path)):
+                position = np.int8(0) if exits_long[bar] else position
+                position = np.int8(1) if enters_long[bar] else position
+                path[bar] = position
     return positions
