@@ -16,7 +16,7 @@ _SPANS = {"fast": [1, 3, 5, 8, 10, 13, 21], "slow": [15, 30, 45, 60, 90, 120, 15
 _GRIDS: dict[str, dict[str, list[float]]] = {
     "sma_cross": _SPANS,
     "ema_cross": _SPANS,
-    "macd_cross": {"fast": [5, 8, 12], "slow": [17, 26, 35, 50], "signal": [3, 5, 9, 15, 21]},
+    "macd_cross": {"fast": [5, 12, 40], "slow": [17, 26, 35, 50], "signal": [3, 5, 9, 15, 21]},
     "momentum": {
         "period": [1, 3, 5, 8, 13, 21, 34, 55, 89, 120, 150, 180, 200],
         "threshold": [0.0, 0.013, 0.031, 0.077],

@@ -59,10 +59,11 @@ def _ema_cross(prices, allow_short, decisions, fast, slow):
 
 
 def _macd_cross(prices, allow_short, decisions, fast, slow, signal):
-    """As in TA-Lib, the fast average begins on the bar on which the slow one does."""
-    close = prices["Close"]
-    line = _exponential_mean(close, fast, slow - fast) - _exponential_mean(close, slow)
-    gap = (line - _exponential_mean(line, signal, slow - 1)) / close
+    """Both averages begin on the bar on which the longer one exists."""
+    close, longest = prices["Close"], max(fast, slow)
+    line = _exponential_mean(close, fast, longest - fast)
+    line -= _exponential_mean(close, slow, longest - slow)
+    gap = (line - _exponential_mean(line, signal, longest - 1)) / close
     return _sides(gap.to_numpy(), allow_short, decisions)
 
 

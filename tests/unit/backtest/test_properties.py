@@ -1,6 +1,6 @@
 """What must hold on any bars."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -127,6 +127,14 @@ def test_a_strategy_decides_as_soon_as_its_indicators_exist(name):
     decisions = [decide(name, bars, **parameters_of(name)) != 0 for bars in walks]
     first = min(int(positions.argmax()) for positions in decisions if positions.any())
     assert first == NEEDED_BARS[name](**PARAMETERS[name]) - 1
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_no_two_parameters_can_be_exchanged(name):
+    bars, parameters = random_bars(7, 500), parameters_of(name)
+    for one, other in combinations(integers_of(name), 2):
+        exchanged = parameters | {one: parameters[other], other: parameters[one]}
+        assert (decide(name, bars, **exchanged) != decide(name, bars, **parameters)).any()
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

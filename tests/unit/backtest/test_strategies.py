@@ -89,18 +89,28 @@ def test_ema_cross_follows_its_definition(allow_short):
 
 
 @pytest.mark.parametrize("allow_short", [False, True])
-def test_macd_cross_follows_its_definition(allow_short):
-    # TA-Lib begins the fast average where the slow one begins.
-    fast, slow = exponential_average(CLOSE, 4, 5), exponential_average(CLOSE, 9, 0)
-    line = [f - s for f, s in zip(fast, slow, strict=True)]
-    signal = exponential_average(line, 3, 8)
+@pytest.mark.parametrize(("fast", "slow"), [(4, 9), (9, 4), (6, 6), (2, 30), (30, 2)])
+def test_macd_cross_follows_its_definition(fast, slow, allow_short):
+    # Both averages begin on the bar on which the longer one exists.
+    longest = max(fast, slow)
+    fast_average = exponential_average(CLOSE, fast, longest - fast)
+    slow_average = exponential_average(CLOSE, slow, longest - slow)
+    line = [f - s for f, s in zip(fast_average, slow_average, strict=True)]
+    signal = exponential_average(line, 3, longest - 1)
     expected = crossing(line, signal, allow_short)
-    actual = decide("macd_cross", fast=4, slow=9, signal=3, allow_short=allow_short)
+    actual = decide("macd_cross", fast=fast, slow=slow, signal=3, allow_short=allow_short)
     assert actual == expected
 
 
-def test_macd_cross_takes_the_shorter_span_as_the_fast_one():
-    assert decide("macd_cross", fast=9, slow=4) == decide("macd_cross", fast=4, slow=9)
+def test_macd_cross_with_its_spans_exchanged_takes_the_other_side():
+    usual = decide("macd_cross", fast=4, slow=9, allow_short=True)
+    exchanged = decide("macd_cross", fast=9, slow=4, allow_short=True)
+    assert set(usual) == {1, 0, -1}
+    assert exchanged == [-position for position in usual]
+
+
+def test_macd_cross_of_equal_spans_has_no_signal():
+    assert not any(decide("macd_cross", fast=9, slow=9, allow_short=True))
 
 
 @pytest.mark.parametrize("allow_short", [False, True])

@@ -42,12 +42,17 @@ def exponential_average(bars: Bars, span: int) -> Values:
 
 @indicator
 def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
-    """MACD line minus its signal line (Appel), over the close; the shorter span is the fast one."""
+    """MACD line, fast minus slow, minus its signal line (Appel), over the close.
+
+    Both averages begin on the bar on which the longer one exists, each with the mean of as many
+    closes up to there as its span. Equal spans give a line of zeros.
+    """
     line, signal_line, _ = talib.MACD(
         bars.close, fastperiod=fast, slowperiod=slow, signalperiod=signal
     )
     gap: Values = (line - signal_line) / bars.close
-    return gap
+    # TA-Lib takes the shorter span for the fast one, whatever it is told.
+    return gap if fast <= slow else -gap
 
 
 @indicator

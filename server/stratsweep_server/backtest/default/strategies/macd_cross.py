@@ -28,8 +28,10 @@ def macd_cross(
 ) -> Positions:
     """Long while the MACD line is above its signal line.
 
-    The MACD line is the fast minus the slow exponential moving average of closes, the signal line
-    the exponential moving average of the MACD line (Appel). As in TA-Lib, the shorter of the two
-    spans is the fast one. A tie, and the bars until both lines exist, are flat.
+    The MACD line is the fast minus the slow exponential moving average of closes, whichever span is
+    the longer; the signal line is the exponential moving average of the MACD line (Appel). Both
+    averages begin on the bar on which the longer one exists, each with the mean of as many closes
+    as its span. Equal spans never give a signal. A tie, and the bars until both lines exist, are
+    flat.
     """
     return threshold_positions(relative_macd_gap(bars, fast, slow, signal), 0.0, allow_short)
