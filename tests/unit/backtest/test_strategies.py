@@ -224,3 +224,10 @@ def test_an_rsi_that_equals_its_level_is_a_tie(base):
     assert decide("rsi_reversion", bars_of([1] * 5, closes), **parameters) == [0] * 5
     mirrored = [round(2 * base - close, 1) for close in closes]
     assert decide("rsi_reversion", bars_of([1] * 5, mirrored), **parameters) == [0] * 5
+
+
+@pytest.mark.parametrize("price", [100.0, 1e-7])
+def test_an_rsi_goes_by_moves_however_small_beside_the_price_or_in_currency(price):
+    # An up-move, then prices that stand still: the RSI stays 100, and is never oversold.
+    closes = [price] * 3 + [1.01 * price] * 500
+    assert not any(decide("rsi_reversion", bars_of([1] * 503, closes), period=14))
