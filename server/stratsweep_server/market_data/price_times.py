@@ -1,16 +1,9 @@
-"""The time columns of a price file to nanoseconds, in the spellings that people have.
+"""The time columns of a price file to nanoseconds: text, numbers, and what Parquet stores as times.
 
-Understood are ISO dates and date-times (a space or a T between them, with or without seconds, a
-fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD`, 12-hour clocks, numbers of seconds,
-milliseconds, microseconds or nanoseconds since 1970, and what Parquet stores as dates and times.
-
-- Times without a zone are taken as UTC; others are converted to it.
-- A file with a zone in which every bar is at midnight, local time, is daily: its bars keep their
-  dates, at midnight UTC, so that days of different zones line up.
-- Month and day before the year are told apart by a day above 12 somewhere in the file; a file
-  without one is refused.
-- Whole numbers of eight digits are `YYYYMMDD`. Other numbers are taken as the unit that puts the
-  largest of the file between 1973 and 5138; smaller ones than eight digits are refused.
+A date and a time beside it are one text. Times with a zone are converted to UTC, but for those of
+daily bars: where every bar of a file is at midnight, local time, the bars keep their dates, at
+midnight UTC, so that days of different zones line up. Where rows differ in kind, the rarer kind is
+what is wrong.
 """
 
 from __future__ import annotations
@@ -23,26 +16,29 @@ from numpy.typing import NDArray
 
 from stratsweep_server.market_data.errors import InvalidBarsError, quoted
 from stratsweep_server.market_data.price_table import PriceTable
-
-_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f %#z",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d %H:%M %#z",
-    "%Y-%m-%d %H%M%S",
-    "%Y-%m-%d %H%M",
-    "%Y-%m-%d %I:%M:%S %p",
-    "%Y-%m-%d %I:%M %p",
+from stratsweep_server.market_data.price_time_numbers import (
+    NOT_A_TIME,
+    NumberTimes,
+    TimeNumbers,
+    times_of_numbers,
 )
-_YEAR_LAST = r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
-_LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?([+-]\d{2}(:?\d{2})?|Z|UTC)$"
+from stratsweep_server.market_data.price_time_text import times_of_text
 
-_EIGHT_DIGITS = 10**7, 10**8
-# Nanoseconds in the unit of a number, by what the largest number stays below.
-_UNITS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+_DECIMAL = r"^(?<whole>[+-]?[0-9]+)\.(?<decimals>[0-9]*)$"
+# With fewer decimals than its power of ten, a number was rounded: 1.70407E+12, in a spreadsheet.
+_EXPONENT = r"^[+-]?[0-9]\.(?<decimals>[0-9]+)[eE]\+?(?<power>[0-9]{1,2})$"
+# What the columns may hold in Parquet, beside numbers.
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_STORED_TYPES = {
+    "time": (*_TEXT_TYPES, pl.Date, pl.Datetime),
+    "date": (*_TEXT_TYPES, pl.Date, pl.Datetime),
+    "clock": (*_TEXT_TYPES, pl.Time),
+}
+_SECOND = 10**9
+# Nanoseconds in what Parquet counts times and dates in.
+_STORED_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "days": 86_400 * _SECOND}
 _INT64_MAX = np.iinfo(np.int64).max
+_WEEKS_OF_LOST_UNITS = 50 * 86_400 * _SECOND
 
 
 def bar_times(table: PriceTable) -> NDArray[np.int64]:
@@ -52,17 +48,48 @@ def bar_times(table: PriceTable) -> NDArray[np.int64]:
         InvalidBarsError: A time is missing, is not understood, can be read in two ways, or is
             outside 1677-09-21 to 2262-04-11, what 64 bits of nanoseconds hold.
     """
+    for role in _STORED_TYPES.keys() & table.columns.keys():
+        _check_stored(table, role)
     column = _one_column(table)
     table.refuse(column.is_null().to_numpy(), "the time is missing; fill it or delete the row")
-    times = _parsed(table, column).cast(pl.Datetime("ns"), strict=False)
+    parsed = _parsed(table, column).cast(pl.Datetime("ns"), strict=False)
+    table.refuse(parsed.is_null().to_numpy(), lambda index: _not_understood(column[index]))
+    times = parsed.to_physical().to_numpy()
     table.refuse(
-        times.is_null().to_numpy(),
+        (times >= 0) & (times < _WEEKS_OF_LOST_UNITS) & (times % _SECOND != 0),
         lambda index: (
-            f"{quoted(column[index])} is not a time that is understood; write times as 2024-01-31 "
-            "or 2024-01-31 15:30:00, from 1678 to 2261"
+            f"{quoted(column[index])} is what a later time becomes when its number since 1970 is "
+            "taken in a wrong unit; make the file again with the right one"
         ),
     )
-    return times.to_physical().to_numpy()
+    return times
+
+
+def _not_understood(value: object) -> str:
+    return (
+        f"{quoted(value)} is not a time that is understood; write times as 2024-01-31 or "
+        "2024-01-31 15:30:00, from 1678 to 2261"
+    )
+
+
+def _check_stored(table: PriceTable, role: str) -> None:
+    """Refuse what no time can be made of, before polars or Python is asked for one and fails."""
+    column = table.columns[role]
+    dtype = column.dtype
+    name = "time" if role == "clock" else role
+    if not (dtype.is_numeric() or dtype in _STORED_TYPES[role]):
+        raise InvalidBarsError(table.file_name, None, f"the {name} column holds {dtype}, not times")
+    if dtype == pl.Float32:
+        reason = f"the {name} column holds Float32, too short for times; store them as Int64"
+        raise InvalidBarsError(table.file_name, None, reason)
+    if dtype in (pl.Date, pl.Datetime):
+        unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"
+        count = column.to_physical().cast(pl.Int64)
+        limit = _INT64_MAX // _STORED_UNITS[unit] - 1
+        table.refuse(
+            (~count.is_between(-limit, limit)).fill_null(False).to_numpy(),
+            lambda index: _not_understood(f"{count[index]} {unit} since 1970"),
+        )
 
 
 def _one_column(table: PriceTable) -> pl.Series:
@@ -70,18 +97,37 @@ def _one_column(table: PriceTable) -> pl.Series:
         return table.columns["time"]
     day, clock = table.columns["date"], table.columns["clock"]
     if isinstance(day.dtype, pl.Datetime):
-        day = day.cast(pl.Date)
-    return day.cast(pl.String) + " " + _clock_text(clock)
+        local = day.dt.replace_time_zone(None)
+        table.refuse(
+            (local.dt.time() != dt.time.min).fill_null(False).to_numpy(),
+            lambda index: (
+                f"the date {quoted(local[index])} has a time of day, and there is a time beside "
+                "it; keep one column"
+            ),
+        )
+        day = local.cast(pl.Date)
+    return day.cast(pl.String) + " " + _clock_text(table, clock)
 
 
-def _clock_text(clock: pl.Series) -> pl.Series:
-    """Spell times of day; numbers such as 930 and 93000 get their leading zeros back."""
+def _clock_text(table: PriceTable, clock: pl.Series) -> pl.Series:
+    """Spell times of day; numbers such as 930 and 93000 get their leading zeros back.
+
+    Raises:
+        InvalidBarsError: They have two digits at most: hours, or the first minutes of a day?
+    """
     text = clock.cast(pl.String)
-    numbers = text.cast(pl.Int64, strict=False)
-    largest = numbers.max()
-    if numbers.null_count() > text.null_count() or not isinstance(largest, int):
+    is_number = text.str.contains(r"^[0-9]+$").fill_null(False)
+    longest = text.filter(is_number).str.len_chars().max()
+    if not isinstance(longest, int):
         return text
-    return text.str.zfill(6 if largest > 2359 else 4)
+    if longest <= 2:
+        table.refuse(
+            (is_number & (text.str.strip_chars("0") != "")).to_numpy(),
+            lambda index: (
+                f"the time {quoted(text[index])} may be an hour or a minute; write it as 09:30"
+            ),
+        )
+    return text.zip_with(~is_number, text.str.zfill(6 if longest > 4 else 4))
 
 
 def _parsed(table: PriceTable, column: pl.Series) -> pl.Series:
@@ -92,15 +138,8 @@ def _parsed(table: PriceTable, column: pl.Series) -> pl.Series:
     if dtype == pl.Date:
         return column.cast(pl.Datetime("us"))
     if dtype.is_numeric():
-        return _from_numbers(table, column)
-    if dtype not in (pl.String, pl.Categorical, pl.Enum):
-        raise InvalidBarsError(table.file_name, None, f"the time column holds {dtype}, not times")
-    text = column.cast(pl.String)
-    for number in (pl.Int64, pl.Float64):
-        numbers = text.cast(number, strict=False)
-        if not numbers.null_count():
-            return _from_numbers(table, numbers)
-    return _from_text(table, text)
+        return _series(_read_numbers(table, column, _split(column)))
+    return _from_text_or_numbers(table, column.cast(pl.String))
 
 
 def _without_zone(column: pl.Series) -> pl.Series:
@@ -110,72 +149,85 @@ def _without_zone(column: pl.Series) -> pl.Series:
     return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _from_numbers(table: PriceTable, numbers: pl.Series) -> pl.Series:
-    whole = numbers.floor().cast(pl.Int64, strict=False)
-    fractions = (numbers - whole).cast(pl.Float64)
-    largest = whole.cast(pl.Float64).abs().max()
-    if not isinstance(largest, float) or largest < _EIGHT_DIGITS[0]:
-        return pl.repeat(None, len(numbers), dtype=pl.Datetime("ns"), eager=True)
-    if largest < _EIGHT_DIGITS[1]:
-        return _from_text(table, whole.cast(pl.String).fill_null(""))
-    scale = next((scale for bound, scale in _UNITS if largest < bound), 1)
-    limit = _INT64_MAX // scale - 1
-    nanoseconds = whole * scale + (fractions * scale).round().cast(pl.Int64)
-    in_range = pl.when(whole.is_between(-limit, limit)).then(nanoseconds)
-    return pl.select(in_range).to_series().cast(pl.Datetime("ns"))
+def _from_text_or_numbers(table: PriceTable, text: pl.Series) -> pl.Series:
+    numbers = _numbers_in_text(text)
+    if not numbers.is_number.any():
+        return times_of_text(table, text)
+    read = _read_numbers(table, text, numbers)
+    as_numbers = _series(read)
+    if numbers.is_number.all():
+        return as_numbers
+    as_text = times_of_text(table, text.set(pl.Series(numbers.is_number), None)).cast(
+        pl.Datetime("ns"), strict=False
+    )
+    if read.are_dates:
+        return as_numbers.zip_with(as_numbers.is_not_null(), as_text)
+    return min(as_numbers, as_text, key=pl.Series.null_count)
 
 
-def _from_text(table: PriceTable, text: pl.Series) -> pl.Series:
-    if text.str.contains(_LOCAL_MIDNIGHT).all():
-        text = text.str.replace(_LOCAL_MIDNIGHT, "")
-    times = _by_formats(text)
-    if times.null_count():
-        again = _by_formats(_iso_spelling(_year_first(table, text)))
-        times = times.zip_with(times.is_not_null(), again)
-    return times
-
-
-def _by_formats(text: pl.Series) -> pl.Series:
-    times = pl.repeat(None, len(text), dtype=pl.Datetime("us"), eager=True)
-    for spelling in _FORMATS:
-        # With nanoseconds polars wraps years that do not fit; microseconds hold every year.
-        parsed = text.str.to_datetime(
-            spelling,
-            time_unit="us",
-            time_zone="UTC" if spelling.endswith("z") else None,
-            strict=False,
-        ).dt.replace_time_zone(None)
-        if not parsed.null_count():
-            return parsed
-        times = times.zip_with(times.is_not_null(), parsed)
-    return times
-
-
-def _iso_spelling(text: pl.Series) -> pl.Series:
-    return (
-        text.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
-        .str.replace(r"^(\d{4})(\d{2})(\d{2})([ T]|$)", "${1}-${2}-${3}${4}")
-        .str.replace(r"^([\d-]+)T", "${1} ")
-        .str.replace(r" ?(UTC|GMT)$", "Z")
+def _numbers_in_text(text: pl.Series) -> TimeNumbers:
+    """Find the texts that are numbers; one that was rounded to its exponent is none."""
+    whole = text.cast(pl.Int64, strict=False)
+    if not whole.null_count():
+        return _split(whole)
+    numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() == len(text):
+        return _split(numbers)
+    # Decimals are taken as text: a float has too few digits for those of 20240102093000.123.
+    decimal = text.str.extract_groups(_DECIMAL).struct.unnest()
+    exponent = text.str.extract_groups(_EXPONENT).struct.unnest()
+    is_complete = exponent["decimals"].str.len_chars() >= exponent["power"].cast(pl.UInt32)
+    numbers = numbers.set(~is_complete.fill_null(False), None)
+    sign = 1.0 - 2.0 * text.str.starts_with("-").cast(pl.Float64)
+    fraction = ("0." + decimal["decimals"]).cast(pl.Float64, strict=False) * sign
+    return _time_numbers(
+        whole.fill_null(decimal["whole"].cast(pl.Int64, strict=False)).fill_null(
+            numbers.floor().cast(pl.Int64, strict=False)
+        ),
+        fraction.fill_null(numbers - numbers.floor()),
     )
 
 
-def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
-    """Put the year of dates such as 12/31/2024 or 31.12.2024 first.
+def _split(numbers: pl.Series) -> TimeNumbers:
+    """Split numbers that are stored as such."""
+    whole = (numbers if numbers.dtype.is_integer() else numbers.floor()).cast(
+        pl.Int64, strict=False
+    )
+    return _time_numbers(whole, (numbers - whole).cast(pl.Float64))
+
+
+def _time_numbers(whole: pl.Series, fraction: pl.Series) -> TimeNumbers:
+    return TimeNumbers(
+        whole.is_not_null().to_numpy(),
+        whole.fill_null(0).to_numpy(),
+        fraction.fill_null(0.0).to_numpy(),
+    )
+
+
+def _read_numbers(table: PriceTable, column: pl.Series, numbers: TimeNumbers) -> NumberTimes:
+    """Read numbers, unless they may be dates and counts.
 
     Raises:
-        InvalidBarsError: No date in the file tells the day from the month.
+        InvalidBarsError: They may.
     """
-    parts = text.str.extract_groups(_YEAR_LAST).struct.unnest().cast(pl.Int64)
-    first, second = (parts[name].max() for name in parts.columns[:2])
-    if not isinstance(first, int) or not isinstance(second, int):
-        return text
-    if first <= 12 and second <= 12:
+    read = times_of_numbers(numbers)
+    if read.counts is not None:
+        counts = read.counts
         table.refuse(
-            parts.to_series().is_not_null().to_numpy(),
+            read.nanoseconds != NOT_A_TIME,
             lambda index: (
-                f"{quoted(text[index])} may have the day or the month first, and no date in the "
-                "file tells; write dates as 2024-01-31"
+                f"{quoted(column[index])} may be the time {_shown(read.nanoseconds[index])} in "
+                f"digits, or {_shown(counts[index])} as a count since 1970; write times as "
+                "2024-01-31 15:30:00"
             ),
         )
-    return text.str.replace(_YEAR_LAST, "${3}-${2}-${1}" if first > 12 else "${3}-${1}-${2}")
+    return read
+
+
+def _series(read: NumberTimes) -> pl.Series:
+    """Return times that numbers are as Datetime, null where one is none."""
+    return pl.Series(read.nanoseconds.view("datetime64[ns]"), nan_to_null=True)
+
+
+def _shown(nanoseconds: np.int64) -> str:
+    return str(nanoseconds.astype("datetime64[ns]"))[:19]

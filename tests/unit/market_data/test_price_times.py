@@ -65,6 +65,15 @@ def refusal(*texts: str, columns: str = "Date") -> InvalidBarsError:
         (["1704209400000"], "2024-01-02T15:30:00"),
         (["1704209400000000"], "2024-01-02T15:30:00"),
         (["1704209400000000000"], "2024-01-02T15:30:00"),
+        (["1.704209400000000000e+09"], "2024-01-02T15:30:00"),
+        (["20240102153000"], "2024-01-02T15:30:00"),
+        (["20240102153000.250"], "2024-01-02T15:30:00"),
+        (["20240102153000250"], "2024-01-02T15:30:00"),
+        (["202401021530"], "2024-01-02T15:30:00"),
+        (["2024010215"], "2024-01-02T15:00:00"),
+        (["18710102"], "1871-01-02T00:00:00"),
+        (["20240102", "2024-01-03"], "2024-01-02T00:00:00"),
+        (["20240102", "202401031530"], "2024-01-02T00:00:00"),
         (["1950-01-03"], "1950-01-03T00:00:00"),
         (["-631152000"], "1950-01-01T00:00:00"),
         (["  2024-01-02  "], "2024-01-02T00:00:00"),
@@ -159,6 +168,165 @@ def test_a_time_that_nanoseconds_cannot_hold_is_refused(text):
     assert "from 1678 to 2261" in refusal(text).reason
 
 
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+HOURS = [1704204000 + 3600 * hour for hour in range(4)]
+HOURS_AS_ISO = [
+    "2024-01-02T14:00:00",
+    "2024-01-02T15:00:00",
+    "2024-01-02T16:00:00",
+    "2024-01-02T17:00:00",
+]
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        ("ms", "ms", "us", "us"),
+        ("us", "us", "ms", "ms"),
+        ("s", "ms", "s", "ms"),
+        ("ns", "s", "us", "ms"),
+        ("s", "ns", "ns", "ns"),
+        ("us", "us", "us", "s"),
+    ],
+)
+def test_a_count_since_1970_has_the_unit_of_its_row(units):
+    counts = [second * UNITS[unit] for second, unit in zip(HOURS, units, strict=True)]
+    assert times_of(*map(str, counts)) == HOURS_AS_ISO
+    assert times_of(*(f"{count}.0" for count in counts)) == HOURS_AS_ISO
+    assert parquet_times(time=pl.Series(counts)) == HOURS_AS_ISO
+    assert parquet_times(time=pl.Series(counts).cast(pl.Float64)) == HOURS_AS_ISO
+    assert parquet_times(time=pl.Series(map(str, counts))) == HOURS_AS_ISO
+
+
+@pytest.mark.parametrize("unit", UNITS.values())
+@pytest.mark.parametrize(("first", "last"), [("1927-12-30", "2024-01-01"), ("1971-01-01", "1975")])
+def test_counts_of_one_unit_may_pass_1970(unit, first, last):
+    days = np.arange(first, last, dtype="datetime64[D]")
+    counts = days.astype("datetime64[s]").astype(np.int64) * unit
+    assert times_of(*map(str, counts)) == [f"{day}T00:00:00" for day in days]
+
+
+@pytest.mark.parametrize(
+    ("texts", "row"),
+    [
+        (["45293", "1704204000"], 2),
+        (["1704204000", "1704207600", "45293"], 4),
+        (["0", "1704204000"], 2),
+        (["1704204000", "5000000000"], 3),
+        (["1704204000", "50000000000"], 3),
+        (["1704204000", "31536000", "1704207600000"], 3),
+        (["86400", "172800", "259200"], 2),
+        (["45291.5", "45292.5"], 2),
+        (["1704204000000", "-9000000000000"], 3),
+        (["1704204000", "17042076000000000000"], 3),
+        (["1.70407E+12", "1.70415E+12"], 2),
+        (["1704204000", "nan"], 3),
+        (["1704204000", "inf"], 3),
+        (["240102", "240103"], 2),
+        (["24/01/02", "24/01/03"], 2),
+        (["02-Jan-2024"], 2),
+    ],
+)
+def test_a_number_without_a_plausible_date_is_refused_with_its_row(texts, row):
+    error = refusal(*texts)
+    assert error.row == row
+    assert f"'{texts[row - 2]}' is not a time that is understood" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("texts", "row"),
+    [
+        (["timestamp", "1704204000000", "1704207600000"], 2),
+        (["1704204000000", "timestamp", "1704207600000"], 3),
+        (["1704204000000", "2024-01-02 15:00", "1704207600000"], 3),
+        (["1704204000000", "20240102", "1704207600000"], 3),
+        (["2024-01-02", "1704207600", "2024-01-04"], 3),
+        (["20240102", "20240103", "Date", "20240105"], 4),
+        (["20240102", "20240133", "20240104"], 3),
+        (["2024010209", "2024010225", "2024010311"], 3),
+        (["2024010209", "2024010210", "1704207600"], 4),
+        (["202401020930", "202401020960", "202401021000"], 3),
+        (["20240102093000", "20240102093060", "20240102093100"], 3),
+        (["20240229", "20230229", "20240301"], 3),
+        (["20240102.5", "20240103", "20240104"], 2),
+        (["01/31/2024", "31/01/2024", "02/28/2024"], 3),
+        (["31/01/2024", "28/02/2024", "03/31/2024"], 4),
+    ],
+)
+def test_the_row_that_is_unlike_most_others_is_the_one_refused(texts, row):
+    error = refusal(*texts)
+    assert error.row == row
+    assert repr(texts[row - 2]) in error.reason
+
+
+@pytest.mark.parametrize(
+    ("texts", "row", "zone"),
+    [
+        (["2024-03-08 15:00:00-05:00", "2024-03-11 15:00:00"], 3, "no"),
+        (["2024-03-08 15:00:00", "2024-03-11 15:00:00", "2024-03-12T15:00:00Z"], 4, "a"),
+        (["2024-03-08", "2024-03-11 00:00:00-04:00", "2024-03-12 00:00:00-04:00"], 2, "no"),
+    ],
+)
+def test_a_time_with_a_zone_among_times_without_one_is_refused(texts, row, zone):
+    error = refusal(*texts)
+    assert error.row == row
+    assert f"{texts[row - 2]!r} has {zone} time zone, unlike other times" in error.reason
+
+
+@pytest.mark.parametrize("text", ["2024010300", "202401060000"])
+def test_digits_that_may_be_a_date_or_a_count_are_refused(text):
+    error = refusal(text)
+    assert error.row == 2
+    assert f"'{text}' may be the time 20" in error.reason
+    assert "in digits, or " in error.reason
+    assert "write times as 2024-01-31 15:30:00" in error.reason
+
+
+def test_seconds_of_2034_are_no_dates():
+    counts = np.arange(2024010200, 2024010200 + 86_400, 60).tolist()
+    assert times_of(*map(str, counts)) == iso(np.array(counts) * 10**9)
+
+
+@given(
+    st.lists(
+        st.datetimes(
+            dt.datetime.fromisoformat("1900-01-01"), dt.datetime.fromisoformat("2099-12-31")
+        ),
+        min_size=2,
+        max_size=9,
+        unique_by=lambda instant: instant.strftime("%Y%m%d%H"),
+    ),
+    st.sampled_from(["%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]),
+)
+def test_times_in_digits_are_never_another_time(instants, spelling):
+    texts = [instant.strftime(spelling) for instant in sorted(instants)]
+    expected = [dt.datetime.strptime(text, spelling).isoformat() for text in texts]  # noqa: DTZ007
+    try:
+        assert times_of(*texts) == expected
+        assert parquet_times(time=pl.Series(map(int, texts))) == expected
+    except InvalidBarsError as error:
+        assert "may be the time" in error.reason  # noqa: PT017 - either is right
+
+
+def test_fractions_of_a_second_in_digits_are_exact():
+    text = "Date,Open,High,Low,Close\n20240102153000.123456,1,1,1,1\n20240102153001250,1,1,1,1"
+    time = read_bars("X", "X.csv", text.encode()).time
+    assert (time % 10**9).tolist() == [123_456_000, 250_000_000]
+
+
+@pytest.mark.parametrize(
+    ("unit", "taken_as"), [("s", "ms"), ("s", "ns"), ("ms", "ns"), ("us", "ns")]
+)
+def test_times_that_were_counted_in_a_wrong_unit_are_refused(unit, taken_as):
+    days = pl.Series([(1704153600 + 86_400 * day) * UNITS[unit] for day in range(3)])
+    with pytest.raises(InvalidBarsError, match="taken in a wrong unit"):
+        parquet_times(time=days.cast(pl.Datetime(taken_as)))
+
+
+def test_bars_of_january_1970_are_read():
+    assert times_of("1970-01-01", "1970-01-02 09:30:01")[1] == "1970-01-02T09:30:01"
+
+
 def test_a_file_may_span_more_than_three_centuries():
     assert times_of("1700-01-01", "2250-01-01") == ["1700-01-01T00:00:00", "2250-01-01T00:00:00"]
 
@@ -213,6 +381,39 @@ def test_parquet_date_and_time_columns_are_one_time():
     assert times == ["2024-01-02T09:30:15"]
 
 
+def test_a_parquet_date_with_a_zone_is_the_local_one_beside_a_time():
+    tokyo = pl.Series([dt.datetime.fromisoformat("2024-01-04")]).dt.replace_time_zone("Asia/Tokyo")
+    assert parquet_times(Date=tokyo, Time=pl.Series(["09:30"])) == ["2024-01-04T09:30:00"]
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "reason"),
+    [
+        (dt.datetime.fromisoformat("2024-01-02T09:30"), "09:30", "has a time of day, and there is"),
+        ([1], "09:30", "the date column holds List"),
+        ("2024-01-02", dt.timedelta(hours=9), "the time column holds Duration"),
+        (20240102, 9, "the time '9' may be an hour or a minute; write it as 09:30"),
+    ],
+)
+def test_parquet_dates_and_times_that_do_not_fit_are_refused(day, clock, reason):
+    with pytest.raises(InvalidBarsError, match=reason):
+        parquet_times(Date=pl.Series([day]), Time=pl.Series([clock]))
+
+
+def test_the_times_of_hours_without_minutes_are_refused_and_midnights_are_not():
+    error = refusal("2024-01-02;0", "2024-01-02;9", "2024-01-02;10", columns="Date;Time")
+    assert (error.row, error.reason) == (
+        3,
+        "the time '9' may be an hour or a minute; write it as 09:30",
+    )
+    assert times_of("2024-01-02;0", "2024-01-03;0", columns="Date;Time")[1] == "2024-01-03T00:00:00"
+
+
+def test_a_bad_time_beside_a_date_is_the_one_refused():
+    error = refusal("2024-01-02;930", "Date;Time", "2024-01-02;1000", columns="Date;Time")
+    assert error.row == 3
+
+
 def test_a_parquet_index_that_pandas_wrote_without_a_name_is_the_time():
     assert parquet_times(__index_level_0__=pl.Series([dt.date(2024, 1, 2)])) == [
         "2024-01-02T00:00:00"
@@ -224,6 +425,9 @@ def test_a_parquet_index_that_pandas_wrote_without_a_name_is_the_time():
     [
         (pl.Series([True]), "the time column holds Boolean"),
         (pl.Series([[1]]), "the time column holds List"),
+        (pl.Series([20240102.0], dtype=pl.Float32), "holds Float32, too short for times"),
+        (pl.Series([10**16]).cast(pl.Datetime("ms")), "'10000000000000000 ms since 1970' is not a"),
+        (pl.Series([10**8], dtype=pl.Int32).cast(pl.Date), "'100000000 days since 1970' is not a"),
         (pl.Series([None], dtype=pl.Date), "the time is missing"),
         (pl.Series([float("nan")]), "is not a time"),
         (pl.Series([float("inf")]), "is not a time"),

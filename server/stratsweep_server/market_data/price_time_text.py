@@ -1,0 +1,120 @@
+"""Texts in the time column of a price file to times, in the spellings that people have.
+
+Understood are ISO dates and date-times (a space or a T between them, with or without seconds, a
+fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD` with a time of day, and 12-hour
+clocks.
+
+- Times without a zone are taken as UTC; others are converted to it. A file has zones or none.
+- A file with a zone in which every bar is at midnight, local time, is daily: its bars keep their
+  dates.
+- Month and day before the year are told apart by a day above 12 somewhere in the file; a file
+  without one is refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stratsweep_server.market_data.errors import quoted
+from stratsweep_server.market_data.price_table import PriceTable
+
+_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f %#z",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M %#z",
+    "%Y-%m-%d %H%M%S",
+    "%Y-%m-%d %H%M",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
+)
+_YEAR_LAST = r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
+_LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?([+-]\d{2}(:?\d{2})?|Z|UTC)$"
+
+
+def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
+    """Parse texts to Datetime in UTC; null where there is none, or none that is understood.
+
+    Args:
+        table: Where they are from.
+        text: One for each row, or null.
+
+    Raises:
+        InvalidBarsError: Some have a zone and some have none, or days and months look alike.
+    """
+    if text.str.contains(_LOCAL_MIDNIGHT).all():
+        text = text.str.replace(_LOCAL_MIDNIGHT, "")
+    times, has_zone = _by_formats(text)
+    if times.null_count() > text.null_count():
+        again, has_zone_again = _by_formats(_iso_spelling(_year_first(table, text)))
+        times, has_zone = times.fill_null(again), has_zone | has_zone_again
+    _refuse_mixed_zones(table, text, has_zone, times.is_not_null().to_numpy() & ~has_zone)
+    return times
+
+
+def _refuse_mixed_zones(
+    table: PriceTable, text: pl.Series, has_zone: NDArray[np.bool_], has_none: NDArray[np.bool_]
+) -> None:
+    if has_zone.any() and has_none.any():
+        zones_are_rare = has_zone.sum() < has_none.sum()
+        table.refuse(
+            has_zone if zones_are_rare else has_none,
+            lambda index: (
+                f"{quoted(text[index])} has {'a' if zones_are_rare else 'no'} time zone, unlike "
+                "other times of the file; write all with one, or all without"
+            ),
+        )
+
+
+def _by_formats(text: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
+    """Parse what is in one of the spellings; also tell what has a zone."""
+    times = pl.repeat(None, len(text), dtype=pl.Datetime("us"), eager=True)
+    has_zone = np.zeros(len(text), dtype=bool)
+    for spelling in _FORMATS:
+        is_zoned = spelling.endswith("z")
+        # With nanoseconds polars wraps years that do not fit; microseconds hold every year.
+        parsed = text.str.to_datetime(
+            spelling, time_unit="us", time_zone="UTC" if is_zoned else None, strict=False
+        ).dt.replace_time_zone(None)
+        if is_zoned:
+            has_zone |= parsed.is_not_null().to_numpy()
+        times = times.fill_null(parsed)
+        if times.null_count() == text.null_count():
+            break
+    return times, has_zone
+
+
+def _iso_spelling(text: pl.Series) -> pl.Series:
+    return (
+        text.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
+        .str.replace(r"^(\d{4})(\d{2})(\d{2})([ T]|$)", "${1}-${2}-${3}${4}")
+        .str.replace(r"^([\d-]+)T", "${1} ")
+        .str.replace(r" ?(UTC|GMT)$", "Z")
+    )
+
+
+def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
+    """Put the year of dates such as 12/31/2024 or 31.12.2024 first.
+
+    Raises:
+        InvalidBarsError: No date in the file tells the day from the month.
+    """
+    parts = text.str.extract_groups(_YEAR_LAST).struct.unnest().cast(pl.Int64)
+    first, second = (parts[name] for name in parts.columns[:2])
+    if not first.count():
+        return text
+    days_first, days_second = (first > 12).sum(), (second > 12).sum()
+    if not days_first and not days_second:
+        table.refuse(
+            first.is_not_null().to_numpy(),
+            lambda index: (
+                f"{quoted(text[index])} may have the day or the month first, and no date in the "
+                "file tells; write dates as 2024-01-31"
+            ),
+        )
+    is_day_first = days_first > days_second
+    return text.str.replace(_YEAR_LAST, "${3}-${2}-${1}" if is_day_first else "${3}-${1}-${2}")
