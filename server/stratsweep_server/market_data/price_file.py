@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import Bars
-from stratsweep_server.market_data.errors import InvalidBarsError, quoted
+from stratsweep_server.market_data.price_numbers import Floats, read_numbers
 from stratsweep_server.market_data.price_table import PriceTable, read_table
 from stratsweep_server.market_data.price_times import bar_times
-
-_Floats: TypeAlias = NDArray[np.float64]
 
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit
 # floats and rounded adjustments are off by less. Such bars are widened to be consistent.
@@ -33,7 +30,8 @@ def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
     Columns are found by name in any case and order: a time (Date, Datetime, Timestamp, Time, Date
     with Time, or the nameless index that pandas writes), Open, High, Low, Close, and optionally
     Adj Close and Volume; the rest is ignored. CSV is UTF-8 with commas, semicolons, tabs or pipes
-    between fields; where it is not commas, 1,5 is one and a half. Blank lines are skipped.
+    between fields. Blank lines are skipped. How times and numbers may be written is said in
+    `price_times` and `price_numbers`.
 
     Where there is an Adj Close, all four prices are scaled by adjusted close / close of their bar:
     backtests on prices that jump at splits and dividends trade events that no account saw. Volume
@@ -48,22 +46,23 @@ def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
         At least one bar, in read-only arrays.
 
     Raises:
-        InvalidBarsError: A column is missing; a time is missing, not understood, not after the one
-            above it; a price is missing, not a number, not finite, not positive; a high is below,
-            or a low above, another price of its bar by more than a millionth; a volume is negative
-            or not a number.
+        InvalidBarsError: A column is missing; a time is missing, not understood, ambiguous, not
+            after the one above it; a price is missing, not a number, ambiguous, not finite, not
+            positive; a high is below, or a low above, another price of its bar by more than a
+            millionth; a volume is negative, ambiguous or not a number.
     """
     table = read_table(file_name, content)
     time = bar_times(table)
     _check_ascending(table, time)
-    prices = {role: _prices(table, role) for role in ("open", "high", "low", "close")}
+    numbers = read_numbers(table)
+    prices = {role: _prices(table, numbers, role) for role in ("open", "high", "low", "close")}
     for upper, lower in _ORDERED:
         _check_order(table, upper, prices[upper], lower, prices[lower])
-    if "adjusted_close" in table.columns:
-        prices = _adjusted(prices, _prices(table, "adjusted_close"))
+    if "adjusted_close" in numbers:
+        prices = _adjusted(table, prices, _prices(table, numbers, "adjusted_close"))
     corners = list(prices.values())
     prices |= {"high": np.maximum.reduce(corners), "low": np.minimum.reduce(corners)}
-    bars = Bars(symbol, time, volume=_volume(table), **prices)
+    bars = Bars(symbol, time, volume=_volume(table, numbers), **prices)
     bars.make_read_only()
     return bars
 
@@ -79,7 +78,7 @@ def _check_ascending(table: PriceTable, time: NDArray[np.int64]) -> None:
 
 
 def _check_order(
-    table: PriceTable, upper: str, upper_prices: _Floats, lower: str, lower_prices: _Floats
+    table: PriceTable, upper: str, upper_prices: Floats, lower: str, lower_prices: Floats
 ) -> None:
     table.refuse(
         upper_prices < lower_prices * (1 - _RELATIVE_TOLERANCE),
@@ -90,15 +89,24 @@ def _check_order(
     )
 
 
-def _adjusted(prices: dict[str, _Floats], adjusted_close: _Floats) -> dict[str, _Floats]:
-    factor = adjusted_close / prices["close"]
-    scaled = {role: values * factor for role, values in prices.items()}
+def _adjusted(
+    table: PriceTable, prices: dict[str, Floats], adjusted_close: Floats
+) -> dict[str, Floats]:
+    with np.errstate(all="ignore"):  # what overflows is refused
+        factor = adjusted_close / prices["close"]
+        scaled = {role: values * factor for role, values in prices.items()}
+    table.refuse(
+        np.logical_or.reduce([~((values > 0) & (values < np.inf)) for values in scaled.values()]),
+        lambda index: (
+            f"the adjusted close {adjusted_close[index]} is too far from the close "
+            f"{prices['close'][index]} to scale prices by; correct or delete it"
+        ),
+    )
     return scaled | {"close": adjusted_close}
 
 
-def _prices(table: PriceTable, role: str) -> _Floats:
-    name = role.replace("_", " ")
-    values = _numbers(table, role)
+def _prices(table: PriceTable, numbers: Mapping[str, Floats], role: str) -> Floats:
+    name, values = role.replace("_", " "), numbers[role]
     table.refuse(
         table.columns[role].is_null().to_numpy(),
         f"the {name} is missing; fill it or delete the row",
@@ -112,32 +120,12 @@ def _prices(table: PriceTable, role: str) -> _Floats:
     return values
 
 
-def _volume(table: PriceTable) -> _Floats:
-    if "volume" not in table.columns:
+def _volume(table: PriceTable, numbers: Mapping[str, Floats]) -> Floats:
+    if "volume" not in numbers:
         return np.full(len(table.rows), np.nan)
-    values = _numbers(table, "volume")
+    values = numbers["volume"]
     table.refuse(
         (values < 0) | np.isinf(values),
         lambda index: f"the volume {values[index]} is not a quantity; leave it empty if unknown",
     )
     return values
-
-
-def _numbers(table: PriceTable, role: str) -> _Floats:
-    """Return a column as float64, NaN where it has nothing."""
-    column = table.columns[role]
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)
-        text = column.str.replace(",", ".", literal=True) if table.decimal_comma else column
-    elif column.dtype.is_numeric() or column.dtype == pl.Null:
-        text = column
-    else:
-        raise InvalidBarsError(
-            table.file_name, None, f"the {role.replace('_', ' ')} column holds {column.dtype}"
-        )
-    values = text.cast(pl.Float64, strict=False)
-    table.refuse(
-        (values.is_null() & column.is_not_null()).to_numpy(),
-        lambda index: f"the {role.replace('_', ' ')} {quoted(column[index])} is not a number",
-    )
-    return values.fill_null(float("nan")).to_numpy(writable=True)

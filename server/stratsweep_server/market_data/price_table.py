@@ -39,13 +39,11 @@ class PriceTable:
         columns: By role: one of `time`, `date`, or `date` and `clock`; `open`, `high`, `low`,
             `close`; perhaps `adjusted_close` and `volume`.
         rows: Each row's number in the file, as `InvalidBarsError.row` counts.
-        decimal_comma: Whether texts may write 1,5 for one and a half.
     """
 
     file_name: str
     columns: Mapping[str, pl.Series]
     rows: NDArray[np.int64]
-    decimal_comma: bool = False
 
     def refuse(self, bad: NDArray[np.bool_], reason: str | Callable[[int], str]) -> None:
         """Raise for the first bad row, if there is one.
@@ -119,7 +117,7 @@ def _read_csv(file_name: str, content: bytes) -> PriceTable:
     blank_line_count = text[: len(text) - len(body)].count(b"\n")
     rows = np.flatnonzero(filled.to_numpy()) + blank_line_count + name_line_count + 1
     columns = cells.filter(filled).to_dict()
-    return PriceTable(file_name, columns, rows, decimal_comma=separator != ",")
+    return PriceTable(file_name, columns, rows)
 
 
 def _fields(line: str, separator: str) -> list[str]:

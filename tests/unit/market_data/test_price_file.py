@@ -157,6 +157,13 @@ def test_an_adjusted_close_scales_the_four_prices_and_not_the_volume():
     assert bars.volume.tolist() == [100, 100]
 
 
+@pytest.mark.parametrize(("close", "adjusted"), [("1e-300", "1e300"), ("1e300", "1e-300")])
+def test_an_adjusted_close_that_prices_cannot_be_scaled_by_is_refused(close, adjusted):
+    error = refusal(f"{HEADER},Adj Close\n2024-01-02,{','.join([close] * 4)},1,{adjusted}")
+    assert error.row == 2
+    assert "is too far from the close" in error.reason
+
+
 @pytest.mark.parametrize("name", ["Adj Close", "adj_close", "AdjClose", "Adjusted Close"])
 def test_an_adjusted_close_has_any_usual_name(name):
     assert read(f"{HEADER},{name}\n2024-01-02,10,12,8,10,100,5").close[0] == 5
@@ -181,7 +188,10 @@ def test_adjusted_bars_stay_consistent(corners, adjusted_close):
         ("2024-01-03,11", "the high is missing"),
         ("2024-01-03,null,13,10,12,1", "the open 'null' is not a number"),
         ("2024-01-03,11,13,10,$12,1", "the close '$12' is not a number"),
-        ('2024-01-03,11,"1,300",10,12,1', "the high '1,300' is not a number"),
+        (
+            '2024-01-03,11,"1,300",10,12,1',
+            "the high '1,300' may be 1300 or 1.300, and the other numbers do not tell",
+        ),
         ("2024-01-03,11,inf,10,12,1", "the high is inf"),
         ("2024-01-03,11,13,nan,12,1", "the low is nan"),
         ("2024-01-03,11,13,0,12,1", "the low 0.0 is not positive"),
