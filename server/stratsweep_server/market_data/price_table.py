@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,9 +117,33 @@ def _read_csv(file_name: str, content: bytes) -> PriceTable:
         raise _csv_error(file_name, text, separator, len(names)) from error
     filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series()
     blank_line_count = text[: len(text) - len(body)].count(b"\n")
-    rows = np.flatnonzero(filled.to_numpy()) + blank_line_count + name_line_count + 1
-    columns = cells.filter(filled).to_dict()
-    return PriceTable(file_name, columns, rows)
+    lines = _first_lines(body, separator, name_line_count, cells.height) + blank_line_count
+    return PriceTable(file_name, cells.filter(filled).to_dict(), lines[filled.to_numpy()])
+
+
+def _first_lines(
+    body: bytes, separator: str, name_line_count: int, row_count: int
+) -> NDArray[np.int64]:
+    """Return the 1-based line on which each row begins: quoted fields may have several lines."""
+    if b'"' in body and body.rstrip(b"\r\n").count(b"\n") + 1 > name_line_count + row_count:
+        with contextlib.suppress(csv.Error):
+            starts = [line for line, _ in _records(body.decode(), separator)][name_line_count:]
+            if len(starts) >= row_count:
+                return np.array(starts[:row_count])
+    return np.arange(row_count) + name_line_count + 1
+
+
+def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each record with its first line; a blank line is one without fields.
+
+    Raises:
+        csv.Error: A field is too long, such as one whose quotation mark is left open.
+    """
+    reader = csv.reader(text.split("\n"), delimiter=separator)
+    line = 1
+    for fields in reader:
+        yield line, fields
+        line = reader.line_num + 1
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -142,15 +168,17 @@ def _column_names(first_lines: list[list[str]]) -> tuple[list[str], int]:
 def _csv_error(file_name: str, text: bytes, separator: str, width: int) -> InvalidBarsError:
     """Find out what the library's message does not say: which line."""
     try:
-        lines = text.decode().split("\n")
+        decoded = text.decode()
     except UnicodeDecodeError as error:
         row = text.count(b"\n", 0, error.start) + 1
         return InvalidBarsError(file_name, row, "the text is not UTF-8; save the file as UTF-8")
-    for row, line in enumerate(lines, start=1):
-        count = len(_fields(line.rstrip().rstrip(separator), separator))
-        if count > width:
-            reason = f"there are {count} fields under {width} column names; correct the row"
-            return InvalidBarsError(file_name, row, reason)
+    with contextlib.suppress(csv.Error):
+        for row, fields in _records(decoded, separator):
+            if len(fields) > width:
+                reason = (
+                    f"there are {len(fields)} fields under {width} column names; correct the row"
+                )
+                return InvalidBarsError(file_name, row, reason)
     return InvalidBarsError(file_name, None, "the file is not CSV; is a quotation mark left open?")
 
 
@@ -160,7 +188,7 @@ def _roles(file_name: str, names: Sequence[str]) -> dict[str, int]:
     Raises:
         InvalidBarsError: One is missing, or is there twice.
     """
-    plain = ["".join(filter(str.isalnum, name)).lower() for name in names]
+    plain = [_plain_name(name) for name in names]
 
     def position(*spellings: str) -> int | None:
         found = [index for index, name in enumerate(plain) if name in spellings]
@@ -179,6 +207,16 @@ def _roles(file_name: str, names: Sequence[str]) -> dict[str, int]:
         )
     found |= {"adjusted_close": position(*_ADJUSTED_CLOSE), "volume": position(_VOLUME)}
     return {role: index for role, index in found.items() if index is not None}
+
+
+def _plain_name(name: str) -> str:
+    """Return a name's letters and digits, in lower case; a second price is one in spite of its 1.
+
+    pandas and polars write a name that is there twice as `Close.1` and `Close_duplicated_0`.
+    """
+    first = re.sub(r"(\.|_duplicated_)[0-9]+$", "", name)
+    plain, plain_first = ("".join(filter(str.isalnum, text)).lower() for text in (name, first))
+    return plain_first if plain_first in (*_PRICES, *_ADJUSTED_CLOSE, _VOLUME) else plain
 
 
 def _time_roles(position: Callable[..., int | None]) -> dict[str, int | None]:

@@ -224,6 +224,24 @@ def test_the_line_of_a_bad_row_counts_blank_lines():
     assert refusal(text).row == 7
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("bad", ["x,2024-01-05,11,13,10,y,1", "x,2024-01-05,11,13,10,12,1,8,9"])
+def test_the_line_of_a_bad_row_counts_those_of_quoted_fields(bad, newline):
+    lines = [
+        "\ufeff",
+        f"Note,{HEADER}",
+        '"first',
+        f'second",{ROWS[0]}',
+        "",
+        f"third,{ROWS[1]}",
+        '"',
+        "",
+        f'",{ROWS[2]}',
+        bad,
+    ]
+    assert refusal(newline.join(lines)).row == 10
+
+
 def test_the_line_of_a_bad_row_is_right_far_down_a_large_file():
     days = pl.date_range(pl.date(1900, 1, 1), pl.date(2000, 1, 1), eager=True).cast(pl.String)
     lines = [HEADER, *(f"{day},10,12,9,11,100" for day in days)]
@@ -275,9 +293,10 @@ def test_a_file_without_column_names_says_which_are_wanted():
     assert "wanted are a time" in refusal("\n".join(ROWS)).reason
 
 
-def test_a_column_that_is_there_twice_is_refused():
-    reason = refusal(f"{HEADER},close\n2024-01-02,10,12,9,11,100,11").reason
-    assert reason == "Close, close are the same column; keep one"
+@pytest.mark.parametrize("name", ["close", "CLOSE", "Close.1", "Close_duplicated_0"])
+def test_a_column_that_is_there_twice_is_refused(name):
+    reason = refusal(f"{HEADER},{name}\n2024-01-02,10,12,9,11,100,11").reason
+    assert reason == f"Close, {name} are the same column; keep one"
 
 
 def test_text_that_is_not_utf_8_is_refused_with_its_line():
