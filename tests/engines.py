@@ -7,6 +7,7 @@ runs every other combination normally. Its first symbol is a directory in which 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -25,6 +26,17 @@ from stratsweep_server.backtest import (
     StrategyConfig,
     StrategyParameter,
 )
+
+
+class DrawingEngine:
+    """Its score is random, and what it drew when it was built is a metric, too."""
+
+    def __init__(self) -> None:
+        self._drawn = np.random.rand()
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        ScriptedEngine().run_sync(config)
+        return BacktestResult({"score": np.random.rand() + random.random(), "built": self._drawn})
 
 
 class ScriptedEngine:
@@ -55,6 +67,12 @@ class ScriptedEngine:
 
     def _exit(self, config, x):
         os._exit(3)
+
+    def _exit_once(self, config, x):
+        note = Path(config.symbols[0], f"exited-{x}")
+        if not note.exists():
+            note.touch()
+            os._exit(3)
 
     def _segfault(self, config, x):
         os.kill(os.getpid(), signal.SIGSEGV)

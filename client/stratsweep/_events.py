@@ -232,6 +232,7 @@ def _config(message: optimization_config_pb2.OptimizationConfig) -> Optimization
         slippage=message.slippage,
         max_ranked_results=message.max_ranked_results,
         warm_up_bar_count=message.warm_up_bar_count,
+        seed=message.seed,
     )
 
 

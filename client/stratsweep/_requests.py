@@ -27,6 +27,7 @@ Span: TypeAlias = float | timedelta
 """A span of time: seconds, or a timedelta."""
 
 _UINT32_MAXIMUM = 2**32 - 1
+_UINT64_MAXIMUM = 2**64 - 1
 
 
 class ConfigOptions(TypedDict, total=False):
@@ -45,6 +46,7 @@ class ConfigOptions(TypedDict, total=False):
     slippage: float
     max_ranked_results: int
     warm_up_bar_count: int
+    seed: int
 
 
 def optimize_request(
@@ -78,6 +80,7 @@ def optimization_config(
     slippage: float = 0.0,
     max_ranked_results: int = 0,
     warm_up_bar_count: int = 0,
+    seed: int = 0,
 ) -> optimization_config_pb2.OptimizationConfig:
     """Return the config message; what is not given is left to the server's default.
 
@@ -91,6 +94,8 @@ def optimization_config(
     ):
         if not 0 <= count <= _UINT32_MAXIMUM:
             raise ValueError(f"{name} must be 0 or more, not {count}")
+    if not 0 <= seed <= _UINT64_MAXIMUM:
+        raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}")
     config = optimization_config_pb2.OptimizationConfig(
         strategy=strategy,
         symbols=_texts(symbols),
@@ -104,6 +109,7 @@ def optimization_config(
         slippage=slippage,
         max_ranked_results=max_ranked_results,
         warm_up_bar_count=warm_up_bar_count,
+        seed=seed,
     )
     if start_date is not None or end_date is not None:
         config.date_range.start_date = _day(start_date)

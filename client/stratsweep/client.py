@@ -81,6 +81,8 @@ class Client:
                 - `max_ranked_results`: keep only the best so many. Default: 0, all.
                 - `warm_up_bar_count`: bars before `start_date` that indicators may use, as far as
                   there are so many; nothing trades on them. Default: 0.
+                - `seed`: what random numbers in backtests follow from, together with each one's
+                  parameter values; 0 to 2^64 - 1. Default: 0.
 
         Raises:
             TypeError: A parameter's values are not of one usable type.

@@ -65,6 +65,7 @@ class OptimizationConfig:
         slippage: Fraction of the price by which each fill is worse, per side.
         max_ranked_results: Limit of the ranking; 0 is every result.
         warm_up_bar_count: Bars before the first day that indicators may use.
+        seed: What random numbers in backtests follow from, with each one's parameter values.
     """
 
     strategy: str
@@ -81,6 +82,7 @@ class OptimizationConfig:
     slippage: float
     max_ranked_results: int
     warm_up_bar_count: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ def test_json_is_one_strict_document_with_the_effective_config(
         "slippage": 0.0,
         "max_ranked_results": 0,
         "warm_up_bar_count": 0,
+        "seed": 0,
     }
     counts = [document[name] for name in ("total_count", "succeeded_count", "failed_count")]
     assert counts == [90, 90, 0]

@@ -17,7 +17,13 @@ from stratsweep_server.optimization import (
     WorkersUnavailableError,
 )
 
-from tests.engines import ConstructorRaises, DeclaringEngine, ScriptedBatchEngine, ScriptedEngine
+from tests.engines import (
+    ConstructorRaises,
+    DeclaringEngine,
+    DrawingEngine,
+    ScriptedBatchEngine,
+    ScriptedEngine,
+)
 from tests.waiting import is_alive, until
 
 
@@ -244,3 +250,27 @@ async def test_progress_does_not_wait_for_a_slow_neighbour(tmp_path):
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+async def drawn_scores(workers: int, count: int, script: str = "ok", **options) -> dict:
+    """The metrics of an engine that draws, by x."""
+    async with GridSearchOptimizer(workers, DrawingEngine) as optimizer:
+        result = await optimizer.optimize(scripted(script, count, **options))
+    return {each.parameters["x"]: each.metrics for each in result.ranked_results}
+
+
+async def test_random_backtests_repeat_on_any_number_of_workers_in_larger_grids_and_alone():
+    first = await drawn_scores(1, 40)
+    larger = await drawn_scores(3, 200)
+    assert len({metrics["score"] for metrics in first.values()}) == 40
+    assert {x: larger[x] for x in range(40)} == first
+    assert await drawn_scores(1, 1) == {0: first[0]}
+    other = await drawn_scores(2, 40, seed=1)
+    assert all(other[x]["score"] != first[x]["score"] for x in first)
+
+
+async def test_a_random_backtest_that_is_run_again_after_a_crash_draws_the_same(tmp_path):
+    undisturbed = await drawn_scores(2, 20)
+    crashed = await drawn_scores(2, 20, "exit_once@7,exit_once@11", symbols=[str(tmp_path)])
+    assert {each.name for each in tmp_path.iterdir()} >= {"exited-7", "exited-11"}
+    assert crashed == undisturbed

@@ -27,6 +27,7 @@ _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
 _UINT32_MAXIMUM = 2**32 - 1
+_UINT64_MAXIMUM = 2**64 - 1
 _EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
@@ -88,6 +89,13 @@ Example:
 @click.option("--commission", type=float, default=0.0, help="Fraction per side: 0.001 is 0.1 %.")
 @click.option("--slippage", type=float, default=0.0, help="Fraction of the price, per side.")
 @click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=_UINT64_MAXIMUM),
+    metavar="N",
+    default=0,
+    help="What random numbers in backtests follow from. Default: 0.",
+)
+@click.option(
     "--top",
     type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
     metavar="N",
@@ -126,6 +134,7 @@ def optimize(
     cash: float | None,
     commission: float,
     slippage: float,
+    seed: int,
     top: int | None,
     output_format: str,
     outputs: tuple[Path, ...],
@@ -153,6 +162,7 @@ def optimize(
         "starting_cash": cash,
         "commission": commission,
         "slippage": slippage,
+        "seed": seed,
         "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
     }
     with choice.connect() as client:

@@ -23,6 +23,7 @@ _OPTIONS = {
     "slippage": "--slippage",
     "max_ranked_results": "--top",
     "warm_up_bar_count": "--warm-up",
+    "seed": "--seed",
 }
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\.?(.*)")
 _RANGE_FIELDS = ("start", "stop", "step")

@@ -65,6 +65,7 @@ class OptimizationConfig(message.Message):
     SLIPPAGE_FIELD_NUMBER: builtins.int
     MAX_RANKED_RESULTS_FIELD_NUMBER: builtins.int
     WARM_UP_BAR_COUNT_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
     strategy: builtins.str
     """strategy is the id of a strategy that ListStrategies names. Required."""
     optimization_target: builtins.str
@@ -91,6 +92,13 @@ class OptimizationConfig(message.Message):
     """warm_up_bar_count is how many bars before start_date strategies see of each symbol, as far as
     there are so many, so that their indicators have values from the first day on. Nothing trades
     on them and no figure counts them. 0, the default: indicators warm up within the date range.
+    """
+    seed: builtins.int
+    """seed is what random numbers follow from. Before each backtest the generators behind Python's
+    random and numpy.random are seeded from it and from the values of the strategy's parameters,
+    declared defaults included, so that a strategy or engine that draws from them repeats: on any
+    number of workers, in a larger grid, alone. That holds where combinations are asked for one by
+    one; strategies that take columns and engines that take batches are not seeded. Default: 0.
     """
     @builtins.property
     def symbols(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -140,10 +148,11 @@ class OptimizationConfig(message.Message):
         slippage: builtins.float = ...,
         max_ranked_results: builtins.int = ...,
         warm_up_bar_count: builtins.int = ...,
+        seed: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "date_range", b"date_range", "starting_cash", b"starting_cash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "seed", b"seed", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__starting_cash: _TypeAlias = typing.Literal["starting_cash"]  # noqa: Y015
     _WhichOneofArgType__starting_cash: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash"]  # noqa: Y015

@@ -45,6 +45,8 @@ class BacktestConfig:
         slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         bars: The bars of each symbol within the dates, read-only, and before the first day those
             for warm-up where the request asks for them; None for an engine that loads its own data.
+        seed: This backtest's own, 0 … 2^64 - 1, of the request's seed and the parameters' values;
+            `random` and `numpy.random` have been seeded with it.
     """
 
     strategy: StrategyConfig
@@ -55,6 +57,7 @@ class BacktestConfig:
     commission: float = 0.0
     slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class BacktestResult:
 
 def _ignore(position: int | None) -> None:
     """What `BatchConfig.begin` does where nobody listens."""
+
+
+def _unseeded(position: int) -> int:  # noqa: ARG001
+    """What `BatchConfig.seed_of` answers where nobody gives seeds."""
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ class BatchConfig:
             now on, or with None when all of them do, as at the start. An engine that works on one
             backtest at a time says so with it, and a hang or a crash is charged to that one at
             once; without it the batch is run again, one backtest after another.
+        seed_of: Gives the seed of the backtest at a position, see `BacktestConfig.seed`. Nothing
+            has been seeded with it.
     """
 
     strategy: str
@@ -105,6 +115,7 @@ class BatchConfig:
     slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     begin: Callable[[int | None], None] = field(default=_ignore, repr=False, compare=False)
+    seed_of: Callable[[int], int] = field(default=_unseeded, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,7 @@ from stratsweep_server.execution.signals import held_signals
 _PRELOAD = (
     "__main__",
     "concurrent.futures.process",
+    "numpy.random",
     "stratsweep_server.execution.carrier",
     "stratsweep_server.execution.worker",
 )

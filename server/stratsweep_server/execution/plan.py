@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from math import prod
 
@@ -35,6 +35,9 @@ class BacktestPlan:
         commission: Fraction of a fill's value per side.
         slippage: Fraction of the price per side.
         bars_paths: The shared file of each symbol's bars, or None when the engine loads its own.
+        seed: What the seeds of the backtests follow from, 0 … 2^64 - 1.
+        defaults: The declared default of each parameter that is no axis; seeds follow from these,
+            too.
     """
 
     strategy: str
@@ -46,6 +49,8 @@ class BacktestPlan:
     commission: float = 0.0
     slippage: float = 0.0
     bars_paths: Mapping[str, str] | None = None
+    seed: int = 0
+    defaults: Mapping[str, ParameterValue] = field(default_factory=dict)
 
     @property
     def grid_size(self) -> int:

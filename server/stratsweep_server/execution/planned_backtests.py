@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import BacktestConfig, BacktestEngine, BatchConfig, StrategyConfig
+from stratsweep_server.backtest.generators import SeededRuns
+from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns
 from stratsweep_server.market_data.bars import open_bars
@@ -27,11 +29,14 @@ class PlannedBacktests:
     def __init__(self, plan: BacktestPlan, engine: BacktestEngine) -> None:
         self._plan = plan
         self._engine = engine
+        self._seeds = BacktestSeeds(plan.seed, plan.defaults)
 
-    def run(self, index: int) -> dict[str, float]:
-        """Run one combination and return its metrics as plain finite floats."""
+    def run(self, index: int, runs: SeededRuns) -> dict[str, float]:
+        """Run one combination of a chunk and return its metrics as plain finite floats."""
         strategy = StrategyConfig(self._plan.strategy, self._plan.combination(index))
-        return plain_metrics(self._engine.run_sync(BacktestConfig(strategy, **self._common)))
+        seed = self._seeds.of(strategy.parameters)
+        config = BacktestConfig(strategy, seed=seed, **self._common)
+        return plain_metrics(runs.run(partial(self._engine.run_sync, config), lambda: seed))
 
     def run_batch(
         self, indices: NDArray[np.int64], begin: Callable[[int | None], None]
@@ -42,9 +47,13 @@ class PlannedBacktests:
             count=len(indices),
             parameters=self._columns.at(indices),
             begin=begin,
+            seed_of=lambda position: self._seed(int(indices[position])),
             **self._common,
         )
         return plain_columns(self._engine.run_batch(config), len(indices))  # type: ignore[attr-defined]
+
+    def _seed(self, index: int) -> int:
+        return self._seeds.of(self._plan.combination(index))
 
     @cached_property
     def _columns(self) -> GridColumns:

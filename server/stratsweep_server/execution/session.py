@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import BacktestEngine
+from stratsweep_server.backtest.generators import SeededRuns
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.answers import first_row
@@ -57,10 +58,11 @@ class Session:
             self._outbox.flush()
 
     def _run_each(self, plan: PlannedBacktests, indices: NDArray[np.int64]) -> None:
+        runs = SeededRuns()
         for offset, index in enumerate(indices.tolist()):
             start = self._activity.begin_backtest(offset)
             try:
-                metrics = plan.run(index)
+                metrics = plan.run(index, runs)
             except BaseException as error:  # SystemExit and the like too
                 self._outbox.add_failure(start, error)
             else:

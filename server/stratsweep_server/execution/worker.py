@@ -20,6 +20,10 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from stratsweep_server.backtest.generators import (
+    scatter_generators,
+    seed_generators_for_loading,
+)
 from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, describe, load_engine
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
@@ -87,8 +91,10 @@ def serve() -> None:
         raise RuntimeError("the worker was not connected")
     try:
         _warn_unless_preloaded(connection.engine)
+        seed_generators_for_loading()
         engine = load_engine(connection.engine)
         ready = messages.encode_ready(describe(engine))
+        scatter_generators()
     except EngineLoadError as error:
         # It says what to change. What there is to know beside it is where the user's code failed.
         cause = "" if error.__cause__ is None else f"\n{format_traceback(error.__cause__)}"

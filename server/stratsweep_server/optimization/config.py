@@ -90,6 +90,8 @@ class OptimizationConfig:
         max_ranked_results: Rows of the ranking to keep; 0 keeps all.
         warm_up_bar_count: Bars before the first day that strategies see of each symbol, as far as
             there are so many; nothing trades on them.
+        seed: What random numbers in backtests follow from, together with each backtest's parameter
+            values; 0 … 2^64 - 1.
     """
 
     strategy: str
@@ -106,6 +108,7 @@ class OptimizationConfig:
     slippage: float = 0.0
     max_ranked_results: int = 0
     warm_up_bar_count: int = 0
+    seed: int = 0
 
     @property
     def axes(self) -> tuple[Parameter, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest import EngineDescription, ParameterValue
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
@@ -26,6 +26,7 @@ from stratsweep_server.optimization.validation import (
     ViolationKind,
     expand_axes,
     find_violations,
+    unnamed_defaults,
 )
 
 
@@ -118,7 +119,8 @@ async def prepare(
         violations += grid_violations
     if violations:
         raise InvalidConfigError(violations)
-    return await asyncio.to_thread(_assemble, config, axes, indices, bars)
+    defaults = unnamed_defaults(config, engine)
+    return await asyncio.to_thread(_assemble, config, axes, defaults, indices, bars)
 
 
 def _load_bars(
@@ -164,6 +166,7 @@ def _select(
 def _assemble(
     config: OptimizationConfig,
     axes: tuple[ParameterAxis, ...],
+    defaults: Mapping[str, ParameterValue],
     indices: NDArray[np.int64],
     bars: tuple[Bars, ...],
 ) -> PreparedOptimization:
@@ -183,6 +186,8 @@ def _assemble(
         starting_cash=config.starting_cash,
         commission=config.commission,
         slippage=config.slippage,
+        seed=config.seed,
+        defaults=defaults,
     )
     return PreparedOptimization(config, plan, indices, bars, summary)
 

@@ -17,6 +17,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
+from stratsweep_server.backtest.seeds import SEED_BITS
 from stratsweep_server.execution.plan import ParameterAxis
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -296,6 +297,8 @@ def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
         value = getattr(config, name)
         if not (math.isfinite(value) and is_valid(value)):
             yield Violation(name, f"is {value:g}; make it {wanted}")
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**SEED_BITS:
+        yield Violation("seed", f"must be a whole number from 0 to 2^{SEED_BITS} - 1")
 
 
 def expand_axes(config: OptimizationConfig) -> tuple[ParameterAxis, ...]:
@@ -305,6 +308,18 @@ def expand_axes(config: OptimizationConfig) -> tuple[ParameterAxis, ...]:
         for axis in config.axes
         if axis.values is not None
     )
+
+
+def unnamed_defaults(
+    config: OptimizationConfig, engine: EngineDescription
+) -> dict[str, ParameterValue]:
+    """The declared default of each parameter that the grid does not name."""
+    strategy, named = _declared(config, engine), {axis.name for axis in config.axes}
+    return {
+        parameter.name: parameter.default
+        for parameter in (strategy.parameters if strategy is not None else ())
+        if parameter.default is not None and parameter.name not in named
+    }
 
 
 def _declared(config: OptimizationConfig, engine: EngineDescription) -> Strategy | None:

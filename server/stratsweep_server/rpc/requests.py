@@ -64,6 +64,7 @@ def read_config(
         slippage=message.slippage,
         max_ranked_results=message.max_ranked_results,
         warm_up_bar_count=message.warm_up_bar_count,
+        seed=message.seed,
     )
     return config, violations
 

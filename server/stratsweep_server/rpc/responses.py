@@ -109,6 +109,7 @@ def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationCon
         slippage=value.slippage,
         max_ranked_results=value.max_ranked_results,
         warm_up_bar_count=value.warm_up_bar_count,
+        seed=value.seed,
     )
 
 

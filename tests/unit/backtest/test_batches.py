@@ -1,5 +1,7 @@
 """A batch gives each combination what it gets alone, bit for bit."""
 
+import random
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from unittest.mock import patch
@@ -18,6 +20,7 @@ from stratsweep_server.backtest import (
     strategy,
 )
 from stratsweep_server.backtest.default import DefaultEngine, engine
+from stratsweep_server.backtest.seeds import BacktestSeeds
 
 from .markets import random_bars
 
@@ -155,3 +158,43 @@ def test_bars_before_the_first_day_warm_up_and_do_not_trade():
             return (fast > slow)[200:]
 
         assert warmed == alone("scripted", {}, (after,))
+
+
+def seeds_of(parameters):
+    return BacktestSeeds(0, {}).of(parameters)
+
+
+def test_a_strategy_that_draws_gives_a_combination_the_same_whatever_is_beside_it():
+    with patch.dict(registry._registered):
+
+        @strategy
+        def coin(bars: Bars, run: int, is_random: bool = True):
+            return np.random.rand(len(bars)) > random.random() if is_random else bars.close > 100
+
+        def rows(runs, kinds):
+            columns = {"run": np.array(runs), "is_random": np.array(kinds)}
+            seeds = [seeds_of({"run": run}) for run in runs]
+            return batch("coin", columns, seed_of=seeds.__getitem__)
+
+        by_itself = [alone("coin", {"run": run}, seed=seeds_of({"run": run})) for run in range(4)]
+        assert by_itself == rows([0, 1, 2, 3], [True] * 4) == rows([3, 2, 1, 0], [True] * 4)[::-1]
+        assert rows([9, 0, 8, 1], [False, True, False, True])[1::2] == by_itself[:2]
+        assert len({each["final_equity"] for each in by_itself}) == 4
+
+
+def test_each_symbol_draws_its_own_numbers_whichever_are_beside_it():
+    other = replace(random_bars(8, 400), symbol="OTHER")
+    drawn = {}
+    with patch.dict(registry._registered):
+
+        @strategy
+        def coin(bars: Bars, run: int):
+            drawn.setdefault(bars.symbol, []).append(np.random.rand())
+            return bars.close > 100
+
+        for bars in ((BARS,), (BARS, other), (other, BARS)):
+            alone("coin", {"run": 1}, bars, seed=seeds_of({"run": 1}))
+    mine, others = set(drawn[BARS.symbol]), set(drawn["OTHER"])
+    assert len(drawn[BARS.symbol]) == 3
+    assert len(mine) == len(others) == 1
+    assert mine.isdisjoint(others)

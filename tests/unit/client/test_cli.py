@@ -156,6 +156,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "slippage": 0.0,
         "max_ranked_results": 0,
         "warm_up_bar_count": 0,
+        "seed": 0,
     }
     assert document["ranked_results"][0] == {
         "rank": 1,
@@ -259,7 +260,7 @@ def test_every_option_reaches_the_request(run, server, script):
         *OPTIMIZE,
         *("--symbol", "AAPL", "--target", "cagr", "--minimize", "--timeout", "2.5"),
         *("--from", "2020-02-03", "--to", "2020-11-30", "--cash", "5000"),
-        *("--commission", "0.001", "--slippage", "0.0005", "--warm-up", "200"),
+        *("--commission", "0.001", "--slippage", "0.0005", "--warm-up", "200", "--seed", "7"),
     )
     (request,) = server.requests
     config = request.config
@@ -271,7 +272,7 @@ def test_every_option_reaches_the_request(run, server, script):
     assert config.date_range.start_date == "2020-02-03"
     assert config.date_range.end_date == "2020-11-30"
     assert (config.starting_cash, config.commission, config.slippage) == (5000, 0.001, 0.0005)
-    assert config.warm_up_bar_count == 200
+    assert (config.warm_up_bar_count, config.seed) == (200, 7)
     assert request.progress_interval.ToMilliseconds() == 100
 
 

@@ -42,6 +42,7 @@ def test_every_keyword_reaches_its_field():
         slippage=0.0005,
         max_ranked_results=7,
         warm_up_bar_count=250,
+        seed=2**64 - 1,
     )
     expected = text_format.Parse(
         """
@@ -57,7 +58,7 @@ def test_every_keyword_reaches_its_field():
         constraints: "whole < 30" optimization_target: "cagr"
         direction: OPTIMIZATION_DIRECTION_MINIMIZE backtest_timeout { seconds: 90 }
         starting_cash: 5000 commission: 0.001 slippage: 0.0005 max_ranked_results: 7
-        warm_up_bar_count: 250
+        warm_up_bar_count: 250 seed: 18446744073709551615
         """,
         optimization_config_pb2.OptimizationConfig(),
     )
@@ -97,5 +98,8 @@ def test_zero_cash_is_sent_so_that_the_server_can_refuse_it():
 
 
 def test_a_negative_limit_is_refused_by_its_name():
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=r"seed must be from 0 to 2\^64 - 1"):
+            optimization_config("s", symbols="X", parameters={}, seed=seed)
     with pytest.raises(ValueError, match="max_ranked_results must be 0 or more, not -1"):
         optimization_config("s", symbols="X", parameters={}, max_ranked_results=-1)

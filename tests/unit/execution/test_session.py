@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import random
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stratsweep_server.backtest import BacktestResult, BatchResult
+from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity, Running
 from stratsweep_server.execution.messages import FrameReader
@@ -30,6 +32,8 @@ PLAN = BacktestPlan(
     starting_cash=5_000.0,
     commission=0.001,
     slippage=0.0005,
+    seed=11,
+    defaults={"left_out": 5},
 )
 
 
@@ -325,3 +329,40 @@ def test_a_position_outside_of_the_batch_is_refused(tmp_path, position):
     with session_of(BatchEngine(spoil), tmp_path) as server:
         batches = server.run_chunk([0])
     assert failures(batches) == {0: f"IndexError: begin({position}) in a batch of 1"}
+
+
+class DrawingEngine:
+    """Asked one by one; the odd ones of x draw."""
+
+    def __init__(self):
+        self.seeds = {}
+
+    def run_sync(self, config):
+        x = config.strategy.parameters["x"]
+        self.seeds[x, config.strategy.parameters["mode"]] = config.seed
+        return BacktestResult({"score": np.random.rand() + random.random() if x % 2 else x})
+
+
+def test_an_engine_that_is_asked_one_by_one_draws_by_each_backtests_own_seed(tmp_path):
+    engine = DrawingEngine()
+    with session_of(engine, tmp_path) as server:
+        in_order = scores(server.run_chunk(range(40)))
+        backwards = scores(server.run_chunk(range(39, -1, -1)))
+        apart = scores([each for index in range(40) for each in server.run_chunk([index])])
+    assert in_order == backwards == apart
+    assert len({score for index, score in in_order.items() if index // 2 % 2}) == 20
+    seeds = BacktestSeeds(PLAN.seed, PLAN.defaults)
+    assert engine.seeds[7, "b"] == seeds.of({"mode": "b", "x": 7})
+    assert len(set(engine.seeds.values())) == 40
+
+
+def test_an_engine_that_takes_batches_is_told_the_seed_of_each(tmp_path):
+    engine = BatchEngine()
+    with session_of(engine, tmp_path) as server:
+        server.run_chunk([3, 15])
+    (config,) = engine.batches
+    seeds = BacktestSeeds(PLAN.seed, PLAN.defaults)
+    assert [config.seed_of(position) for position in range(2)] == [
+        seeds.of({"x": 1, "mode": "b"}),
+        seeds.of({"x": 7, "mode": "b"}),
+    ]

@@ -4,7 +4,12 @@ from datetime import date
 
 import numpy as np
 import pytest
-from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest import (
+    EngineDescription,
+    ParameterType,
+    Strategy,
+    StrategyParameter,
+)
 from stratsweep_server.market_data.bars import open_bars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import (
@@ -79,6 +84,19 @@ async def test_bars_for_warm_up_are_loaded_and_not_counted(data):
     assert result.summary.bar_count == 2
     assert result.summary.first_time == np.datetime64("2020-01-06", "ns").astype(int)
     assert result.plan.start_date == date(2020, 1, 6)
+
+
+async def test_the_plan_names_the_seed_and_the_defaults_that_seeds_follow_from(data):
+    parameters = tuple(
+        StrategyParameter(name, ParameterType.DOUBLE, default=default)
+        for name, default in (("x", 1.0), ("y", 2.0), ("z", None))
+    )
+    engine = EngineDescription(strategies=(Strategy("any", "", parameters),))
+    axes = {"x": [1, 2], "z": [3]}
+    plan = (await prepared(data, engine, parameters=axes, seed=2**64 - 1)).plan
+    assert (plan.seed, plan.defaults) == (2**64 - 1, {"y": 2.0})
+    plan = (await prepared(data, EngineDescription(), parameters=axes)).plan
+    assert (plan.seed, plan.defaults) == (0, {})
 
 
 async def test_bars_for_warm_up_do_not_make_a_single_bar_two(data):

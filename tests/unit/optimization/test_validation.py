@@ -138,6 +138,9 @@ STRATEGIES = "cross, needy, hold"
             "is 1; make it a fraction from 0 up to, not including, 1",
         ),
         ({"max_ranked_results": -1}, "max_ranked_results", "is -1; make it 0 (all) or positive"),
+        ({"seed": -1}, "seed", "must be a whole number from 0 to 2^64 - 1"),
+        ({"seed": 2**64}, "seed", "must be a whole number from 0 to 2^64 - 1"),
+        ({"seed": 1.0}, "seed", "must be a whole number from 0 to 2^64 - 1"),
     ],
 )
 def test_a_bad_field_is_named_with_what_to_do(changes, field, description):

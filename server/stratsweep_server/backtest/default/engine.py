@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from stratsweep_server.backtest.engine import (
     EngineDescription,
     ParameterColumn,
 )
+from stratsweep_server.backtest.generators import SeededRuns
 from stratsweep_server.backtest.importing import import_named
 from stratsweep_server.backtest.indicators import begin_decision
 from stratsweep_server.backtest.registry import RegisteredStrategy, registered_strategies
+from stratsweep_server.backtest.seeds import seed_of_symbol
 from stratsweep_server.market_data.bars import Bars
 
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -78,6 +80,7 @@ class DefaultEngine:
             commission=config.commission,
             slippage=config.slippage,
             bars=config.bars,
+            seed_of=lambda _: config.seed,
         )
         columns = self.run_batch(batch).metrics
         values = {name: float(column[0]) for name, column in columns.items()}
@@ -108,7 +111,7 @@ class DefaultEngine:
         )
 
 
-@functools.cache
+@cache
 def warm_up() -> None:
     """Compile the kernels, or load them from the cache on disk, so that no backtest waits for it.
 
@@ -163,12 +166,21 @@ def _decide(
             returned = strategy.decide_all(bars, columns, len(rows))
             positions.put(name, sleeve, returned)
         return positions
+    runs = SeededRuns()
     for row, values in enumerate(_combinations(columns, len(rows))):
         config.begin(rows[row])
         for sleeve, bars in enumerate(portfolio.sleeves):
-            positions.put_one(name, sleeve, row, strategy.decide(bars, values))
+            decided = runs.run(
+                partial(strategy.decide, bars, values),
+                partial(_seed, config, rows[row], bars.symbol),
+            )
+            positions.put_one(name, sleeve, row, decided)
     config.begin(None)
     return positions
+
+
+def _seed(config: BatchConfig, position: int, symbol: str) -> int:
+    return seed_of_symbol(config.seed_of(position), symbol)
 
 
 def _combinations(
