@@ -1,7 +1,7 @@
 """The server program: `python -m stratsweep_server`, or `stratsweep serve`.
 
-Worker processes import this file again, so it keeps gRPC out of its top level. What is heavy is
-imported while the fork server does the same.
+What is heavy is imported after the fork server was started, while that does the same; so nothing of
+it is imported at the top.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_only_the_rpc_floor_and_app_import_grpc_and_the_contract():
 
 
 def test_main_imports_the_server_inside_functions_only():
-    # Worker processes import this file again.
+    # The fork server is started before anything heavy is imported.
     (main,) = (module for module in SERVER_MODULES if module.floor == "__main__")
     of_server = [each for each in main.imports() if is_of(each.module, "stratsweep_server")]
     assert of_server
@@ -156,7 +156,7 @@ def test_the_default_engine_adds_neither_grpc_nor_polars_to_a_worker():
     assert loaded_of(loaded, "grpc", "google", "polars", "pandas") == []
 
 
-def test_what_a_worker_runs_of_the_main_program_is_light():
+def test_the_main_program_is_light_until_it_has_started_the_fork_server():
     loaded = modules_after("import stratsweep_server.__main__")
     assert loaded_of(loaded, "grpc", "google", "polars", "numpy", "numba") == []
 

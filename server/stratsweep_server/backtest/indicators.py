@@ -64,6 +64,10 @@ class Indicator:
         # What belongs to bars goes when they do, at the end of an optimization.
         self._stores: WeakKeyDictionary[Bars, _Store] = WeakKeyDictionary()
 
+    def __reduce__(self) -> tuple[type[Indicator], tuple[Callable[..., ArrayLike]]]:
+        """Travel without the columns: they belong to the bars of this process."""
+        return Indicator, (self._function,)
+
     def __call__(self, bars: Bars, *parameters: Integers | Doubles | Booleans | Texts) -> Columns:
         """Return the indicator for each combination.
 

@@ -15,6 +15,7 @@ from stratsweep_server.backtest.engine import (
     Strategy,
 )
 from stratsweep_server.backtest.importing import EngineLoadError, import_named
+from stratsweep_server.backtest.registry import RegisteredStrategy
 
 __all__ = [
     "DEFAULT_ENGINE",
@@ -31,16 +32,18 @@ EngineSource: TypeAlias = str | Callable[[], BacktestEngine] | BacktestEngine
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to build in each worker; it is pickled to get there, the engine itself need not be.
+    """What to build in each worker; it is sent there, the engine itself need not be.
 
     Attributes:
         factory: `"default"`, the text `"module:factory"`, a callable without arguments that returns
             an engine (such as a class), or an engine.
         strategy_modules: Modules that register strategies of the default engine, by name.
+        strategies: Further strategies of the default engine.
     """
 
     factory: EngineSource = DEFAULT_ENGINE
     strategy_modules: tuple[str, ...] = ()
+    strategies: tuple[RegisteredStrategy, ...] = ()
 
     @property
     def is_default(self) -> bool:
@@ -60,10 +63,11 @@ def load_engine(spec: EngineSpec) -> BacktestEngine:
         from stratsweep_server.backtest.default import DefaultEngine, warm_up  # noqa: PLC0415
 
         warm_up()
-        return DefaultEngine(spec.strategy_modules)
-    if spec.strategy_modules:
+        return DefaultEngine(spec.strategy_modules, spec.strategies)
+    names = [*spec.strategy_modules, *(each.declaration.name for each in spec.strategies)]
+    if names:
         raise EngineLoadError(
-            f"strategies ({', '.join(spec.strategy_modules)}) are for the default engine; "
+            f"strategies ({', '.join(names)}) are for the default engine; "
             f"engine {_name(spec.factory)} brings its own"
         )
     target = _find(spec.factory) if isinstance(spec.factory, str) else spec.factory

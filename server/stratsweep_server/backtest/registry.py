@@ -28,13 +28,17 @@ __all__ = [
     "Parameter",
     "RegisteredStrategy",
     "StrategyDeclarationError",
+    "declare",
+    "register",
     "registered_strategies",
+    "strategies_of_main",
     "strategy",
 ]
 
 StrategyFunction = Callable[..., ArrayLike]
 _Function = TypeVar("_Function", bound=StrategyFunction)
 
+_MAIN_MODULES = {"__main__", "__mp_main__"}  # the second in a process of multiprocessing
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -136,6 +140,11 @@ def registered_strategies() -> Mapping[str, RegisteredStrategy]:
     return MappingProxyType(_registered)
 
 
+def strategies_of_main() -> tuple[RegisteredStrategy, ...]:
+    """Return what a script, a notebook or `python -c` has registered; no module can be named."""
+    return tuple(each for each in _registered.values() if each.function.__module__ in _MAIN_MODULES)
+
+
 @overload
 def strategy(function: _Function, /) -> _Function: ...
 @overload
@@ -188,10 +197,41 @@ def strategy(
     return _register(function, name)
 
 
+def declare(function: StrategyFunction) -> RegisteredStrategy:
+    """Declare a function as a strategy without registering it, see `strategy`.
+
+    Args:
+        function: The strategy. One that `@strategy` has registered keeps what that declared.
+
+    Raises:
+        StrategyDeclarationError: It is no function, or cannot be declared.
+    """
+    for registered in _registered.values():
+        if registered.function is function:
+            return registered
+    return _declare(function, None)
+
+
+def register(declared: RegisteredStrategy) -> None:
+    """Register a strategy under its name.
+
+    Raises:
+        StrategyDeclarationError: The name is taken.
+    """
+    name = declared.declaration.name
+    _check_free(name, declared.function)
+    _registered[name] = declared
+
+
 def _register(function: _Function, name: str | None) -> _Function:
+    register(_declare(function, name))
+    return function
+
+
+def _declare(function: StrategyFunction, name: str | None) -> RegisteredStrategy:
     if not isinstance(function, FunctionType):
         raise StrategyDeclarationError(
-            f"@strategy declares functions; {function!r} is of type {type(function).__name__}"
+            f"a strategy is a function; {function!r} is of type {type(function).__name__}"
         )
     name = function.__name__ if name is None else name
     if not _NAME.fullmatch(name):
@@ -199,22 +239,23 @@ def _register(function: _Function, name: str | None) -> _Function:
             f"strategy name {name!r}: use letters, digits, '_', '.' and '-', "
             "starting with a letter or '_'"
         )
-    _check_free(name, function)
     description = (function.__doc__ or "").strip().partition("\n")[0].strip()
     parameters, is_vectorized = declare_parameters(name, function)
-    declaration = Strategy(name, description, parameters)
-    _registered[name] = RegisteredStrategy(declaration, function, is_vectorized)
-    return function
+    return RegisteredStrategy(Strategy(name, description, parameters), function, is_vectorized)
 
 
-def _check_free(name: str, function: FunctionType) -> None:
+def _check_free(name: str, function: StrategyFunction) -> None:
     """Refuse a taken name. A module that is executed again replaces its own strategies."""
     if name not in _registered:
         return
     other = _registered[name].function
-    place = (other.__module__, getattr(other, "__qualname__", ""))
-    if place != (function.__module__, function.__qualname__):
+    place, other_place = _place_of(function), _place_of(other)
+    if place != other_place:
         raise StrategyDeclarationError(
-            f"strategy {name!r} of module {function.__module__!r} is already registered by "
-            f"{'.'.join(place)}; give it another name with @strategy(name=...)"
+            f"strategy {name!r} of module {place[0]!r} is already registered by "
+            f"{'.'.join(other_place)}; give it another name with @strategy(name=...)"
         )
+
+
+def _place_of(function: StrategyFunction) -> tuple[str, str]:
+    return function.__module__, getattr(function, "__qualname__", "")

@@ -11,6 +11,8 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from typing import Any
 
+from stratsweep_server.execution.mainless import MAINLESS_PROCESSES
+
 
 class MuteQueue(SimpleQueue[Any]):
     """The executor's way back from its worker, with the worker's end cut off.
@@ -41,6 +43,6 @@ class CarrierContext:
         return MuteQueue(ctx=self._context)
 
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: ANN401, N802
-        """The context's process, remembered."""
-        self.process = self._context.Process(*args, **kwargs)  # type: ignore[attr-defined]
+        """A process that does not import the main module, remembered."""
+        self.process = MAINLESS_PROCESSES[self._context.get_start_method()](*args, **kwargs)
         return self.process

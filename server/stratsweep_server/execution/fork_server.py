@@ -19,7 +19,6 @@ from stratsweep_server.execution.signals import held_signals
 
 # What each worker imports to come to life; without it, that is most of the time of its start.
 _PRELOAD = (
-    "__main__",
     "concurrent.futures.process",
     "numpy.random",
     "stratsweep_server.execution.carrier",

@@ -8,7 +8,6 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution.fork_server import (
     default_start_method,
     fork_server_has_forked,
@@ -17,6 +16,7 @@ from stratsweep_server.execution.fork_server import (
     stop_loading_fork_server,
 )
 from stratsweep_server.execution.limits import WorkerLimits
+from stratsweep_server.execution.packed_engine import PackedEngine
 from stratsweep_server.execution.process import WorkerProcess
 
 
@@ -32,7 +32,7 @@ class Launcher:
 
     def __init__(
         self,
-        engine: EngineSpec,
+        engine: PackedEngine,
         directory: Path,
         limits: WorkerLimits,
         start_method: str | None = None,
@@ -77,8 +77,11 @@ class Launcher:
             # Each time: multiprocessing alone would replace a dead one in its own way. Workers have
             # the environment of the fork server.
             start_fork_server(is_default_engine=self._engine.is_default)
-            worker = WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
+            worker = self._start_process(path, loop)
             fork_server_has_forked()
             return worker
         with one_thread_each():
-            return WorkerProcess.start(self._context, path, self._engine, self._limits, loop)
+            return self._start_process(path, loop)
+
+    def _start_process(self, path: Path, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
+        return WorkerProcess.start(self._context, path, self._engine.data, self._limits, loop)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from stratsweep_server.execution.launcher import Launcher
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.execution.packed_engine import pack_engine
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.run_directory import RunDirectory
 from stratsweep_server.execution.scheduler import (
@@ -49,9 +51,12 @@ from stratsweep_server.execution.scheduler import (
 )
 from stratsweep_server.execution.slot import Assignment, Slot
 
+logger = logging.getLogger(__name__)
+
 START_TIMEOUT_SECONDS = 120.0
 NO_LIMITS = WorkerLimits()
 _START_FAILURES_TO_GIVE_UP = 3
+_LOGGED_START_ERRORS = 20  # until a worker is ready
 _CHUNKS_PER_TIMEOUT = 4  # a batch that takes longer than expected is not taken for a hang
 
 OutcomeListener: TypeAlias = Callable[[OutcomeBatch], None]
@@ -184,6 +189,9 @@ class WorkerPool:
         limits: What each worker may use, and when it is replaced.
         on_availability: Called with False when no worker starts any more, and with True when one
             does.
+
+    Raises:
+        EngineLoadError: On entering, when the engine cannot be sent to another process.
     """
 
     def __init__(
@@ -212,6 +220,7 @@ class WorkerPool:
         self._slots: list[Slot] = []
         self._description: EngineDescription | None = None
         self._unavailable_cause: str | None = None
+        self._logged_start_errors: set[str | None] = set()
         self._first_report = asyncio.Event()
 
     @property
@@ -230,9 +239,10 @@ class WorkerPool:
         return tuple(self._slots)
 
     async def __aenter__(self) -> WorkerPool:
+        engine = pack_engine(self._engine)
         self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
         self._launcher = Launcher(
-            self._engine, self._run_directory.path, self._limits, self._start_method
+            engine, self._run_directory.path, self._limits, self._start_method
         )
         self._slots = [
             Slot(number, self._launcher, self, self._start_timeout, self._limits)
@@ -307,6 +317,7 @@ class WorkerPool:
     def slot_ready(self, description: EngineDescription) -> None:
         """A new worker is ready."""
         self._description = description
+        self._logged_start_errors.clear()
         if self._unavailable_cause is not None or not self._first_report.is_set():
             self._unavailable_cause = None
             self._first_report.set()
@@ -320,6 +331,7 @@ class WorkerPool:
 
     def slot_failed_to_start(self, slot: Slot) -> None:
         """A worker ended before it was ready: give up when no slot has one and all failed often."""
+        self._log_start_failure(slot)
         hopeless = all(
             slot.start_failure_count >= _START_FAILURES_TO_GIVE_UP for slot in self._slots
         )
@@ -390,6 +402,21 @@ class WorkerPool:
             return
         if not any(other.is_renewing for other in self._slots):
             slot.cancel()
+
+    def _log_start_failure(self, slot: Slot) -> None:
+        """Log each cause once, not for every worker and every attempt."""
+        logged = self._logged_start_errors
+        if slot.start_error in logged or len(logged) >= _LOGGED_START_ERRORS:
+            return
+        logged.add(slot.start_error)
+        first_line, _, traceback = (slot.start_error or "").partition("\n")
+        logger.error(
+            "worker %d did not start: %s",
+            slot.number,
+            first_line,
+            exc_info=slot.start_exception,
+            extra={"traceback": traceback} if traceback else None,
+        )
 
     def _require_workers(self) -> None:
         if self._unavailable_cause is not None:

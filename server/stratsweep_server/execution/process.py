@@ -25,7 +25,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import cast
 
-from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import worker
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.carrier import CarrierContext
@@ -75,7 +74,7 @@ class WorkerProcess:
     def start(
         context: BaseContext,
         activity_path: Path,
-        engine: EngineSpec,
+        packed_engine: bytes,
         limits: WorkerLimits,
         loop: asyncio.AbstractEventLoop,
     ) -> WorkerProcess:
@@ -92,7 +91,7 @@ class WorkerProcess:
             max_workers=1,
             mp_context=cast(BaseContext, carrier),
             initializer=worker.connect,
-            initargs=(pipe, output, activity_path, engine, limits),
+            initargs=(pipe, output, activity_path, packed_engine, limits),
         )
         try:
             executor.submit(worker.serve)

@@ -175,6 +175,7 @@ class Slot:
         self.number = number
         self.state = SlotState.REPLACING
         self.start_error: str | None = None
+        self.start_exception: Exception | None = None
         self.start_failure_count = 0
         self._idle_death_count = 0
         self._launcher = launcher
@@ -234,8 +235,9 @@ class Slot:
             except Exception as error:  # whatever it was, a slot without a task would be lost
                 if self._closing.is_set():  # starting was stopped
                     break
-                logger.exception("worker %d", self.number)
-                self._note_start_failure(f"the worker process could not be started: {error!r}")
+                self._note_start_failure(
+                    f"the worker process could not be started: {error!r}", error
+                )
             await self._back_off()
         await asyncio.gather(*self._reapings)
         self.state = SlotState.CLOSED
@@ -321,12 +323,9 @@ class Slot:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), min(delay, _LONGEST_BACK_OFF_SECONDS))
 
-    def _note_start_failure(self, cause: str) -> None:
+    def _note_start_failure(self, cause: str, exception: Exception | None = None) -> None:
         self.start_failure_count += 1
-        self.start_error = cause
-        first_line, _, traceback = cause.partition("\n")
-        extra = {"traceback": traceback} if traceback else None
-        logger.error("worker %d did not start: %s", self.number, first_line, extra=extra)
+        self.start_error, self.start_exception = cause, exception
         self._owner.slot_failed_to_start(self)
 
     def _settle(self, words: Running | None, cause: str, last_words: str) -> None:

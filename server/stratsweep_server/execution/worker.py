@@ -35,6 +35,7 @@ from stratsweep_server.execution.limits import (
     apply_memory_limit,
     offer_to_oom_killer,
 )
+from stratsweep_server.execution.packed_engine import unpack_engine
 from stratsweep_server.execution.session import Session
 from stratsweep_server.execution.signals import release_signals
 
@@ -49,14 +50,14 @@ class WorkerConnection:
 
     socket: socket.socket
     activity: Activity
-    engine: EngineSpec
+    packed_engine: bytes
 
 
 def connect(
     pipe: Connection,
     output: Connection,
     activity_path: Path,
-    engine: EngineSpec,
+    packed_engine: bytes,
     limits: WorkerLimits,
 ) -> None:
     """The executor's initializer: set the process up and keep the socket."""
@@ -70,7 +71,7 @@ def connect(
     apply_memory_limit(limits)
     server = socket.socket(fileno=os.dup(pipe.fileno()))
     pipe.close()
-    _connection = WorkerConnection(server, Activity(activity_path), engine)
+    _connection = WorkerConnection(server, Activity(activity_path), packed_engine)
 
 
 def _redirect_output(output: Connection) -> None:
@@ -90,9 +91,10 @@ def serve() -> None:
     if connection is None:
         raise RuntimeError("the worker was not connected")
     try:
-        _warn_unless_preloaded(connection.engine)
         seed_generators_for_loading()
-        engine = load_engine(connection.engine)
+        spec = unpack_engine(connection.packed_engine)
+        _warn_unless_preloaded(spec)
+        engine = load_engine(spec)
         ready = messages.encode_ready(describe(engine))
         scatter_generators()
     except EngineLoadError as error:

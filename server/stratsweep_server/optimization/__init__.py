@@ -1,5 +1,6 @@
 """Optimizations: config, grid, validation, ranking, and the optimizer that runs them."""
 
+from stratsweep_server.backtest.importing import EngineLoadError
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.optimization.config import (
@@ -20,6 +21,7 @@ from stratsweep_server.optimization.validation import InvalidConfigError, Violat
 __all__ = [
     "BacktestFailure",
     "DoubleRange",
+    "EngineLoadError",
     "FailureKind",
     "GridSearchOptimizer",
     "IntegerRange",

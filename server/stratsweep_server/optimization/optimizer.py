@@ -17,6 +17,12 @@ from typing import TypeAlias
 import numpy as np
 
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE, EngineSource, EngineSpec
+from stratsweep_server.backtest.registry import (
+    RegisteredStrategy,
+    StrategyFunction,
+    declare,
+    strategies_of_main,
+)
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.pool import (
@@ -62,21 +68,29 @@ class GridSearchOptimizer:
         ...     async with GridSearchOptimizer(max_workers=2, data="prices") as optimizer:
         ...         result = await optimizer.optimize(config, progress_callback=print)
         ...     print(result.best)
-        >>> if __name__ == "__main__":  # worker processes import this file again
-        ...     asyncio.run(main())  # doctest: +SKIP
+        >>> asyncio.run(main())  # doctest: +SKIP
 
     As an async context manager it keeps its workers between optimizations; without, they live as
     long as one `optimize` call.
 
     Args:
         max_workers: Worker processes; default: the CPUs that this process may use.
-        engine: What runs a backtest: "default", "module:factory", a picklable factory such as a
-            class, or a picklable engine.
+        engine: What runs a backtest: "default", "module:factory", a factory such as a class, or an
+            engine. Workers do not import the main module: what is defined in a script, a notebook's
+            cell or `python -c` is sent to them by value, with the globals that it uses.
         data: The directory of price files, for engines that use market data.
         strategy_modules: Modules that register strategies with the default engine.
+        strategies: Functions that are strategies of the default engine, with or without
+            `@strategy`; sent like an engine. Those of the main module that have it need no mention.
         max_combinations: The largest grid that is accepted, before constraints.
         pool: Runs the backtests instead of processes of its own; `max_workers` and `engine` are its
             business then, and so is closing it.
+
+    Raises:
+        ValueError: There can be no such number of workers, or two strategies have one name.
+        StrategyDeclarationError: A function cannot be declared as a strategy.
+        EngineLoadError: When workers are to be started, and the engine or a strategy cannot be sent
+            to them.
     """
 
     def __init__(
@@ -86,13 +100,14 @@ class GridSearchOptimizer:
         *,
         data: DataDirectory | Path | str | None = None,
         strategy_modules: Sequence[str] = (),
+        strategies: Sequence[StrategyFunction] = (),
         max_combinations: int = DEFAULT_MAX_COMBINATIONS,
         pool: BacktestPool | None = None,
     ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
         self._max_workers = max_workers
-        self._engine = EngineSpec(engine, tuple(strategy_modules))
+        self._engine = EngineSpec(engine, tuple(strategy_modules), _declare_all(strategies))
         self._data = DataDirectory(Path(data)) if isinstance(data, str | Path) else data
         self._max_combinations = max_combinations
         self._pool = pool
@@ -100,7 +115,7 @@ class GridSearchOptimizer:
 
     async def __aenter__(self) -> GridSearchOptimizer:
         if self._pool is None:
-            pool = WorkerPool(self._engine, max_workers=self._max_workers)
+            pool = WorkerPool(self._engine_spec(), max_workers=self._max_workers)
             self._pool = await self._own_pool.enter_async_context(pool)
             self._own_pool.callback(setattr, self, "_pool", None)
         return self
@@ -132,7 +147,7 @@ class GridSearchOptimizer:
         """
         if self._pool is None:
             # Workers of its own, since another optimization may end while this one runs.
-            async with WorkerPool(self._engine, max_workers=self._max_workers) as pool:
+            async with WorkerPool(self._engine_spec(), max_workers=self._max_workers) as pool:
                 optimizer = GridSearchOptimizer(
                     data=self._data, max_combinations=self._max_combinations, pool=pool
                 )
@@ -168,11 +183,30 @@ class GridSearchOptimizer:
         """An optimization that runs while its async context is open; for streaming its log."""
         return Optimization(self._started_pool, prepared, progress_callback, optimization_id)
 
+    def _engine_spec(self) -> EngineSpec:
+        """What workers build their engine from, with what the main module has registered by now."""
+        spec = self._engine
+        if not spec.is_default:
+            return spec
+        given = {each.declaration.name for each in spec.strategies}
+        of_main = (each for each in strategies_of_main() if each.declaration.name not in given)
+        return replace(spec, strategies=(*spec.strategies, *of_main))
+
     @property
     def _started_pool(self) -> BacktestPool:
         if self._pool is None:
             raise RuntimeError("the optimizer has no workers yet: use it with `async with`")
         return self._pool
+
+
+def _declare_all(functions: Sequence[StrategyFunction]) -> tuple[RegisteredStrategy, ...]:
+    declared = {each.declaration.name: each for each in map(declare, functions)}
+    if len(declared) < len(functions):
+        raise ValueError(
+            f"strategies: two of them have one name, there are only {', '.join(declared)}; "
+            "give one another name with @strategy(name=...)"
+        )
+    return tuple(declared.values())
 
 
 class Optimization:

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -14,6 +15,7 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, describe, load_engine
+from stratsweep_server.backtest.registry import declare
 
 ENGINES = """
 from stratsweep_server.backtest import BacktestResult
@@ -135,6 +137,24 @@ def test_a_strategy_module_that_cannot_be_imported_says_what_to_change(module, m
 def test_strategy_modules_with_another_engine_are_refused():
     with pytest.raises(EngineLoadError, match=r"strategies_here.*are for the default engine"):
         load_engine(EngineSpec("engines_here:build", ("strategies_here",)))
+
+
+def mine(bars, level: float = 1.0):
+    return bars.close * 0
+
+
+def test_strategies_are_given_as_functions_too():
+    engine = load_engine(EngineSpec(strategies=(declare(mine),)))
+    assert "mine" in [strategy.name for strategy in describe(engine).strategies]
+    with pytest.raises(EngineLoadError, match=r"\(strategies_here, mine\) are for the default"):
+        load_engine(EngineSpec(Fixed, ("strategies_here",), (declare(mine),)))
+
+
+def test_a_function_with_the_name_of_another_strategy_is_refused():
+    free = declare(mine)
+    taken = replace(free, declaration=replace(free.declaration, name="sma_cross"))
+    with pytest.raises(EngineLoadError, match=r"'sma_cross' of module .* is already registered by"):
+        load_engine(EngineSpec(strategies=(taken,)))
 
 
 def test_a_spec_and_its_errors_travel_to_another_process():

@@ -18,7 +18,13 @@ from stratsweep_server.backtest import (
     registry,
     strategy,
 )
-from stratsweep_server.backtest.registry import StrategyDeclarationError, registered_strategies
+from stratsweep_server.backtest.registry import (
+    StrategyDeclarationError,
+    declare,
+    register,
+    registered_strategies,
+    strategies_of_main,
+)
 
 from .markets import bars_of
 
@@ -184,8 +190,8 @@ def generator(bars: Bars):
         (unresolvable, "'Missing' is not defined.*not under TYPE_CHECKING"),
         (coroutine, "must be a plain function"),
         (generator, "must be a plain function"),
-        (Bars, "declares functions"),
-        (3, "declares functions"),
+        (Bars, "a strategy is a function"),
+        (3, "a strategy is a function"),
     ],
 )
 def test_what_cannot_be_declared_is_refused_where_it_is_written(function, message):
@@ -278,3 +284,41 @@ def test_columns_and_single_values_in_one_signature_are_refused():
 
         @strategy
         def mixed(bars: Bars, fast: Integers, slow: int): ...
+
+
+def test_a_function_is_declared_without_being_registered():
+    def dip(bars: Bars, days: int = 3):
+        """Long after a dip."""
+
+    declared = declare(dip)
+    assert (declared.declaration.name, declared.declaration.description) == (
+        "dip",
+        "Long after a dip.",
+    )
+    assert not registered_strategies()
+    register(declared)
+    assert registered_strategies() == {"dip": declared}
+
+
+def test_a_registered_function_keeps_what_its_decorator_said():
+    @strategy(name="other-name")
+    def dip(bars: Bars): ...
+
+    assert declare(dip) is registered_strategies()["other-name"]
+
+
+def test_the_strategies_of_a_script_are_those_whose_module_nobody_can_name():
+    @strategy
+    def of_a_module(bars: Bars): ...
+
+    def of_a_script(bars: Bars): ...
+
+    of_a_script.__module__ = "__main__"
+    strategy(of_a_script)
+    assert [each.function for each in strategies_of_main()] == [of_a_script]
+
+
+@pytest.mark.parametrize("function", [3, Bars, lambda bars: bars.close])
+def test_what_is_no_named_function_is_no_strategy(function):
+    with pytest.raises(StrategyDeclarationError, match=r"is a function|strategy name '<lambda>'"):
+        declare(function)

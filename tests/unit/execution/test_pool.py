@@ -268,6 +268,30 @@ async def test_when_no_worker_starts_everyone_is_told_and_again_when_one_does(mo
     assert inbox.outcomes == Counter(range(10))
 
 
+async def test_each_cause_of_failed_starts_is_logged_once_and_again_after_a_worker_was_ready(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr("stratsweep_server.execution.slot._FIRST_BACK_OFF_SECONDS", 0.0)
+    fates = iter([*["no licence"] * 3, "no memory", "no licence", None, None, "no licence", None])
+
+    def start(number: int) -> SimulatedWorker:
+        cause = next(fates)
+        if cause is not None:
+            raise RuntimeError(cause)
+        return SimulatedWorker(number, lambda index: Fate.SUCCEED)
+
+    def logged(cause: str) -> int:
+        return sum("did not start" in text and cause in text for text in caplog.messages)
+
+    launcher = SimulatedLauncher(start=start)
+    async with open_pool(launcher):
+        await until(lambda: len(launcher.workers) == 2, "both workers started")
+        assert (logged("no licence"), logged("no memory")) == (1, 1)
+        launcher.workers[0].die()
+        await until(lambda: len(launcher.workers) == 3, "a worker has replaced it")
+        assert (logged("no licence"), logged("no memory")) == (2, 1)
+
+
 @pytest.mark.parametrize("max_workers", [0, -1])
 def test_a_pool_has_at_least_one_worker(max_workers):
     with pytest.raises(ValueError, match="max_workers must be at least 1"):

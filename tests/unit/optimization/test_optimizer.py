@@ -445,3 +445,14 @@ async def test_ranked_results_are_a_sequence():
     for outside in (2_500, -2_501):
         with pytest.raises(IndexError):
             rows[outside]
+
+
+def test_two_strategies_of_one_name_are_refused():
+    def twin(bars): ...
+
+    first = twin
+
+    def twin(bars): ...
+
+    with pytest.raises(ValueError, match="two of them have one name"):
+        GridSearchOptimizer(strategies=[first, twin])

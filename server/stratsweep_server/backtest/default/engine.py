@@ -23,9 +23,14 @@ from stratsweep_server.backtest.engine import (
     ParameterColumn,
 )
 from stratsweep_server.backtest.generators import SeededRuns
-from stratsweep_server.backtest.importing import import_named
+from stratsweep_server.backtest.importing import EngineLoadError, import_named
 from stratsweep_server.backtest.indicators import begin_decision
-from stratsweep_server.backtest.registry import RegisteredStrategy, registered_strategies
+from stratsweep_server.backtest.registry import (
+    RegisteredStrategy,
+    StrategyDeclarationError,
+    register,
+    registered_strategies,
+)
 from stratsweep_server.backtest.seeds import seed_of_symbol
 from stratsweep_server.market_data.bars import Bars
 
@@ -42,14 +47,22 @@ class DefaultEngine:
 
     Args:
         strategy_modules: Names of modules that declare strategies with `@strategy`.
+        strategies: Further strategies.
 
     Raises:
-        EngineLoadError: A module is not there or cannot be imported.
+        EngineLoadError: A module is not there or cannot be imported, or a name is taken.
     """
 
-    def __init__(self, strategy_modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self, strategy_modules: Sequence[str] = (), strategies: Sequence[RegisteredStrategy] = ()
+    ) -> None:
         for module in strategy_modules:
             import_named(module)
+        for each in strategies:
+            try:
+                register(each)
+            except StrategyDeclarationError as error:
+                raise EngineLoadError(str(error)) from None
 
     def describe(self) -> EngineDescription:
         """Return the strategies by name, and the metrics."""
