@@ -58,7 +58,7 @@ async def at_full_strength(pool: WorkerPool) -> None:
     )
     assert len({slot.worker_pid for slot in pool.slots}) == pool.worker_count
     names = {path.name.partition("-")[0] for path in pool.directory.iterdir()}
-    assert names <= {"worker"}
+    assert names <= {"worker", "sources"}
 
 
 def descriptor_count() -> int:

@@ -43,6 +43,7 @@ class EndlessPool:
 
     worker_count = 1
     directory = Path()
+    generation = None
 
     def __init__(self) -> None:
         self.workload = EndlessWorkload()
@@ -51,7 +52,9 @@ class EndlessPool:
     async def describe_engine(self) -> EngineDescription:
         return EngineDescription()
 
-    def submit(self, plan, indices, *, backtest_timeout, on_outcomes) -> EndlessWorkload:
+    def submit(
+        self, plan, indices, *, backtest_timeout, on_outcomes, generation
+    ) -> EndlessWorkload:
         self.is_submitted.set()
         return self.workload
 

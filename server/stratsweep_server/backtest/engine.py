@@ -164,11 +164,19 @@ class StrategyParameter:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One declared strategy: its id, one line for people, its parameters."""
+    """One declared strategy.
+
+    Attributes:
+        name: The strategy's id.
+        description: One line for people.
+        parameters: What can be optimized.
+        module: The dotted name of the module that it is from, where that is known.
+    """
 
     name: str
     description: str = ""
     parameters: tuple[StrategyParameter, ...] = ()
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)

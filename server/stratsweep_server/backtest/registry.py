@@ -241,7 +241,8 @@ def _declare(function: StrategyFunction, name: str | None) -> RegisteredStrategy
         )
     description = (function.__doc__ or "").strip().partition("\n")[0].strip()
     parameters, is_vectorized = declare_parameters(name, function)
-    return RegisteredStrategy(Strategy(name, description, parameters), function, is_vectorized)
+    declaration = Strategy(name, description, parameters, function.__module__)
+    return RegisteredStrategy(declaration, function, is_vectorized)
 
 
 def _check_free(name: str, function: StrategyFunction) -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution.fork_server import (
     default_start_method,
     fork_server_has_forked,
@@ -46,14 +47,17 @@ class Launcher:
         self._numbers = itertools.count()
         self._is_closing = False
 
-    async def start(self) -> WorkerProcess:
+    async def start(self, copies: CopyPlace) -> WorkerProcess:
         """Start a worker; it says READY or START_FAILED later.
+
+        Args:
+            copies: Where it keeps and finds the sources of the user's modules.
 
         Raises:
             Exception: It cannot be started, or `stop_starting` was called; EOFError mostly, then.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._start, loop)
+        return await loop.run_in_executor(self._thread, self._start, copies, loop)
 
     async def reap(self, worker: WorkerProcess) -> str:
         """Wait for a dead worker's executor to end; returns how the process ended, in words."""
@@ -69,19 +73,17 @@ class Launcher:
         self._thread.shutdown(wait=True)
         self._reaper.shutdown(wait=True)
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
+    def _start(self, copies: CopyPlace, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
         if self._is_closing:
             raise RuntimeError("no more workers are started")
         path = self._directory / f"worker-{next(self._numbers)}"
+        setup = (path, self._engine.data, copies, self._limits)
         if self._context.get_start_method() == "forkserver":
             # Each time: multiprocessing alone would replace a dead one in its own way. Workers have
             # the environment of the fork server.
             start_fork_server(is_default_engine=self._engine.is_default)
-            worker = self._start_process(path, loop)
+            worker = WorkerProcess.start(self._context, *setup, loop)
             fork_server_has_forked()
             return worker
         with one_thread_each():
-            return self._start_process(path, loop)
-
-    def _start_process(self, path: Path, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
-        return WorkerProcess.start(self._context, path, self._engine.data, self._limits, loop)
+            return WorkerProcess.start(self._context, *setup, loop)

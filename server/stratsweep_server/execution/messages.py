@@ -26,6 +26,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
+from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 
@@ -143,26 +144,37 @@ def decode_chunk(body: bytes) -> tuple[int, int, NDArray[np.int64], bool]:
     return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size), bool(apart)
 
 
-def encode_ready(description: EngineDescription) -> bytes:
-    """The READY frame: the engine stands, and this is what it declares."""
-    return frame(MessageKind.READY, _json(asdict(description)))
+def encode_ready(description: EngineDescription, sources: Sequence[ModuleSource]) -> bytes:
+    """The READY frame: the engine stands; what it declares, and the user's modules in it."""
+    body = _json([asdict(description), [asdict(each) for each in sources]])
+    return frame(MessageKind.READY, body)
 
 
-def decode_ready(body: bytes) -> EngineDescription:
-    """What the worker's engine declares.
+def decode_ready(body: bytes) -> tuple[EngineDescription, tuple[ModuleSource, ...]]:
+    """What the worker's engine declares, and the user's modules that it was loaded from.
 
     Raises:
         MalformedMessageError: The body is no description.
     """
     try:
-        fields = json.loads(body)
-        return EngineDescription(
+        fields, sources = json.loads(body)
+        description = EngineDescription(
             strategies=tuple(_strategy(entry) for entry in fields["strategies"]),
             metrics=tuple(Metric(**entry) for entry in fields["metrics"]),
             uses_market_data=bool(fields["uses_market_data"]),
         )
+        return description, tuple(_source(entry) for entry in sources)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedMessageError(f"a READY message that does not parse: {error}") from error
+
+
+def _source(fields: dict[str, Any]) -> ModuleSource:
+    time = fields["modification_time"]
+    if type(time) is not int or not 0 <= time < 2**63:
+        raise ValueError(f"{time!r} is no time")
+    return ModuleSource(
+        _text(fields["module"]), _text(fields["path"]), _text(fields["digest"]), time
+    )
 
 
 def _strategy(fields: dict[str, Any]) -> Strategy:
@@ -176,7 +188,7 @@ def _strategy(fields: dict[str, Any]) -> Strategy:
         )
         for entry in fields["parameters"]
     )
-    return Strategy(fields["name"], fields["description"], parameters)
+    return Strategy(fields["name"], fields["description"], parameters, fields["module"])
 
 
 def encode_start_failed(message: str) -> bytes:

@@ -14,8 +14,8 @@ Who runs what:
 - in a worker: the main thread runs backtests; one thread waits for the server's end, one sends
   outcomes that would wait for a slow neighbour.
 
-What is pure stands apart: `scheduler` (fair choice, chunk sizes), `blame` (who is guilty), `output`
-(what of a worker's prints is logged).
+What is pure stands apart: `scheduler` (fair choice, chunk sizes), `generation` (whose code a slot
+serves), `blame` (who is guilty), `output` (what of a worker's prints is logged).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeAlias
@@ -34,13 +34,22 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution import messages
+from stratsweep_server.execution.generation import (
+    Generation,
+    Generations,
+    LoadedSource,
+    find_changes,
+    log_changes,
+)
 from stratsweep_server.execution.launcher import Launcher
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 from stratsweep_server.execution.packed_engine import pack_engine
 from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.execution.reloading import Reloader, Trial
 from stratsweep_server.execution.run_directory import RunDirectory
 from stratsweep_server.execution.scheduler import (
     CHUNK_SECONDS,
@@ -99,6 +108,13 @@ class BacktestPool(Protocol):
             WorkersUnavailableError: No worker starts.
         """
 
+    @property
+    def generation(self) -> Generation:
+        """What `describe_engine` describes: the code that new optimizations run on."""
+
+    async def loaded_sources(self) -> Sequence[LoadedSource]:
+        """The modules of the user's in that generation, by name, and whether they have changed."""
+
     def submit(
         self,
         plan: BacktestPlan,
@@ -106,8 +122,11 @@ class BacktestPool(Protocol):
         *,
         backtest_timeout: float,
         on_outcomes: OutcomeListener,
+        generation: Generation | None = None,
     ) -> RunningWorkload:
         """Start to run combinations, by index; `on_outcomes` is called once or more for each batch.
+
+        All of them run on the code of one generation; without one, on the current.
 
         Raises:
             WorkersUnavailableError: No worker starts.
@@ -218,7 +237,9 @@ class WorkerPool:
         self._workloads: dict[CombinationQueue, Workload] = {}
         self._plan_ids = itertools.count(1)
         self._slots: list[Slot] = []
-        self._description: EngineDescription | None = None
+        self._reloader = Reloader(self._new_trial, self._adopt)
+        self._logged_sources: Sequence[ModuleSource] | None = None
+        self._searches: set[asyncio.Task[object]] = set()
         self._unavailable_cause: str | None = None
         self._logged_start_errors: set[str | None] = set()
         self._first_report = asyncio.Event()
@@ -234,6 +255,11 @@ class WorkerPool:
         return self._run_directory.path
 
     @property
+    def generation(self) -> Generation:
+        """The code that new optimizations run on."""
+        return self._generations.current
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """The slots, for the operator's view."""
         return tuple(self._slots)
@@ -244,11 +270,13 @@ class WorkerPool:
         self._launcher = Launcher(
             engine, self._run_directory.path, self._limits, self._start_method
         )
+        self._generations = Generations(self.directory)
         self._slots = [
-            Slot(number, self._launcher, self, self._start_timeout, self._limits)
+            Slot(number, self.generation, self._launcher, self, self._start_timeout, self._limits)
             for number in range(self._worker_count)
         ]
         self._supervisors = [asyncio.create_task(slot.supervise()) for slot in self._slots]
+        self._supervisors.append(asyncio.create_task(self._reloader.run()))
         return self
 
     async def __aexit__(
@@ -263,19 +291,40 @@ class WorkerPool:
             workload.finish(self._unavailable_error())
         for slot in self._slots:
             slot.close()
+        for search in self._searches:
+            search.cancel()
+        self._reloader.close()
         self._launcher.stop_starting()
         try:
             await asyncio.gather(*self._supervisors)
         finally:
             self._launcher.close()
+            self._generations.close()
             await asyncio.to_thread(self._run_directory.close)
 
     async def describe_engine(self) -> EngineDescription:
         """What the engine declares; waits for the first worker."""
-        while self._description is None:
+        while self.generation.description is None:
             await self._first_report.wait()
             self._require_workers()
-        return self._description
+        return self.generation.description
+
+    async def loaded_sources(self) -> tuple[LoadedSource, ...]:
+        """The modules of the user's in the current generation; the log tells which have changed."""
+        generation = self.generation
+        changes = await asyncio.to_thread(find_changes, generation.sources)
+        generation.tell_of_changes(changes)
+        return tuple(
+            LoadedSource(each, generation.load_time, each in changes) for each in generation.sources
+        )
+
+    def reload(self) -> None:
+        """Load engine and strategies anew, for what is submitted from then on. Returns at once.
+
+        What runs goes on with what it began with. If they cannot be loaded, the log says why, and
+        what was loaded before goes on serving.
+        """
+        self._reloader.request()
 
     def submit(
         self,
@@ -284,6 +333,7 @@ class WorkerPool:
         *,
         backtest_timeout: float,
         on_outcomes: OutcomeListener,
+        generation: Generation | None = None,
         weight: float = 1.0,
     ) -> Workload:
         """Start to run combinations; see `BacktestPool.submit`.
@@ -293,16 +343,20 @@ class WorkerPool:
             indices: int64, unique, each in [0, plan.grid_size).
             backtest_timeout: Seconds that each backtest may take, from its own start.
             on_outcomes: Called on the event loop with each batch.
+            generation: The code to run them on, current or not; default: the current.
             weight: Share of the workers relative to other workloads.
         """
         self._require_workers()
         chunk_seconds = min(CHUNK_SECONDS, backtest_timeout / _CHUNKS_PER_TIMEOUT)
-        queue = CombinationQueue(indices, weight, chunk_seconds)
+        generation = generation or self.generation
+        queue = CombinationQueue(indices, weight, chunk_seconds, generation.number)
         workload = Workload(self, next(self._plan_ids), plan, queue, backtest_timeout, on_outcomes)
         if queue.pending_count:
+            self._generations.keep(generation)
             self._workloads[queue] = workload
             self._scheduler.add(queue)
             self._offer_work()
+            self._look_for_changes()
         return workload
 
     def forget(self, workload: Workload) -> None:
@@ -311,13 +365,26 @@ class WorkerPool:
         self._scheduler.remove(workload.queue)
         for slot in self._slots:
             slot.forget_plan(workload.plan_id)
+        self._retire_generations()
 
-    # What slots tell.
+    # What slots ask and tell.
 
-    def slot_ready(self, description: EngineDescription) -> None:
+    def generation_for(self, slot: Slot) -> Generation:
+        """The generation that a slot should serve next."""
+        if self._generations.is_single:
+            return self.generation
+        weights: dict[int, float] = {}
+        for queue in self._scheduler.queues:
+            if queue.pending_count:
+                weights[queue.generation] = weights.get(queue.generation, 0.0) + queue.weight
+        others = [other.generation.number for other in self._slots if other is not slot]
+        return self._generations.choose(slot.generation.number, others, weights)
+
+    def slot_ready(self) -> None:
         """A new worker is ready."""
-        self._description = description
         self._logged_start_errors.clear()
+        if self._logged_sources is None:
+            self._log_sources()
         if self._unavailable_cause is not None or not self._first_report.is_set():
             self._unavailable_cause = None
             self._first_report.set()
@@ -332,6 +399,7 @@ class WorkerPool:
     def slot_failed_to_start(self, slot: Slot) -> None:
         """A worker ended before it was ready: give up when no slot has one and all failed often."""
         self._log_start_failure(slot)
+        slot.generation.start_over()
         hopeless = all(
             slot.start_failure_count >= _START_FAILURES_TO_GIVE_UP for slot in self._slots
         )
@@ -381,13 +449,24 @@ class WorkerPool:
             self._feed(slot)
 
     def _feed(self, slot: Slot) -> None:
+        if not (slot.is_idle or slot.can_queue):
+            return
+        generation = self.generation_for(slot)
+        if generation is not slot.generation:
+            if slot.is_idle:
+                slot.renew(generation)
+            return
         if slot.is_idle and not self._give_chunk(slot):
             self._renew_for_suspects(slot)
         if slot.can_queue:
             self._give_chunk(slot)
 
     def _give_chunk(self, slot: Slot) -> bool:
-        chunk = self._scheduler.next_chunk(fresh_worker=slot.is_fresh, ahead=not slot.is_idle)
+        chunk = self._scheduler.next_chunk(
+            fresh_worker=slot.is_fresh,
+            ahead=not slot.is_idle,
+            generation=slot.generation.number,
+        )
         if chunk is None:
             return False
         workload = self._workloads[chunk.queue]
@@ -398,10 +477,51 @@ class WorkerPool:
 
     def _renew_for_suspects(self, slot: Slot) -> None:
         """Suspects wait for a fresh worker; when none is on its way, make this idle one fresh."""
-        if not any(queue.has_suspects for queue in self._scheduler.queues):
+        generation = slot.generation
+        if not any(
+            queue.has_suspects
+            for queue in self._scheduler.queues
+            if queue.generation == generation.number
+        ):
             return
-        if not any(other.is_renewing for other in self._slots):
-            slot.cancel()
+        renewing = (other for other in self._slots if other.is_renewing)
+        if not any(other.generation is generation for other in renewing):
+            slot.renew(generation)
+
+    # Generations.
+
+    def _new_trial(self) -> Trial:
+        generation = self._generations.new(self.directory)
+        return Trial(generation, self._launcher, self._start_timeout)
+
+    def _adopt(self, generation: Generation) -> None:
+        """New optimizations run on this generation from now on."""
+        self._generations.adopt(generation)
+        if not self._log_sources():
+            logger.info("no module has changed")
+        logger.info(
+            "new optimizations run on what is loaded now, %d running ones on what they began with",
+            len(self._workloads),
+        )
+        self._retire_generations()
+        self._offer_work()
+
+    def _log_sources(self) -> bool:
+        """Tell in the log what is loaded, and was not; whether there is anything."""
+        before, self._logged_sources = self._logged_sources or (), self.generation.sources
+        return log_changes(before, self._logged_sources)
+
+    def _retire_generations(self) -> None:
+        """Forget those on which nothing runs any more: their workers are replaced."""
+        if self._generations.retire(used={queue.generation for queue in self._workloads}):
+            self._offer_work()
+
+    def _look_for_changes(self) -> None:
+        """Have the log tell of files that have changed; nobody waits for it."""
+        if self._generations.current.sources and not self._searches:
+            search = asyncio.create_task(self.loaded_sources())
+            self._searches.add(search)
+            search.add_done_callback(self._searches.discard)
 
     def _log_start_failure(self, slot: Slot) -> None:
         """Log each cause once, not for every worker and every attempt."""

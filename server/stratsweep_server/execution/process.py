@@ -25,6 +25,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import cast
 
+from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution import worker
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.carrier import CarrierContext
@@ -75,6 +76,7 @@ class WorkerProcess:
         context: BaseContext,
         activity_path: Path,
         packed_engine: bytes,
+        copies: CopyPlace,
         limits: WorkerLimits,
         loop: asyncio.AbstractEventLoop,
     ) -> WorkerProcess:
@@ -87,11 +89,12 @@ class WorkerProcess:
         output_reader, output_writer = os.pipe()
         carrier = CarrierContext(context)
         pipe, output = Connection(theirs.detach()), Connection(output_writer, readable=False)
+        copy_directory = Connection(os.dup(copies.directory))
         executor = ProcessPoolExecutor(
             max_workers=1,
             mp_context=cast(BaseContext, carrier),
             initializer=worker.connect,
-            initargs=(pipe, output, activity_path, packed_engine, limits),
+            initargs=(pipe, output, activity_path, packed_engine, copies, copy_directory, limits),
         )
         try:
             executor.submit(worker.serve)
@@ -109,8 +112,8 @@ class WorkerProcess:
             executor.shutdown(wait=False)
             raise
         finally:
-            pipe.close()
-            output.close()
+            for connection in (pipe, output, copy_directory):
+                connection.close()
 
     def attach(
         self,

@@ -88,6 +88,7 @@ class CombinationQueue:
         indices: Combination indices to run, in this order.
         weight: Share of the workers relative to other queues; positive.
         chunk_seconds: How long a chunk may take, if a single backtest does not take longer.
+        generation: Number of the generation whose workers may run them.
     """
 
     def __init__(
@@ -95,10 +96,12 @@ class CombinationQueue:
         indices: NDArray[np.int64],
         weight: float = 1.0,
         chunk_seconds: float = CHUNK_SECONDS,
+        generation: int = 0,
     ) -> None:
         if weight <= 0:
             raise ValueError(f"weight must be positive, not {weight}")
         self.weight = weight
+        self.generation = generation
         self.virtual_time = 0.0
         self._chunk_seconds = chunk_seconds
         self._indices = indices
@@ -237,15 +240,22 @@ class FairScheduler:
         if queue in self._queues:
             self._queues.remove(queue)
 
-    def next_chunk(self, *, fresh_worker: bool, ahead: bool = False) -> Chunk | None:
+    def next_chunk(
+        self, *, fresh_worker: bool, ahead: bool = False, generation: int = 0
+    ) -> Chunk | None:
         """Take work for one worker from the queue that has consumed least.
 
         Args:
             fresh_worker: Whether the worker has run no backtest yet, so that a suspect can run on
                 it.
             ahead: Whether the worker is still on another chunk; only plenty is given ahead.
+            generation: The worker's.
         """
-        able = [queue for queue in self._queues if queue.has_work(fresh_worker=fresh_worker)]
+        able = [
+            queue
+            for queue in self._queues
+            if queue.generation == generation and queue.has_work(fresh_worker=fresh_worker)
+        ]
         if not able:
             return None
         # A death makes one fresh worker and at most one suspect: the suspect has first claim on it.

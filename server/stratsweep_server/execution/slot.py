@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -30,9 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.blame import assign_blame
+from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.launcher import Launcher
 from stratsweep_server.execution.limits import WorkerLimits, WorkerUsage
 from stratsweep_server.execution.messages import MessageKind, Outcomes
@@ -126,7 +128,10 @@ class Assignment:
 class SlotOwner(Protocol):
     """What a slot tells its pool."""
 
-    def slot_ready(self, description: EngineDescription) -> None:
+    def generation_for(self, slot: Slot) -> Generation:
+        """The generation that the slot's next worker belongs to."""
+
+    def slot_ready(self) -> None:
         """A new worker of the slot is ready."""
 
     def slot_free(self, slot: Slot) -> None:
@@ -158,6 +163,7 @@ class Slot:
 
     Args:
         number: 0-based, for logs.
+        generation: The one that its first worker belongs to, if the owner does not choose another.
         launcher: Starts and reaps workers.
         owner: The pool.
         start_timeout: Seconds that a worker may take to be ready.
@@ -167,12 +173,15 @@ class Slot:
     def __init__(
         self,
         number: int,
+        generation: Generation,
         launcher: Launcher,
         owner: SlotOwner,
         start_timeout: float,
         limits: WorkerLimits,
     ) -> None:
         self.number = number
+        self.generation = generation
+        self._copies = generation.copies
         self.state = SlotState.REPLACING
         self.start_error: str | None = None
         self.start_exception: Exception | None = None
@@ -274,6 +283,11 @@ class Slot:
         """Give up the chunk at once: the worker is killed and replaced."""
         self._kill_worker(Kill(KillReason.CANCELLED))
 
+    def renew(self, generation: Generation) -> None:
+        """Replace an idle worker by a fresh one of a generation."""
+        self.generation = generation
+        self.cancel()
+
     def close(self) -> None:
         """End the worker and `supervise`."""
         self._closing.set()
@@ -286,7 +300,9 @@ class Slot:
         self._kill, self._is_fresh, self.start_error = None, True, None
         self._known_plans.clear()
         self._exited.clear()
-        worker = self._worker = await self._launcher.start()
+        self.generation = self._owner.generation_for(self)
+        self._copies = self.generation.copies
+        worker = self._worker = await self._launcher.start(self._copies)
         worker.attach(self._on_message, self._on_malformed, self._exited.set)
         self._set_timer(self._start_timeout, self._start_timed_out)
         if self._closing.is_set():
@@ -396,21 +412,27 @@ class Slot:
         if kind is MessageKind.OUTCOMES and self.state is SlotState.RUNNING:
             self._on_outcomes(messages.decode_outcomes(body, self._indices_of))
         elif kind is MessageKind.READY and self.state is SlotState.STARTING:
-            self._on_ready(messages.decode_ready(body))
+            self._on_ready(*messages.decode_ready(body))
         elif kind is MessageKind.START_FAILED and self.state is SlotState.STARTING:
-            self.start_error = body.decode(errors="replace").strip()
-            self._kill_worker(Kill(KillReason.START_FAILED))
+            self._give_start_up(body.decode(errors="replace").strip())
         else:
             raise messages.MalformedMessageError(f"{kind.name} while {self.state.value}")
 
-    def _on_ready(self, description: EngineDescription) -> None:
+    def _give_start_up(self, cause: str) -> None:
+        self.start_error = cause
+        self._kill_worker(Kill(KillReason.START_FAILED))
+
+    def _on_ready(self, description: EngineDescription, sources: Sequence[ModuleSource]) -> None:
         if self._is_ending:
+            return
+        if obstacle := self.generation.admit(description, sources, self._copies):
+            self._give_start_up(obstacle)
             return
         self._set_timer(None)
         self.state = SlotState.IDLE
         self.start_error, self.start_failure_count = None, 0
         self._usage = WorkerUsage()
-        self._owner.slot_ready(description)
+        self._owner.slot_ready()
 
     def _on_outcomes(self, outcomes: Outcomes) -> None:
         chunk = self.chunk

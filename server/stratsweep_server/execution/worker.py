@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,6 +25,7 @@ from stratsweep_server.backtest.generators import (
     seed_generators_for_loading,
 )
 from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, describe, load_engine
+from stratsweep_server.backtest.sources import CopyPlace, SourceKeeper
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
@@ -51,6 +52,7 @@ class WorkerConnection:
     socket: socket.socket
     activity: Activity
     packed_engine: bytes
+    copies: CopyPlace
 
 
 def connect(
@@ -58,12 +60,15 @@ def connect(
     output: Connection,
     activity_path: Path,
     packed_engine: bytes,
+    copies: CopyPlace,
+    copy_directory: Connection,
     limits: WorkerLimits,
 ) -> None:
     """The executor's initializer: set the process up and keep the socket."""
     global _connection  # noqa: PLW0603 - an initializer has no other way to hand over
-    os.setpgid(0, 0)  # children of a backtest are killed with it; Ctrl-C is the server's business
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)  # children of a backtest are killed with it
+    for number in (signal.SIGINT, signal.SIGHUP):  # they are the server's business
+        signal.signal(number, signal.SIG_IGN)
     release_signals()  # the fork server holds them
     die_with_server()
     _redirect_output(output)
@@ -71,7 +76,9 @@ def connect(
     apply_memory_limit(limits)
     server = socket.socket(fileno=os.dup(pipe.fileno()))
     pipe.close()
-    _connection = WorkerConnection(server, Activity(activity_path), packed_engine)
+    copies = replace(copies, directory=os.dup(copy_directory.fileno()))
+    copy_directory.close()
+    _connection = WorkerConnection(server, Activity(activity_path), packed_engine, copies)
 
 
 def _redirect_output(output: Connection) -> None:
@@ -92,10 +99,12 @@ def serve() -> None:
         raise RuntimeError("the worker was not connected")
     try:
         seed_generators_for_loading()
+        keeper = SourceKeeper(connection.copies)
+        keeper.install()
         spec = unpack_engine(connection.packed_engine)
         _warn_unless_preloaded(spec)
         engine = load_engine(spec)
-        ready = messages.encode_ready(describe(engine))
+        ready = messages.encode_ready(describe(engine), keeper.sources())
         scatter_generators()
     except EngineLoadError as error:
         # It says what to change. What there is to know beside it is where the user's code failed.

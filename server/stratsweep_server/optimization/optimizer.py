@@ -165,13 +165,17 @@ class GridSearchOptimizer:
             InvalidConfigError: With every violation, `known_violations` first.
             WorkersUnavailableError: No worker process starts.
         """
-        return await prepare(
+        pool = self._started_pool
+        engine = await pool.describe_engine()
+        generation = pool.generation  # nothing else has run since: it is the one described
+        prepared = await prepare(
             config,
-            await self._started_pool.describe_engine(),
+            engine,
             self._data,
             max_combinations=self._max_combinations,
             known_violations=known_violations,
         )
+        return replace(prepared, generation=generation)
 
     def start(
         self,
@@ -242,6 +246,7 @@ class Optimization:
                 self.prepared.indices,
                 backtest_timeout=self.prepared.config.backtest_timeout,
                 on_outcomes=self._append,
+                generation=self.prepared.generation,
             )
         except BaseException:
             self._remove_bars()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription, ParameterValue
+from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
@@ -57,6 +58,8 @@ class PreparedOptimization:
         indices: int64, the combinations to run, ascending.
         bars: The bars of each symbol, warm-up included; empty when the engine loads its own.
         summary: Of the bars; None without.
+        generation: The code against which it was validated, and on which it runs; None: whatever is
+            current when it starts.
     """
 
     config: OptimizationConfig
@@ -64,6 +67,7 @@ class PreparedOptimization:
     indices: NDArray[np.int64]
     bars: tuple[Bars, ...] = ()
     summary: MarketDataSummary | None = None
+    generation: Generation | None = None
 
     @property
     def total_count(self) -> int:

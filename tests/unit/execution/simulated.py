@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
 from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest.sources import CopyPlace, ModuleSource
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.messages import FrameReader, MessageKind
@@ -36,27 +37,39 @@ class SimulatedWorker:
         fate_of: Callable[[int], Fate],
         *,
         is_ready: bool = True,
+        start_failure: str = "",
         takes_batches: bool = False,
+        sources: Sequence[ModuleSource] = (),
     ) -> None:
         self.pid = pid
         self.activity = SimulatedActivity()
         self.is_detached = False
         self.is_dead = False
         self.is_stuck = False
+        self.copies: CopyPlace | None = None
         self.received: list[MessageKind] = []
+        self.plans: set[int] = set()
         self.last_message = b""
         self._fate_of = fate_of
         self._is_ready = is_ready
+        self._start_failure = start_failure
         self._takes_batches = takes_batches
+        self._sources = sources
         self._loop = asyncio.get_running_loop()
 
     def attach(self, on_message, on_malformed, on_exit) -> None:
         self.say, self._on_malformed, self._on_exit = on_message, on_malformed, on_exit
-        if self._is_ready:
+        if self._start_failure:
+            self._loop.call_soon(self.fail_to_start, self._start_failure)
+        elif self._is_ready:
             self._loop.call_soon(self.become_ready)
 
+    def fail_to_start(self, cause: str) -> None:
+        frame = messages.encode_start_failed(cause)
+        self.say(MessageKind.START_FAILED, frame[5:])
+
     def become_ready(self) -> None:
-        frame = messages.encode_ready(EngineDescription())
+        frame = messages.encode_ready(EngineDescription(), self._sources)
         self.say(MessageKind.READY, frame[5:])
 
     def send(self, data: bytes) -> None:
@@ -66,6 +79,7 @@ class SimulatedWorker:
         for kind, body in FrameReader().feed(data):
             self.received.append(kind)
             if kind is MessageKind.CHUNK:
+                self.plans.add(messages.decode_chunk(body)[0])
                 self._loop.call_soon(self._run, *messages.decode_chunk(body)[1:])
 
     def kill(self) -> None:
@@ -144,13 +158,14 @@ class SimulatedLauncher:
         self.start_count = 0
         self._start = start or (lambda number: SimulatedWorker(number, fate_of))
 
-    async def start(self) -> SimulatedWorker:
+    async def start(self, copies: CopyPlace) -> SimulatedWorker:
         await asyncio.sleep(0)
         self.start_count += 1
         if not self.may_start.is_set():
             await self.may_start.wait()
             raise EOFError
         worker = self._start(self.start_count)
+        worker.copies = copies
         self.workers.append(worker)
         return worker
 

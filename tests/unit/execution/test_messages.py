@@ -19,6 +19,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
+from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.messages import (
     FrameReader,
@@ -83,6 +84,7 @@ plans = st.builds(
     bars_paths=st.none() | st.dictionaries(st.text(), st.text(), max_size=2),
 )
 text = st.text(max_size=20)
+sources = st.builds(ModuleSource, text, text, text, st.integers(0, 2**63 - 1))
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 descriptions = st.builds(
     EngineDescription,
@@ -136,10 +138,10 @@ def test_a_chunk_survives_the_way(plan_id, chunk_id, indices, apart):
     assert (head[0], head[1], head[2].tolist(), head[3]) == (plan_id, chunk_id, indices, apart)
 
 
-@given(descriptions)
-def test_a_description_survives_the_way(description):
-    body = body_of(messages.encode_ready(description), MessageKind.READY)
-    assert messages.decode_ready(body) == description
+@given(descriptions, st.lists(sources, max_size=3))
+def test_a_description_and_its_sources_survive_the_way(description, modules):
+    body = body_of(messages.encode_ready(description, modules), MessageKind.READY)
+    assert messages.decode_ready(body) == (description, tuple(modules))
 
 
 @given(st.data())
@@ -242,7 +244,7 @@ def read_as_the_server_does(stream: bytes) -> list[EngineDescription | Outcomes]
     decoded = []
     for kind, body in FrameReader().feed(stream):
         if kind is MessageKind.READY:
-            decoded.append(messages.decode_ready(body))
+            decoded.append(messages.decode_ready(body)[0])
         elif kind is MessageKind.OUTCOMES:
             decoded.append(messages.decode_outcomes(body, indices_of))
     return decoded
@@ -260,7 +262,8 @@ READY_FRAME = messages.encode_ready(
         (Strategy("s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),)),),
         (Metric("m", "d"),),
         uses_market_data=True,
-    )
+    ),
+    [ModuleSource("ideas.trend", "/desk/ideas/trend.py", "ab" * 32, 10**18)],
 )
 VALID_FRAMES = [READY_FRAME, messages.frame(MessageKind.OUTCOMES, outcomes_body())]
 
@@ -388,7 +391,16 @@ def test_outcomes_whose_header_is_none_are_refused(header):
 
 def test_a_description_that_is_nested_without_end_is_refused():
     with pytest.raises(MalformedMessageError):
-        messages.decode_ready(b'{"strategies":' + b"[" * 100_000)
+        messages.decode_ready(b'[{"strategies":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("time", [-1, 2**63, 1.5, True, "now", None])
+def test_a_source_with_a_time_that_is_none_is_refused(time):
+    body = body_of(READY_FRAME, MessageKind.READY)
+    wrong = body.replace(b"1000000000000000000", json.dumps(time).encode())
+    assert wrong != body
+    with pytest.raises(MalformedMessageError):
+        messages.decode_ready(wrong)
 
 
 class Bomb:

@@ -56,9 +56,9 @@ class Inbox:
         self.kinds |= {failure.combination_index: failure.kind for failure in batch.failures}
 
 
-def submit(pool: WorkerPool, count: int, inbox: Inbox, first: int = 0):
+def submit(pool: WorkerPool, count: int, inbox: Inbox, first: int = 0, **options):
     indices = np.arange(first, first + count)
-    return pool.submit(PLAN, indices, backtest_timeout=60.0, on_outcomes=inbox)
+    return pool.submit(PLAN, indices, backtest_timeout=60.0, on_outcomes=inbox, **options)
 
 
 def dying_once(*indices: int):

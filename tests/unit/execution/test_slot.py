@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
+from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution import slot as slot_module
 from stratsweep_server.execution.activity import Running
+from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import (
     MalformedMessageError,
@@ -41,7 +44,10 @@ class Owner:
         self.returned = []
         self.start_errors = []
 
-    def slot_ready(self, description) -> None:
+    def generation_for(self, slot) -> Generation:
+        return slot.generation
+
+    def slot_ready(self) -> None:
         self.ready_count += 1
 
     def slot_free(self, slot) -> None:
@@ -63,7 +69,8 @@ class Owner:
 @asynccontextmanager
 async def supervised(launcher: SimulatedLauncher, limits: WorkerLimits = NO_LIMITS):
     """A slot with its supervisor running."""
-    slot = Slot(0, launcher, Owner(), start_timeout=60.0, limits=limits)
+    generation = Generation(1, CopyPlace(-1, Path("sources"), "1"))
+    slot = Slot(0, generation, launcher, Owner(), start_timeout=60.0, limits=limits)
     supervisor = asyncio.create_task(slot.supervise())
     try:
         yield slot

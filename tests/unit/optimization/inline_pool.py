@@ -44,6 +44,7 @@ class InlinePool:
     """
 
     worker_count = 2
+    generation = None
 
     def __init__(
         self,
@@ -66,7 +67,8 @@ class InlinePool:
     async def describe_engine(self):
         return self.description
 
-    def submit(self, plan, indices, *, backtest_timeout, on_outcomes):
+    def submit(self, plan, indices, *, backtest_timeout, on_outcomes, generation=None):
+        self.submitted_generation = generation
         workload = InlineWorkload(self, plan, indices, backtest_timeout, on_outcomes)
         self.workloads.append(workload)
         return workload

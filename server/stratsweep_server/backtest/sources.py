@@ -1,0 +1,222 @@
+"""The user's modules as they were loaded: their sources are kept, so that all workers run the same.
+
+A worker that replaces another imports everything anew, hours later perhaps. Meanwhile a file may
+have been edited, or be gone for the moment in which an editor or git writes it. So whoever imports
+a module first keeps a copy of its source in a directory, and whoever shares that directory compiles
+the copy, whatever has become of the file.
+
+Whether byte code beside a file is of that file's text is told by whole seconds and its size alone:
+a module of the user's is compiled each time, for 8 to 20 ms per 1,000 lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import IO, cast
+
+_INSTALLED = {"site-packages", "dist-packages"}
+_NOT_THE_USERS = tuple(
+    f"{directory}{os.sep}" for directory in (Path(os.__file__).parent, Path(__file__).parents[1])
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSource:
+    """The source that a module of the user's was loaded from.
+
+    Attributes:
+        module: The module's dotted name.
+        path: Its file, absolute.
+        digest: SHA-256 of the source, in hexadecimal.
+        modification_time: Of the file when it was read; nanoseconds since the epoch.
+    """
+
+    module: str
+    path: str
+    digest: str
+    modification_time: int
+
+    @property
+    def file(self) -> str:
+        """The file's name from the directory on in which the module was found: `ideas/trend.py`."""
+        path = Path(self.path)
+        depth = self.module.count(".") + (2 if path.stem == "__init__" else 1)
+        return "/".join(path.parts[-depth:])
+
+    def change_time(self) -> int | None:
+        """When the file was modified to what was not loaded; None while it is what was loaded.
+
+        In nanoseconds since the epoch; 0 for a file that is gone or cannot be read.
+        """
+        try:
+            modification_time = Path(self.path).stat().st_mtime_ns
+            if modification_time == self.modification_time:
+                return None
+            is_same = _digest(Path(self.path).read_bytes()) == self.digest
+        except OSError:
+            return 0
+        return None if is_same else modification_time
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlace:
+    """Where the copies of sources are that belong together.
+
+    Attributes:
+        directory: The open directory: it cannot be exchanged for another one of its name.
+        path: That name, for tracebacks.
+        prefix: What the names of the copies begin with.
+    """
+
+    directory: int
+    path: Path
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A source to load: the file that it is from and its time, the text, and the copy's path."""
+
+    original: str
+    modification_time: int
+    text: bytes
+    copy: Path | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file has this very text now."""
+        try:
+            return Path(self.original).read_bytes() == self.text
+        except OSError:
+            return False
+
+
+class SourceKeeper(MetaPathFinder):
+    """Finds modules of the user's by the copies of their sources, and makes those that are missing.
+
+    A module is the user's when its source is a file that belongs neither to Python, nor to an
+    installed package, nor to this server. Several processes may use the place at once. Where no
+    copy can be made, a module is loaded from its file.
+    """
+
+    def __init__(self, place: CopyPlace) -> None:
+        self._place = place
+        self._found: dict[str, ModuleSource] = {}
+
+    def install(self) -> None:
+        """Look after all imports of this process from now on."""
+        sys.meta_path.insert(0, self)
+
+    def sources(self) -> tuple[ModuleSource, ...]:
+        """The modules that were found so far, by name."""
+        return tuple(self._found[module] for module in sorted(self._found))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        source = self._find_copy(fullname)
+        if source is None:
+            spec = self._ask_others(fullname, path, target)
+            if spec is None or spec.origin is None or not _is_users(spec, spec.origin):
+                return spec
+            source = self._keep(fullname, spec.origin)
+        self._found[fullname] = ModuleSource(
+            fullname, source.original, _digest(source.text), source.modification_time
+        )
+        loader = _KeptModule(fullname, source)
+        return spec_from_file_location(fullname, source.original, loader=loader)
+
+    def _ask_others(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(fullname, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _find_copy(self, module: str) -> _Source | None:
+        copy, directory = self._name_of(module), self._place.directory
+        try:
+            original = os.readlink(f"{copy}.from", dir_fd=directory)
+            time = os.stat(copy, dir_fd=directory).st_mtime_ns
+            with self._open(copy, "rb") as file:
+                return _Source(original, time, file.read(), self._place.path / copy)
+        except OSError:
+            return None
+
+    def _keep(self, module: str, original: str) -> _Source:
+        """Copy a source, unless another process was faster."""
+        # The time first: of an edit in between, the copy has the text and an older time.
+        time = Path(original).stat().st_mtime_ns
+        source = _Source(original, time, Path(original).read_bytes())
+        with contextlib.suppress(OSError):
+            self._write_copy(self._name_of(module), source)
+        return self._find_copy(module) or source
+
+    def _write_copy(self, copy: str, source: _Source) -> None:
+        """The copy appears as a whole, and after the symbolic link that says where it is from."""
+        directory, part = self._place.directory, f"{copy}-{os.getpid()}"
+        try:
+            with self._open(part, "wb") as file:
+                file.write(source.text)
+            os.utime(part, ns=(source.modification_time,) * 2, dir_fd=directory)
+            with contextlib.suppress(FileExistsError):
+                os.symlink(source.original, f"{copy}.from", dir_fd=directory)
+            os.link(part, copy, src_dir_fd=directory, dst_dir_fd=directory)
+        finally:
+            os.unlink(part, dir_fd=directory)
+
+    def _open(self, name: str, mode: str) -> IO[bytes]:
+        return cast(IO[bytes], open(name, mode, opener=self._open_descriptor))
+
+    def _open_descriptor(self, name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600, dir_fd=self._place.directory)
+
+    def _name_of(self, module: str) -> str:
+        return f"{self._place.prefix}-{module}.py"
+
+
+class _KeptModule(SourceFileLoader):
+    """Loads a module from a source.
+
+    Where the file has another text by now, tracebacks show the lines of the copy, and numba, which
+    takes a file's time for the state of a function, keeps what it compiles with the copy.
+    """
+
+    def __init__(self, fullname: str, source: _Source) -> None:
+        super().__init__(fullname, source.original)
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - importlib's signature
+        source = self._source
+        is_shown = source.copy is None or source.is_current
+        code: CodeType = self.source_to_code(
+            source.text, source.original if is_shown else str(source.copy)
+        )
+        return code
+
+
+def _is_users(spec: ModuleSpec, origin: str) -> bool:
+    return (
+        type(spec.loader) is SourceFileLoader
+        and not origin.startswith(_NOT_THE_USERS)
+        and _INSTALLED.isdisjoint(Path(origin).parts)
+        and os.sep not in spec.name
+    )
+
+
+def _digest(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
