@@ -45,6 +45,7 @@ from stratsweep.server_process import ServerProcess
 from stratsweep.strategies import (
     Metric,
     ParameterType,
+    Source,
     Strategy,
     StrategyList,
     StrategyParameter,
@@ -105,6 +106,7 @@ __all__ = [
     "ServerProcess",
     "ServerStartError",
     "ServerUnavailableError",
+    "Source",
     "Strategy",
     "StrategyList",
     "StrategyParameter",

@@ -28,6 +28,7 @@ from stratsweep.results import (
 from stratsweep.strategies import (
     Metric,
     ParameterType,
+    Source,
     Strategy,
     StrategyList,
     StrategyParameter,
@@ -161,12 +162,18 @@ def strategy_list(response: optimization_service_pb2.ListStrategiesResponse) -> 
     """Decode the answer of `ListStrategies`."""
     return StrategyList(
         strategies=tuple(
-            Strategy(each.name, each.description, tuple(map(_strategy_parameter, each.parameters)))
+            Strategy(
+                each.name,
+                each.description,
+                tuple(map(_strategy_parameter, each.parameters)),
+                each.source,
+            )
             for each in response.strategies
         ),
         metrics=tuple(Metric(each.name, each.description) for each in response.metrics),
         symbols=tuple(map(_symbol, response.symbols)),
         accepts_any_strategy=response.accepts_any_strategy,
+        sources=tuple(map(_source, response.sources)),
     )
 
 
@@ -180,6 +187,17 @@ def _strategy_parameter(message: strategy_pb2.StrategyParameter) -> StrategyPara
         maximum=message.maximum if message.HasField("maximum") else None,
         choices=tuple(message.choices),
         description=message.description,
+    )
+
+
+def _source(message: strategy_pb2.Source) -> Source:
+    return Source(
+        module=message.module,
+        file=message.file,
+        digest=message.digest,
+        load_time=_time(message.load_time),
+        modification_time=_time(message.modification_time),
+        is_stale=message.is_stale,
     )
 
 

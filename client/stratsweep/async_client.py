@@ -99,7 +99,7 @@ class AsyncClient:
         *,
         timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
     ) -> StrategyList:
-        """Return what the server can run: strategies, metrics, symbols.
+        """Return what the server can run, and from which sources: strategies, metrics, symbols.
 
         Raises:
             StratsweepError: The call failed.

@@ -111,7 +111,7 @@ class Client:
         return assembler.started_event()
 
     def list_strategies(self, *, timeout: Span | None = None) -> StrategyList:
-        """Return what the server can run: strategies, metrics, symbols.
+        """Return what the server can run, and from which sources: strategies, metrics, symbols.
 
         Raises:
             StratsweepError: The call failed.

@@ -43,11 +43,20 @@ class StrategyParameter:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One registered strategy: its id, one line for people, its parameters."""
+    """One registered strategy.
+
+    Attributes:
+        name: The strategy's id.
+        description: One line for people.
+        parameters: What can be optimized.
+        source: The `module` of the source that it is from; empty for one that comes with the
+            server, and where an engine does not say.
+    """
 
     name: str
     description: str
     parameters: tuple[StrategyParameter, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,27 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A module of the operator's own, as the server has loaded it.
+
+    Attributes:
+        module: Its dotted name.
+        file: The name of its file from the directory on in which it was found.
+        digest: SHA-256 of the file as it was loaded, in hexadecimal.
+        load_time: When it was loaded, UTC.
+        modification_time: When the file that was loaded had been written, UTC.
+        is_stale: Whether the file is another now, or gone; SIGHUP or a restart loads it as it is.
+    """
+
+    module: str
+    file: str
+    digest: str
+    load_time: datetime
+    modification_time: datetime
+    is_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyList:
     """What a server can run.
 
@@ -87,9 +117,11 @@ class StrategyList:
         symbols: The instruments in the data directory, by name.
         accepts_any_strategy: The engine declares nothing: any strategy, parameters and symbols are
             passed to it as they come.
+        sources: The modules of the operator's own that new optimizations run, by name.
     """
 
     strategies: tuple[Strategy, ...]
     metrics: tuple[Metric, ...]
     symbols: tuple[Symbol, ...]
     accepts_any_strategy: bool
+    sources: tuple[Source, ...] = ()

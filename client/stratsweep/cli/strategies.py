@@ -19,7 +19,10 @@ def strategies(
     strategies: tuple[str, ...],
     output_format: str,
 ) -> None:
-    """List the strategies with their parameters, the metrics, and the symbols with their dates."""
+    """List the strategies with their parameters, the metrics, and the symbols with their dates.
+
+    Of modules of your own it says which file was loaded, when, and whether it has changed since.
+    """
     choice = ServerChoice(server, data, workers, engine, strategies)
     choice.check()
     with choice.connect() as client:

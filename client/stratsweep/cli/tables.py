@@ -27,6 +27,7 @@ _HEADLINE_METRICS = (
 )
 _WIDE = 100_000
 _BOX = box.SIMPLE_HEAD
+_DIGEST_DIGITS = 12
 
 
 def ranking_table(result: OptimizationResult, row_count: int) -> str:
@@ -85,8 +86,13 @@ def failure_summary(failures: Sequence[BacktestFailure], group_count: int = 5) -
 
 
 def catalogue_tables(catalogue: StrategyList) -> str:
-    """Return strategies with their parameters, metrics, and symbols with their dates."""
-    tables = [_strategies(catalogue), _metrics(catalogue), _symbols(catalogue)]
+    """Return strategies with their parameters, their sources, metrics, symbols with their dates."""
+    tables = [
+        _strategies(catalogue),
+        _sources(catalogue),
+        _metrics(catalogue),
+        _symbols(catalogue),
+    ]
     texts = [_render(_console(), table) for table in tables if table.row_count]
     if catalogue.accepts_any_strategy:
         texts.append(
@@ -146,6 +152,21 @@ def _bounds(parameter: StrategyParameter) -> str:
     if low and high:
         return f"{low} to {high}"
     return f"{low} or more" if low else f"up to {high}" if high else ""
+
+
+def _sources(catalogue: StrategyList) -> Table:
+    table = Table("source", "strategies", "loaded", "modified", "sha256", "", box=_BOX)
+    for source in catalogue.sources:
+        names = [each.name for each in catalogue.strategies if each.source == source.module]
+        table.add_row(
+            escape(source.file),
+            escape(", ".join(names)),
+            f"{source.load_time:%Y-%m-%d %H:%M:%S}",
+            f"{source.modification_time:%Y-%m-%d %H:%M:%S}",
+            source.digest[:_DIGEST_DIGITS],
+            "has changed since: SIGHUP or a restart loads it" if source.is_stale else "",
+        )
+    return table
 
 
 def _metrics(catalogue: StrategyList) -> Table:

@@ -29,7 +29,7 @@ from stratsweep.v1 import outcome_pb2 as stratsweep_dot_v1_dot_outcome__pb2
 from stratsweep.v1 import strategy_pb2 as stratsweep_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xec\x01\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormatJ\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xb3\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x32\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xec\x01\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormatJ\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xdb\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.stratsweep.v1.Source2\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSTRATEGIESREQUEST']._serialized_start=539
   _globals['_LISTSTRATEGIESREQUEST']._serialized_end=562
   _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=565
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=744
-  _globals['_OPTIMIZATIONSERVICE']._serialized_start=747
-  _globals['_OPTIMIZATIONSERVICE']._serialized_end=942
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=784
+  _globals['_OPTIMIZATIONSERVICE']._serialized_start=787
+  _globals['_OPTIMIZATIONSERVICE']._serialized_end=982
 # @@protoc_insertion_point(module_scope)

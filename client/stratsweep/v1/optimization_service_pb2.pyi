@@ -112,6 +112,7 @@ class ListStrategiesResponse(message.Message):
     METRICS_FIELD_NUMBER: builtins.int
     SYMBOLS_FIELD_NUMBER: builtins.int
     ACCEPTS_ANY_STRATEGY_FIELD_NUMBER: builtins.int
+    SOURCES_FIELD_NUMBER: builtins.int
     accepts_any_strategy: builtins.bool
     """accepts_any_strategy is true when the server's engine declares nothing: any strategy, any
     parameters and any symbols are passed to it as they come.
@@ -128,6 +129,12 @@ class ListStrategiesResponse(message.Message):
     def symbols(self) -> containers.RepeatedCompositeFieldContainer[strategy_pb2.Symbol]:
         """symbols are the instruments in the data directory, by name."""
 
+    @builtins.property
+    def sources(self) -> containers.RepeatedCompositeFieldContainer[strategy_pb2.Source]:
+        """sources are the modules of the operator's own that new optimizations run: those that were named,
+        and what they import beside them; not installed packages and not the server itself. By name.
+        """
+
     def __init__(
         self,
         *,
@@ -135,9 +142,10 @@ class ListStrategiesResponse(message.Message):
         metrics: abc.Iterable[strategy_pb2.Metric] | None = ...,
         symbols: abc.Iterable[strategy_pb2.Symbol] | None = ...,
         accepts_any_strategy: builtins.bool = ...,
+        sources: abc.Iterable[strategy_pb2.Source] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accepts_any_strategy", b"accepts_any_strategy", "metrics", b"metrics", "strategies", b"strategies", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accepts_any_strategy", b"accepts_any_strategy", "metrics", b"metrics", "sources", b"sources", "strategies", b"strategies", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

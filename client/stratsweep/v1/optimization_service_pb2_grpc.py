@@ -78,7 +78,7 @@ class OptimizationServiceServicer:
 
     def ListStrategies(self, request, context):
         """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
-        with the dates they cover.
+        with the dates they cover; and which of the operator's modules that was loaded from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

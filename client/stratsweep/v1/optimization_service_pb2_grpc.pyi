@@ -49,7 +49,7 @@ class OptimizationServiceStub:
     """
     ListStrategies: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.ListStrategiesRequest, _optimization_service_pb2.ListStrategiesResponse]
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
-    with the dates they cover.
+    with the dates they cover; and which of the operator's modules that was loaded from.
     """
 
 @_typing.type_check_only
@@ -73,7 +73,7 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     """
     ListStrategies: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.ListStrategiesRequest, _optimization_service_pb2.ListStrategiesResponse]  # type: ignore[assignment]
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
-    with the dates they cover.
+    with the dates they cover; and which of the operator's modules that was loaded from.
     """
 
 class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -106,7 +106,7 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_optimization_service_pb2.ListStrategiesResponse, _abc.Awaitable[_optimization_service_pb2.ListStrategiesResponse]]:
         """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
-        with the dates they cover.
+        with the dates they cover; and which of the operator's modules that was loaded from.
         """
 
 def add_OptimizationServiceServicer_to_server(servicer: OptimizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -61,10 +61,15 @@ class Strategy(message.Message):
     NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.strategy."""
     description: builtins.str
     """description is one line for people."""
+    source: builtins.str
+    """source is the Source.module that it is from. Empty for one that comes with the server, and where
+    an engine does not say.
+    """
     @builtins.property
     def parameters(self) -> containers.RepeatedCompositeFieldContainer[StrategyParameter]:
         """parameters are what can be optimized, in declaration order."""
@@ -75,10 +80,61 @@ class Strategy(message.Message):
         name: builtins.str = ...,
         description: builtins.str = ...,
         parameters: abc.Iterable[StrategyParameter] | None = ...,
+        source: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Source(message.Message):
+    """Source is a module of the operator's own, as it was loaded: all outcomes of an optimization come
+    from what was loaded when it began, whatever becomes of the file.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODULE_FIELD_NUMBER: builtins.int
+    FILE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    LOAD_TIME_FIELD_NUMBER: builtins.int
+    MODIFICATION_TIME_FIELD_NUMBER: builtins.int
+    IS_STALE_FIELD_NUMBER: builtins.int
+    module: builtins.str
+    """module is its dotted name."""
+    file: builtins.str
+    """file is the name of its file from the directory on in which it was found, such as
+    "ideas/trend.py": not where that directory is.
+    """
+    digest: builtins.str
+    """digest is the SHA-256 of the file's bytes as they were loaded, in lower-case hexadecimal."""
+    is_stale: builtins.bool
+    """is_stale says that the file is another now, or gone. SIGHUP or a restart has the server load it
+    as it is.
+    """
+    @builtins.property
+    def load_time(self) -> timestamp_pb2.Timestamp:
+        """load_time is when it was loaded."""
+
+    @builtins.property
+    def modification_time(self) -> timestamp_pb2.Timestamp:
+        """modification_time is when the file that was loaded had been written."""
+
+    def __init__(
+        self,
+        *,
+        module: builtins.str = ...,
+        file: builtins.str = ...,
+        digest: builtins.str = ...,
+        load_time: timestamp_pb2.Timestamp | None = ...,
+        modification_time: timestamp_pb2.Timestamp | None = ...,
+        is_stale: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["load_time", b"load_time", "modification_time", b"modification_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["digest", b"digest", "file", b"file", "is_stale", b"is_stale", "load_time", b"load_time", "modification_time", b"modification_time", "module", b"module"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
+from stratsweep_server.execution.generation import LoadedSource
 from stratsweep_server.market_data.data_directory import SymbolCoverage
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -113,9 +114,28 @@ def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationCon
     )
 
 
-def strategies(description: EngineDescription) -> list[strategy_pb2.Strategy]:
-    """The declared strategies, by name."""
-    return [_strategy(each) for each in sorted(description.strategies, key=lambda each: each.name)]
+def strategies(
+    description: EngineDescription, loaded: Iterable[LoadedSource]
+) -> list[strategy_pb2.Strategy]:
+    """The declared strategies, by name; each with its module where that is one of those loaded."""
+    modules = {each.source.module for each in loaded}
+    ordered = sorted(description.strategies, key=lambda each: each.name)
+    return [_strategy(each, each.module if each.module in modules else "") for each in ordered]
+
+
+def sources(loaded: Iterable[LoadedSource]) -> list[strategy_pb2.Source]:
+    """The modules that were loaded, without where they are."""
+    return [
+        strategy_pb2.Source(
+            module=each.source.module,
+            file=each.source.file,
+            digest=each.source.digest,
+            load_time=timestamp(each.load_time),
+            modification_time=timestamp(each.source.modification_time),
+            is_stale=each.is_stale,
+        )
+        for each in loaded
+    ]
 
 
 def metrics(description: EngineDescription) -> list[strategy_pb2.Metric]:
@@ -131,11 +151,12 @@ def symbols(coverage: Iterable[SymbolCoverage]) -> list[strategy_pb2.Symbol]:
     return [_symbol(each) for each in coverage]
 
 
-def _strategy(strategy: Strategy) -> strategy_pb2.Strategy:
+def _strategy(strategy: Strategy, source: str) -> strategy_pb2.Strategy:
     return strategy_pb2.Strategy(
         name=strategy.name,
         description=strategy.description,
         parameters=[_strategy_parameter(parameter) for parameter in strategy.parameters],
+        source=source,
     )
 
 

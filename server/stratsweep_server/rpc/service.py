@@ -77,16 +77,18 @@ class OptimizationService(OptimizationServiceServicer):
         request: service_pb2.ListStrategiesRequest,  # noqa: ARG002 - nothing to choose yet
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
     ) -> service_pb2.ListStrategiesResponse:
-        """What can be run: strategies, metrics, symbols."""
+        """What can be run: strategies, metrics, symbols; and from which sources."""
         description = await self._pool.describe_engine()
+        loaded = await self._pool.loaded_sources()
         coverage = []
         if self._data is not None and description.uses_market_data:
             coverage = await asyncio.to_thread(self._data.coverage)
         return service_pb2.ListStrategiesResponse(
-            strategies=responses.strategies(description),
+            strategies=responses.strategies(description, loaded),
             metrics=responses.metrics(description),
             symbols=responses.symbols(coverage),
             accepts_any_strategy=not description.strategies,
+            sources=responses.sources(loaded),
         )
 
     def _started(

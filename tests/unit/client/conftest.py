@@ -179,6 +179,15 @@ class Script:
         symbol.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
         symbol.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
         response.symbols.add(name="BROKEN", error="row 7: high below low")
+        response.strategies.add(name="trend", source="ideas.trend")
+        for module, file, is_stale in [
+            ("helpers", "helpers.py", False),
+            ("ideas.trend", "ideas/trend.py", True),
+        ]:
+            source = response.sources.add(module=module, file=file, is_stale=is_stale)
+            source.digest = "0123456789abcdef" * 4
+            source.load_time.FromJsonString("2026-03-02T09:00:00Z")
+            source.modification_time.FromJsonString("2026-03-01T23:59:59Z")
         return response
 
     def _response(self, **kind):

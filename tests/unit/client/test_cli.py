@@ -529,6 +529,17 @@ def test_strategies_are_shown_as_tables(run, server, script):
     assert "BROKEN 0 row 7: high below low" in rows
 
 
+def test_what_was_loaded_is_shown_and_what_has_changed_since(run, server, script):
+    server.catalogue = script.catalogue()
+    lines = run("strategies").stdout.splitlines()
+    (fresh,) = [line for line in lines if line.split()[:1] == ["helpers.py"]]
+    (stale,) = [line for line in lines if line.split()[:2] == ["ideas/trend.py", "trend"]]
+    for line in (fresh, stale):
+        assert "2026-03-02 09:00:00   2026-03-01 23:59:59   0123456789ab" in line
+    assert "SIGHUP" not in fresh
+    assert stale.endswith("has changed since: SIGHUP or a restart loads it")
+
+
 def test_a_catalogue_without_symbols_says_so(run, server, script):
     catalogue = script.catalogue()
     catalogue.ClearField("symbols")
@@ -539,7 +550,22 @@ def test_a_catalogue_without_symbols_says_so(run, server, script):
 def test_strategies_are_shown_as_json(run, server, script):
     server.catalogue = script.catalogue()
     document = json.loads(run("strategies", "--format", "json").stdout)
-    assert list(document) == ["strategies", "metrics", "symbols", "accepts_any_strategy"]
+    assert list(document) == [
+        "strategies",
+        "metrics",
+        "symbols",
+        "accepts_any_strategy",
+        "sources",
+    ]
+    assert document["strategies"][1]["source"] == document["sources"][1]["module"] == "ideas.trend"
+    assert document["sources"][1] == {
+        "module": "ideas.trend",
+        "file": "ideas/trend.py",
+        "digest": "0123456789abcdef" * 4,
+        "load_time": "2026-03-02T09:00:00+00:00",
+        "modification_time": "2026-03-01T23:59:59+00:00",
+        "is_stale": True,
+    }
     assert document["strategies"][0]["parameters"][0] == {
         "name": "fast",
         "type": "INTEGER",

@@ -36,6 +36,7 @@ EXPORTED = {
     "ServerProcess",
     "ServerStartError",
     "ServerUnavailableError",
+    "Source",
     "Strategy",
     "StrategyList",
     "StrategyParameter",
