@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from stratsweep_server.backtest.loading import EngineSpec
@@ -29,33 +30,31 @@ class Server:
 
     Attributes:
         address: Where it listens, with the real port; set when entered.
-        pool: Its workers; set when entered.
+        pool: Its workers.
 
     Raises:
         OSError: On entering, when the address cannot be bound.
     """
 
     address: str
-    pool: WorkerPool
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
+        self.pool = WorkerPool(
+            EngineSpec(config.engine, config.strategies),
+            max_workers=config.workers,
+            directory=config.scratch,
+            start_timeout=config.start_timeout,
+            limits=config.worker_limits,
+            on_availability=self._update_health,
+        )
         self._resources = AsyncExitStack()
         self._health_updates: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Server:
         config = self._config
         async with AsyncExitStack() as stack:
-            self.pool = await stack.enter_async_context(
-                WorkerPool(
-                    EngineSpec(config.engine, config.strategies),
-                    max_workers=config.workers,
-                    directory=config.scratch,
-                    start_timeout=config.start_timeout,
-                    limits=config.worker_limits,
-                    on_availability=self._update_health,
-                )
-            )
+            await stack.enter_async_context(self.pool)
             data = DataDirectory(config.data) if config.data is not None else None
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
@@ -81,26 +80,30 @@ async def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM, SIGINT, or the end of standard input where configured.
 
     The line `listening on ADDRESS` on standard output says that calls are accepted; only notes come
-    before it. A second signal ends running optimizations without grace.
+    before it. A second signal ends running optimizations without grace. On SIGHUP it stops, too,
+    where standard input is a terminal; elsewhere it loads engine and strategies anew.
 
     Raises:
         OSError: The address cannot be bound.
     """
     stop = asyncio.Event()
-    _stop_on_signal(stop)
+    server = Server(config)
+    _look_after_signals(stop, server.pool.reload)
     if config.exit_on_stdin_eof:
         _stop_on_stdin_eof(stop)
-    async with Server(config) as server:
+    async with server:
         logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
         print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
         # What is imported stays: walking through it held up every stream for 20 ms at a time.
         gc.freeze()
         await stop.wait()
+        _ignore_hang_up()
         logger.info("stopping; running optimizations get %g s", config.grace)
     logger.info("stopped")
 
 
-def _stop_on_signal(stop: asyncio.Event) -> None:
+def _look_after_signals(stop: asyncio.Event, reload: Callable[[], None]) -> None:
+    """Stop on SIGTERM and SIGINT; on SIGHUP, too, in a terminal, whose window was closed then."""
     loop = asyncio.get_running_loop()
 
     def handle() -> None:
@@ -111,7 +114,17 @@ def _stop_on_signal(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle)
+    # nohup has it ignored: whoever started the server so wants it to hear nothing.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        in_terminal = sys.stdin is not None and sys.stdin.isatty()
+        loop.add_signal_handler(signal.SIGHUP, handle if in_terminal else reload)
     release_signals()  # those that came while the server was imported, too
+
+
+def _ignore_hang_up() -> None:
+    """A closed window says it more than once: to the shell, which says it again, and to all."""
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _stop_on_stdin_eof(stop: asyncio.Event) -> None:

@@ -42,8 +42,8 @@ def default_start_method() -> str:
 def start_fork_server(*, is_default_engine: bool) -> None:
     """Start this process's fork server, and do not wait for it; one that runs already is kept.
 
-    It holds SIGTERM and Ctrl-C back, which reach it where they are sent to the whole group: it ends
-    with the last process that may ask it for a worker.
+    It holds SIGTERM, Ctrl-C and SIGHUP back, which reach it where they are sent to the whole group:
+    it ends with the last process that may ask it for a worker.
 
     Raises:
         OSError: It cannot be started.
