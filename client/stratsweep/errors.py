@@ -85,7 +85,7 @@ class ServerUnavailableError(StratsweepError):
 
 
 class ServerBusyError(StratsweepError):
-    """The server runs as many optimizations as it is allowed to.
+    """The server runs as many optimizations as it is allowed to, or has no memory for another.
 
     Attributes:
         retry_after: How long to wait before asking again; None where the server does not say.

@@ -79,6 +79,13 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     help="Optimizations that may run at a time.",
 )
 @click.option(
+    "--max-memory",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Memory that running optimizations may hold together; one that has no room is refused.  "
+    "[default: half of what this machine, or its container, has]",
+)
+@click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
     help="Where shared bars go while they are used.  [default: the system's temporary directory]",

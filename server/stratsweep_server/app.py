@@ -19,6 +19,8 @@ from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.optimization.machine_memory import memory_bytes, return_large_arrays
+from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
 
@@ -31,6 +33,7 @@ class Server:
     Attributes:
         address: Where it listens, with the real port; set when entered.
         pool: Its workers.
+        memory: What running optimizations hold.
 
     Raises:
         OSError: On entering, when the address cannot be bound.
@@ -39,6 +42,7 @@ class Server:
     address: str
 
     def __init__(self, config: ServerConfig) -> None:
+        self.memory = _memory_budget(config)
         self._config = config
         self.pool = WorkerPool(
             EngineSpec(config.engine, config.strategies),
@@ -59,7 +63,9 @@ class Server:
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
-            service = OptimizationService(self.pool, optimizer, data, config.max_optimizations)
+            service = OptimizationService(
+                self.pool, optimizer, data, config.max_optimizations, self.memory
+            )
             self._rpc = RpcServer(service, config.listen)
             stack.push_async_callback(self._rpc.stop, config.grace)
             await self._rpc.start()
@@ -76,6 +82,12 @@ class Server:
         update.add_done_callback(self._health_updates.discard)
 
 
+def _memory_budget(config: ServerConfig) -> MemoryBudget:
+    if config.max_memory is not None:
+        return MemoryBudget(config.max_memory * MEGABYTE)
+    return MemoryBudget(memory_bytes() // 2)
+
+
 async def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM, SIGINT, or the end of standard input where configured.
 
@@ -86,6 +98,7 @@ async def serve(config: ServerConfig) -> None:
     Raises:
         OSError: The address cannot be bound.
     """
+    return_large_arrays()
     stop = asyncio.Event()
     server = Server(config)
     _look_after_signals(stop, server.pool.reload)

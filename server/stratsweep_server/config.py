@@ -27,6 +27,8 @@ class ServerConfig:
         strategies: Modules that register strategies with the default engine.
         max_combinations: The largest grid accepted, before constraints.
         max_optimizations: How many may run at a time.
+        max_memory: Megabytes that running optimizations may hold together; None: half of what this
+            machine has, or the container around it.
         scratch: Where shared bars go while an optimization runs; None: the system's temporary
             directory.
         start_timeout: Seconds that a worker may take to be ready.
@@ -43,6 +45,7 @@ class ServerConfig:
     strategies: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_MAX_COMBINATIONS
     max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS
+    max_memory: int | None = None
     scratch: Path | None = None
     start_timeout: float = START_TIMEOUT_SECONDS
     worker_limits: WorkerLimits = NO_LIMITS

@@ -56,6 +56,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """ERROR_REASON_INTERNAL: a defect of the server; its log has the traceback under the error id.
     Status: INTERNAL. Metadata example: {"error_id": "5f0c2d"}.
     """
+    ERROR_REASON_MEMORY_EXHAUSTED: _ErrorReason.ValueType  # 10
+    """ERROR_REASON_MEMORY_EXHAUSTED: the running optimizations leave too little of the memory that the
+    server gives to all of them; RetryInfo says when to ask again. One that could never fit is an
+    invalid config. Status: RESOURCE_EXHAUSTED.
+    Metadata example: {"needed_bytes": "260000000", "limit_bytes": "4000000000"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of google.rpc.ErrorInfo.reason values, without the prefix
@@ -95,4 +101,10 @@ Status: UNAVAILABLE.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 8
 """ERROR_REASON_INTERNAL: a defect of the server; its log has the traceback under the error id.
 Status: INTERNAL. Metadata example: {"error_id": "5f0c2d"}.
+"""
+ERROR_REASON_MEMORY_EXHAUSTED: ErrorReason.ValueType  # 10
+"""ERROR_REASON_MEMORY_EXHAUSTED: the running optimizations leave too little of the memory that the
+server gives to all of them; RetryInfo says when to ask again. One that could never fit is an
+invalid config. Status: RESOURCE_EXHAUSTED.
+Metadata example: {"needed_bytes": "260000000", "limit_bytes": "4000000000"}.
 """

@@ -33,6 +33,13 @@ from stratsweep_server.execution.pool import (
 )
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.memory import (
+    MemoryAccount,
+    MemoryExhaustedError,
+    failure_bytes,
+    metric_bytes,
+    unlimited_memory,
+)
 from stratsweep_server.optimization.outcome_log import OutcomeLog, TooManyMetricsError
 from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
 from stratsweep_server.optimization.ranking import rank
@@ -157,12 +164,22 @@ class GridSearchOptimizer:
             return await optimization.result()
 
     async def prepare(
-        self, config: OptimizationConfig, known_violations: Sequence[Violation] = ()
+        self,
+        config: OptimizationConfig,
+        known_violations: Sequence[Violation] = (),
+        *,
+        memory: MemoryAccount | None = None,
     ) -> PreparedOptimization:
         """Validate a config, count its grid and load its bars, without running anything.
 
+        Args:
+            config: What to optimize.
+            known_violations: Found while the config was read.
+            memory: Holds in the end what the optimization takes; default: nobody counts.
+
         Raises:
             InvalidConfigError: With every violation, `known_violations` first.
+            MemoryExhaustedError: There is no room for it now.
             WorkersUnavailableError: No worker process starts.
         """
         pool = self._started_pool
@@ -174,6 +191,7 @@ class GridSearchOptimizer:
             self._data,
             max_combinations=self._max_combinations,
             known_violations=known_violations,
+            memory=memory,
         )
         return replace(prepared, generation=generation)
 
@@ -183,9 +201,16 @@ class GridSearchOptimizer:
         progress_callback: ProgressCallback | None = None,
         *,
         optimization_id: str = "",
+        memory: MemoryAccount | None = None,
     ) -> Optimization:
         """An optimization that runs while its async context is open; for streaming its log."""
-        return Optimization(self._started_pool, prepared, progress_callback, optimization_id)
+        return Optimization(
+            self._started_pool,
+            prepared,
+            progress_callback,
+            optimization_id,
+            memory or unlimited_memory(),
+        )
 
     def _engine_spec(self) -> EngineSpec:
         """What workers build their engine from, with what the main module has registered by now."""
@@ -228,6 +253,7 @@ class Optimization:
         prepared: PreparedOptimization,
         progress_callback: ProgressCallback | None,
         optimization_id: str,
+        memory: MemoryAccount,
     ) -> None:
         self.prepared = prepared
         self.log = OutcomeLog(prepared.total_count)
@@ -235,6 +261,8 @@ class Optimization:
         self._pool = pool
         self._progress_callback = progress_callback
         self._label = f"optimization {optimization_id}".strip()
+        self._memory = memory
+        self._failure_bytes = 0
         self._workload: RunningWorkload | None = None
         self._directory: Path | None = None
 
@@ -275,7 +303,7 @@ class Optimization:
         failure = ""
         try:
             await self._workload.wait()
-        except (WorkersUnavailableError, TooManyMetricsError) as error:
+        except (WorkersUnavailableError, TooManyMetricsError, MemoryExhaustedError) as error:
             failure = str(error)
         finally:
             self.log.close()
@@ -309,9 +337,19 @@ class Optimization:
             failures = tuple(replace(failure, traceback="") for failure in batch.failures)
             batch = replace(batch, failures=failures)
         self.log.append(batch, time.time())
+        self._hold_more_memory(batch.failures)
         if self._progress_callback is not None:
             for completed in range(first, self.log.count + 1):
                 self._progress_callback(completed, self.log.total_count)
+
+    def _hold_more_memory(self, failures: Sequence[BacktestFailure]) -> None:
+        """Count what nobody could foresee: failures, and metrics that were not declared."""
+        prepared = self.prepared
+        self._failure_bytes += sum(map(failure_bytes, failures))
+        metric_count = max(self.log.metric_count - prepared.metric_count, 0)
+        more = metric_bytes(prepared.total_count, metric_count) + self._failure_bytes
+        if more:
+            self._memory.resize(prepared.memory_bytes + more)
 
     def _log_failure(self, failure: BacktestFailure, number: int) -> None:
         if number <= _LOGGED_FAILURES:

@@ -20,6 +20,14 @@ from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolE
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
 from stratsweep_server.optimization.grid import grid_size
+from stratsweep_server.optimization.memory import (
+    UNDECLARED_METRICS,
+    MemoryAccount,
+    MemoryExhaustedError,
+    optimization_bytes,
+    preparation_bytes,
+    unlimited_memory,
+)
 from stratsweep_server.optimization.validation import (
     MAX_SYMBOLS,
     InvalidConfigError,
@@ -56,6 +64,8 @@ class PreparedOptimization:
         config: The effective config: defaults and dates filled in.
         plan: What its backtests have in common; without bars.
         indices: int64, the combinations to run, ascending.
+        metric_count: Different metrics that its backtests are expected to report.
+        memory_bytes: What it takes until its call ends, if they report no others and none fails.
         bars: The bars of each symbol, warm-up included; empty when the engine loads its own.
         summary: Of the bars; None without.
         generation: The code against which it was validated, and on which it runs; None: whatever is
@@ -65,6 +75,8 @@ class PreparedOptimization:
     config: OptimizationConfig
     plan: BacktestPlan
     indices: NDArray[np.int64]
+    metric_count: int
+    memory_bytes: int
     bars: tuple[Bars, ...] = ()
     summary: MarketDataSummary | None = None
     generation: Generation | None = None
@@ -96,6 +108,7 @@ async def prepare(
     *,
     max_combinations: int,
     known_violations: Sequence[Violation] = (),
+    memory: MemoryAccount | None = None,
 ) -> PreparedOptimization:
     """Validate a config and load what it needs.
 
@@ -105,10 +118,13 @@ async def prepare(
         data: Where the bars are; needed when the engine uses market data.
         max_combinations: The largest grid allowed.
         known_violations: Found while the config was read.
+        memory: Holds in the end what the optimization takes; default: nobody counts.
 
     Raises:
         InvalidConfigError: With every violation.
+        MemoryExhaustedError: There is no room for it now.
     """
+    memory = memory or unlimited_memory()
     found = await asyncio.to_thread(find_violations, config, engine, max_combinations)
     violations = [*known_violations, *found]
     bars: tuple[Bars, ...] = ()
@@ -119,12 +135,28 @@ async def prepare(
     indices = np.empty(0, dtype=np.int64)
     if not any(each.field.startswith(("parameters", "constraints")) for each in violations):
         axes = await asyncio.to_thread(expand_axes, config)
+        _hold(memory, preparation_bytes(axes, is_constrained=bool(config.constraints)), violations)
         indices, grid_violations = await asyncio.to_thread(_select, axes, config.constraints)
         violations += grid_violations
     if violations:
         raise InvalidConfigError(violations)
     defaults = unnamed_defaults(config, engine)
-    return await asyncio.to_thread(_assemble, config, axes, defaults, indices, bars)
+    metric_count = len(engine.metrics) or UNDECLARED_METRICS
+    prepared = await asyncio.to_thread(
+        _assemble, config, axes, defaults, indices, bars, metric_count
+    )
+    _hold(memory, prepared.memory_bytes, [])
+    return prepared
+
+
+def _hold(memory: MemoryAccount, byte_count: int, violations: Sequence[Violation]) -> None:
+    """Hold as much memory; add a violation where the grid is too large for this server."""
+    try:
+        memory.resize(byte_count)
+    except MemoryExhaustedError as error:
+        if error.can_fit:
+            raise
+        raise InvalidConfigError([*violations, Violation("parameters", str(error))]) from error
 
 
 def _load_bars(
@@ -173,6 +205,7 @@ def _assemble(
     defaults: Mapping[str, ParameterValue],
     indices: NDArray[np.int64],
     bars: tuple[Bars, ...],
+    metric_count: int,
 ) -> PreparedOptimization:
     summary = _summarize(bars, config.start_date) if bars else None
     if summary is not None:
@@ -193,7 +226,9 @@ def _assemble(
         seed=config.seed,
         defaults=defaults,
     )
-    return PreparedOptimization(config, plan, indices, bars, summary)
+    bar_count = sum(map(len, bars))
+    memory_bytes = optimization_bytes(axes, len(indices), metric_count, bar_count)
+    return PreparedOptimization(config, plan, indices, metric_count, memory_bytes, bars, summary)
 
 
 def _traded_time(bars: Sequence[Bars], start_date: date | None) -> NDArray[np.int64]:

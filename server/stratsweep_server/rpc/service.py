@@ -17,6 +17,7 @@ from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServi
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer, Violation
+from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream, StreamOptions
@@ -36,6 +37,7 @@ class OptimizationService(OptimizationServiceServicer):
         optimizer: Uses that pool.
         data: The price files; None when there are none.
         max_optimizations: How many may run at a time; more are refused.
+        memory: What they share; default: nobody counts.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class OptimizationService(OptimizationServiceServicer):
         optimizer: GridSearchOptimizer,
         data: DataDirectory | None,
         max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self._pool = pool
         self._optimizer = optimizer
         self._data = data
         self._max_optimizations = max_optimizations
+        self._memory = memory or MemoryBudget()
         self._running_count = 0
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
@@ -57,16 +61,16 @@ class OptimizationService(OptimizationServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> None:
         """Run an optimization and stream its events; the call's end is the optimization's end."""
-        with self._admission():
+        with self._admission() as memory:
             config, violations = requests.read_config(request.config)
             options = _read_stream_options(request, violations)
-            prepared = await self._optimizer.prepare(config, violations)
+            prepared = await self._optimizer.prepare(config, violations, memory=memory)
             optimization_id = secrets.token_hex(8)
             await context.write(self._started(optimization_id, prepared))
             if request.validate_only:
                 return
             async with self._optimizer.start(
-                prepared, optimization_id=optimization_id
+                prepared, optimization_id=optimization_id, memory=memory
             ) as optimization:
                 stream = EventStream(optimization, options, HEARTBEAT_SECONDS)
                 async for response in stream.responses():
@@ -110,12 +114,14 @@ class OptimizationService(OptimizationServiceServicer):
         return service_pb2.OptimizeResponse(event=event)
 
     @contextmanager
-    def _admission(self) -> Iterator[None]:
+    def _admission(self) -> Iterator[MemoryAccount]:
+        """Let an optimization run, and have it hold memory, until its call ends."""
         if self._running_count >= self._max_optimizations:
             raise TooManyOptimizationsError(self._max_optimizations, _RETRY_SECONDS)
         self._running_count += 1
         try:
-            yield
+            with self._memory.account() as memory:
+                yield memory
         finally:
             self._running_count -= 1
 

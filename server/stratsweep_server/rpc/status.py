@@ -17,6 +17,7 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
 from stratsweep_server.rpc.trailers import (
@@ -140,6 +141,12 @@ def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
     return details
 
 
+def _retry_info(
+    error: TooManyOptimizationsError | MemoryExhaustedError,
+) -> tuple[error_details_pb2.RetryInfo]:
+    return (error_details_pb2.RetryInfo(retry_delay=duration(error.retry_seconds)),)
+
+
 def _pack(detail: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
@@ -184,9 +191,16 @@ _STATUSES: Mapping[type[Exception] | ViolationKind, _Row] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         error_reason_pb2.ERROR_REASON_TOO_MANY_OPTIMIZATIONS,
         metadata=lambda error: {"limit": str(error.limit)},
-        details=lambda error: (
-            error_details_pb2.RetryInfo(retry_delay=duration(error.retry_seconds)),
-        ),
+        details=_retry_info,
+    ),
+    MemoryExhaustedError: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        error_reason_pb2.ERROR_REASON_MEMORY_EXHAUSTED,
+        metadata=lambda error: {
+            "needed_bytes": str(error.needed_bytes),
+            "limit_bytes": str(error.limit_bytes),
+        },
+        details=_retry_info,
     ),
     DrainingError: _Row(grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_DRAINING),
     WorkersUnavailableError: _Row(

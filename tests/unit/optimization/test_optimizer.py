@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stratsweep_server.backtest import EngineDescription, Metric
 from stratsweep_server.optimization import (
     FailureKind,
     GridSearchOptimizer,
@@ -19,6 +20,7 @@ from stratsweep_server.optimization import (
     WorkersUnavailableError,
     optimizer,
 )
+from stratsweep_server.optimization.memory import MemoryBudget
 
 from .inline_pool import InlinePool, WorkerEndedError
 
@@ -456,3 +458,45 @@ def test_two_strategies_of_one_name_are_refused():
 
     with pytest.raises(ValueError, match="two of them have one name"):
         GridSearchOptimizer(strategies=[first, twin])
+
+
+async def run_within(limit_bytes, function):
+    """Run on a budget that an account of the optimization's own is taken from."""
+    pool = InlinePool(function, description=EngineDescription(metrics=(Metric("score"),)))
+    budget = MemoryBudget(limit_bytes)
+    optimizer = GridSearchOptimizer(pool=pool)
+    with budget.account() as memory:
+        prepared = await optimizer.prepare(config(), memory=memory)
+        assert memory.byte_count == prepared.memory_bytes
+        async with optimizer.start(prepared, memory=memory) as optimization:
+            result = await optimization.result()
+        return result, memory.byte_count - prepared.memory_bytes
+
+
+async def test_memory_that_was_foreseen_is_all_that_is_held():
+    result, more = await run_within(10_000_000, score)
+    assert (result.state, more) == (OptimizationState.SUCCEEDED, 0)
+
+
+async def test_metrics_that_nobody_declared_and_failures_are_counted_as_they_come():
+    def function(x, y):
+        if x == 1:
+            raise ValueError("no luck" * 1_000)
+        return {"score": x, "other": y}
+
+    result, more = await run_within(10_000_000, function)
+    assert result.failed_count == 4
+    assert more > 20 * 8 + 4 * 7_000
+
+
+async def test_an_optimization_that_outgrows_the_memory_fails_with_what_has_completed():
+    def function(x, y):
+        if x > 2:
+            raise ValueError("no luck" * 10_000)
+        return {"score": x}
+
+    result, _ = await run_within(2_050_000, function)
+    assert result.state is OptimizationState.FAILED
+    assert "memory" in result.message
+    assert result.succeeded_count == 8
+    assert 0 < result.failed_count < 12

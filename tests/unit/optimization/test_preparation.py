@@ -20,6 +20,7 @@ from stratsweep_server.optimization import (
     OptimizationState,
     Violation,
 )
+from stratsweep_server.optimization.memory import MemoryBudget, MemoryExhaustedError
 from stratsweep_server.optimization.preparation import prepare
 from stratsweep_server.optimization.validation import ViolationKind
 
@@ -50,9 +51,14 @@ def config(**changes):
     return OptimizationConfig(**defaults | changes)
 
 
-async def prepared(data, engine=ON_BARS, known_violations=(), **changes):
+async def prepared(data, engine=ON_BARS, known_violations=(), memory=None, **changes):
     return await prepare(
-        config(**changes), engine, data, max_combinations=100, known_violations=known_violations
+        config(**changes),
+        engine,
+        data,
+        max_combinations=1_000_000,
+        known_violations=known_violations,
+        memory=memory,
     )
 
 
@@ -257,3 +263,40 @@ async def test_a_list_that_is_a_text_and_a_lone_number_are_refused():
     with pytest.raises(InvalidConfigError) as refused:
         await prepare(config, EngineDescription(), None, max_combinations=10)
     assert [each.field for each in refused.value.violations] == ["parameters[0]", "parameters[1]"]
+
+
+LARGE = {"x": IntegerRange(1, 1_000_000)}
+
+
+async def test_what_it_takes_is_held_when_it_is_prepared(data):
+    with MemoryBudget(300_000_000).account() as memory:
+        result = await prepared(data, parameters=LARGE, memory=memory)
+        assert memory.byte_count == result.memory_bytes > 200_000_000
+
+
+async def test_combinations_that_constraints_reject_take_nothing(data):
+    with MemoryBudget(50_000_000).account() as memory:
+        await prepared(data, parameters=LARGE, constraints=["x < 10"], memory=memory)
+        assert memory.byte_count < 20_000_000
+
+
+async def test_one_that_has_no_room_now_is_refused(data):
+    budget = MemoryBudget(300_000_000)
+    with budget.account() as other, budget.account() as memory:
+        other.resize(100_000_000)
+        with pytest.raises(MemoryExhaustedError):
+            await prepared(data, parameters=LARGE, memory=memory)
+
+
+@pytest.mark.parametrize("limit_bytes", [10_000_000, 100_000_000], ids=["selected", "run"])
+async def test_one_that_could_never_fit_is_an_invalid_config(data, limit_bytes):
+    with MemoryBudget(limit_bytes).account() as memory:
+        (violation,) = await refusal(data, parameters=LARGE, memory=memory)
+    assert violation.field == "parameters"
+    assert "take fewer combinations" in violation.description
+
+
+async def test_the_memory_that_is_missing_is_reported_with_everything_else(data):
+    with MemoryBudget(10_000_000).account() as memory:
+        first, second = await refusal(data, symbols=["BAD"], parameters=LARGE, memory=memory)
+    assert (first.field, second.field) == ("symbols[0]", "parameters")

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.validation import (
     InvalidConfigError,
     Violation,
@@ -42,6 +43,7 @@ ERRORS = {
     "DRAINING": DrainingError("the server is shutting down"),
     "NO_WORKERS": WorkersUnavailableError("no worker starts"),
     "INTERNAL": RuntimeError("a secret"),
+    "MEMORY_EXHAUSTED": MemoryExhaustedError(2_000_000, 3_000_000),
 }
 
 
