@@ -2,14 +2,17 @@
 
 Of a thousand combinations of two averages, a hundred averages are different. `@indicator` computes
 each of them once, keeps the recent ones, and says which combination uses which.
+
+All indicators of a process keep them within one bound. Where there is no more room, a new column
+takes that of what other plans keep, the least recently used first: what runs now is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,19 +28,41 @@ Booleans: TypeAlias = bool | NDArray[np.bool_]
 Texts: TypeAlias = str | NDArray[np.str_]
 """A text, or a column of them."""
 
-KEPT_BYTES = 128 * 1024 * 1024
-"""What each indicator keeps at most of a symbol: 2,800 averages of 23 years of daily bars."""
+KEPT_BYTES = 256 * 1024 * 1024
+"""What all indicators of a process keep at most: 5,700 averages of 23 years of daily bars. More
+only where one decision needs more."""
+
+_FIRST_ROWS = 16
 
 
-class _Decision:
-    """Counts what strategies are asked, so that no column in use is overwritten."""
+class _Now:
+    """What runs now, so that no column in use is dropped.
 
-    number = 0
+    Attributes:
+        plan: Whose backtests run.
+        decision: Counts what strategies are asked.
+        kept_bytes: What all stores keep; counted anew before something is added.
+    """
+
+    plan: object = None
+    decision = 0
+    kept_bytes = 0
+
+
+def begin_plan(plan: object) -> None:
+    """Say whose backtests run from now on: what other plans keep is dropped first."""
+    _Now.plan = plan
+    begin_decision()
 
 
 def begin_decision() -> None:
     """Say that a strategy is asked anew: columns that it was given before may be dropped."""
-    _Decision.number += 1
+    _Now.decision += 1
+
+
+def kept_bytes() -> int:
+    """Return what all indicators of this process keep."""
+    return sum(store.byte_count for store in _stores)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,14 +149,21 @@ def indicator(function: Callable[..., ArrayLike]) -> Indicator:
 
 
 class _Store:
-    """Columns of one indicator on the same bars, in one table."""
+    """Columns of one indicator on the same bars, in one table.
+
+    Attributes:
+        plan: Whose backtests used it last.
+        decision: The last one that used it.
+    """
 
     def __init__(self, bar_count: int) -> None:
+        self.plan: object = None
+        self.decision = -1
         self._bar_count = max(bar_count, 1)
         self._row_of: dict[tuple[Any, ...], int] = {}
         self._in_use: set[tuple[Any, ...]] = set()
-        self._decision = 0
         self._table: NDArray[Any] | None = None
+        _stores.add(self)
 
     @property
     def table(self) -> NDArray[Any]:
@@ -139,37 +171,79 @@ class _Store:
             raise RuntimeError("nothing was computed")
         return read_only(self._table)
 
+    @property
+    def byte_count(self) -> int:
+        return 0 if self._table is None else len(self._row_of) * self._table[0].nbytes
+
     def rows_of(
         self,
         keys: Sequence[tuple[Any, ...]],
         compute: Callable[[tuple[Any, ...]], NDArray[Any]],
     ) -> NDArray[np.int64]:
         """Return the row of each key, after computing those that are not there."""
-        if self._decision != _Decision.number:
-            self._decision = _Decision.number
+        if self.decision != _Now.decision:
             self._in_use.clear()
+        self.plan, self.decision = _Now.plan, _Now.decision
         self._in_use.update(keys)
-        for key in (key for key in keys if key not in self._row_of):
+        missing = [key for key in keys if key not in self._row_of]
+        if missing:
+            _Now.kept_bytes = kept_bytes()
+        for key in missing:
             column = compute(key)
             row = self._free_row(column)
             self._table[row] = column  # type: ignore[index]  # there is one now
             self._row_of[key] = row
         return np.array([self._row_of[key] for key in keys], dtype=np.int64)
 
+    def drop(self) -> None:
+        """Forget everything; what was handed out stays valid."""
+        self._row_of.clear()
+        self._table = None
+
     def _free_row(self, column: NDArray[Any]) -> int:
-        if self._table is None:
-            capacity = max(KEPT_BYTES // (self._bar_count * column.itemsize), 1)
-            # Memory that was never written to costs nothing.
-            self._table = np.empty((capacity, self._bar_count), column.dtype)
-        if len(self._row_of) < len(self._table):
-            return len(self._row_of)
-        # The newest goes first: combinations come in the order of the grid, over and over the same
-        # columns, and dropping the oldest would drop each one just before it is needed.
-        for key in reversed(self._row_of):
-            if key not in self._in_use:
-                return self._row_of.pop(key)
-        self._table = np.concatenate([self._table, np.empty_like(self._table)])
-        return len(self._row_of)
+        if not _make_room(column.nbytes, _of_other_plans(self.plan)):
+            # The newest goes first: combinations come in the order of the grid, over and over the
+            # same columns, and dropping the oldest would drop each one just before it is needed.
+            for key in reversed(self._row_of):
+                if key not in self._in_use:
+                    return self._row_of.pop(key)
+            _make_room(column.nbytes, _of_other_decisions(self.plan))
+        _Now.kept_bytes += column.nbytes
+        count = len(self._row_of)
+        if self._table is None or count == len(self._table):
+            table = np.empty((max(2 * count, _FIRST_ROWS), self._bar_count), column.dtype)
+            if self._table is not None:
+                table[:count] = self._table
+            self._table = table
+        return count
+
+
+_stores: WeakSet[_Store] = WeakSet()
+
+
+def _make_room(byte_count: int, victims: Iterator[_Store]) -> bool:
+    """Drop stores until there is room for so many bytes; return whether there is."""
+    while _Now.kept_bytes + byte_count > KEPT_BYTES:
+        store = next(victims, None)
+        if store is None:
+            return False
+        _Now.kept_bytes -= store.byte_count
+        store.drop()
+    return True
+
+
+def _of_other_plans(plan: object) -> Iterator[_Store]:
+    """The stores that other plans used last, the least recently used first."""
+    stores = [store for store in _stores if store.plan is not plan]
+    yield from sorted(stores, key=lambda store: store.decision)
+
+
+def _of_other_decisions(plan: object) -> Iterator[_Store]:
+    """The stores of a plan that nobody looks at now, the most recently used first."""
+    # Symbols come round and round, too.
+    stores = [store for store in _stores if store.plan is plan]
+    stores = [store for store in stores if store.decision != _Now.decision]
+    yield from sorted(stores, key=lambda store: store.decision, reverse=True)
 
 
 def _distinct(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import BacktestConfig, BacktestEngine, BatchConfig, StrategyConfig
 from stratsweep_server.backtest.generators import SeededRuns
+from stratsweep_server.backtest.indicators import begin_plan
 from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns
@@ -30,9 +31,11 @@ class PlannedBacktests:
         self._plan = plan
         self._engine = engine
         self._seeds = BacktestSeeds(plan.seed, plan.defaults)
+        self._token = object()  # indicators keep it: they must not keep the bars
 
     def run(self, index: int, runs: SeededRuns) -> dict[str, float]:
         """Run one combination of a chunk and return its metrics as plain finite floats."""
+        begin_plan(self._token)
         strategy = StrategyConfig(self._plan.strategy, self._plan.combination(index))
         seed = self._seeds.of(strategy.parameters)
         config = BacktestConfig(strategy, seed=seed, **self._common)
@@ -42,6 +45,7 @@ class PlannedBacktests:
         self, indices: NDArray[np.int64], begin: Callable[[int | None], None]
     ) -> MetricTable:
         """Run combinations as one batch, on an engine that takes batches."""
+        begin_plan(self._token)
         config = BatchConfig(
             strategy=self._plan.strategy,
             count=len(indices),

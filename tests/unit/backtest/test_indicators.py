@@ -1,5 +1,7 @@
 """Indicators: computed once for each distinct parameter, kept, and never overwritten in use."""
 
+from weakref import WeakSet
+
 import numpy as np
 import pytest
 from stratsweep_server.backtest import indicator, indicators
@@ -7,6 +9,13 @@ from stratsweep_server.backtest import indicator, indicators
 from .markets import random_bars
 
 BARS = random_bars(1, 50)
+COLUMN_BYTES = 50 * 8
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch):
+    """Other tests' indicators have bars of their own: they would count."""
+    monkeypatch.setattr(indicators, "_stores", WeakSet())
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def test_other_bars_have_columns_of_their_own(shifted):
 
 
 def test_columns_in_use_survive_more_of_them_than_are_kept(shifted, monkeypatch):
-    monkeypatch.setattr(indicators, "KEPT_BYTES", 3 * 50 * 8)
+    monkeypatch.setattr(indicators, "KEPT_BYTES", 3 * COLUMN_BYTES)
     indicators.begin_decision()
     first = shifted(BARS, np.arange(3))
     second = shifted(BARS, np.arange(3, 12))
@@ -66,11 +75,60 @@ def test_columns_in_use_survive_more_of_them_than_are_kept(shifted, monkeypatch)
 
 
 def test_going_round_a_grid_larger_than_what_is_kept_finds_most_of_it(shifted, monkeypatch):
-    monkeypatch.setattr(indicators, "KEPT_BYTES", 8 * 50 * 8)
+    monkeypatch.setattr(indicators, "KEPT_BYTES", 8 * COLUMN_BYTES)
     for period in [*range(10)] * 3:
         indicators.begin_decision()
         shifted(BARS, period)
     assert len(shifted.calls) < 20
+
+
+def test_all_indicators_of_a_process_share_one_bound(shifted, monkeypatch):
+    monkeypatch.setattr(indicators, "KEPT_BYTES", 20 * COLUMN_BYTES)
+    markets = [random_bars(seed, 50) for seed in range(30)]
+    other = indicator(lambda bars, period: np.roll(bars.open, period))
+    for _ in range(2):
+        for number, bars in enumerate(markets):
+            indicators.begin_plan(number // 10)  # ten symbols each
+            for each in (shifted, other):
+                columns = each(bars, np.arange(3))
+                np.testing.assert_array_equal(
+                    columns.table[columns.rows[1]], each._function(bars, 1)
+                )
+            assert indicators.kept_bytes() <= indicators.KEPT_BYTES
+    assert indicators.kept_bytes() > indicators.KEPT_BYTES / 2
+
+
+def test_what_other_plans_keep_goes_first_and_of_them_the_least_recently_used(shifted, monkeypatch):
+    monkeypatch.setattr(indicators, "KEPT_BYTES", 9 * COLUMN_BYTES)
+    first, second, third = (random_bars(seed, 50) for seed in range(3))
+    for plan, bars in (("first", first), ("second", second), ("first", first)):
+        indicators.begin_plan(plan)
+        shifted(bars, np.arange(4))
+    assert len(shifted.calls) == 8
+    indicators.begin_plan("third")
+    shifted(third, np.arange(3))
+    indicators.begin_plan("first")
+    shifted(first, np.arange(4))
+    assert len(shifted.calls) == 11, "the first plan's were kept"
+    indicators.begin_plan("second")
+    shifted(second, np.arange(4))
+    assert len(shifted.calls) == 15, "the second plan's were dropped"
+
+
+def test_symbols_of_one_plan_that_do_not_fit_together_are_not_all_dropped(shifted, monkeypatch):
+    monkeypatch.setattr(indicators, "KEPT_BYTES", 9 * COLUMN_BYTES)
+    markets = [random_bars(seed, 50) for seed in range(4)]
+    indicators.begin_plan("one")
+    for _ in range(10):
+        for bars in markets:
+            indicators.begin_decision()
+            shifted(bars, np.arange(4))
+    assert len(shifted.calls) <= 120, "two of four symbols stay, or nearly"
+
+
+def test_what_is_kept_of_bars_goes_with_them(shifted):
+    shifted(random_bars(5, 50), np.arange(4))
+    assert indicators.kept_bytes() == 0
 
 
 def test_a_table_cannot_be_written_to(shifted):

@@ -173,9 +173,9 @@ def _decide(
     name = strategy.declaration.name
     columns = {each: config.parameters[each][rows.start : rows.stop] for each in config.parameters}
     positions = Positions(portfolio, len(rows))
-    begin_decision()
     if strategy.is_vectorized:
         for sleeve, bars in enumerate(portfolio.sleeves):
+            begin_decision()
             returned = strategy.decide_all(bars, columns, len(rows))
             positions.put(name, sleeve, returned)
         return positions
@@ -183,6 +183,7 @@ def _decide(
     for row, values in enumerate(_combinations(columns, len(rows))):
         config.begin(rows[row])
         for sleeve, bars in enumerate(portfolio.sleeves):
+            begin_decision()
             decided = runs.run(
                 partial(strategy.decide, bars, values),
                 partial(_seed, config, rows[row], bars.symbol),
