@@ -15,16 +15,19 @@ from contextlib import AsyncExitStack
 
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.config import ServerConfig
+from stratsweep_server.execution.machine_memory import memory_bytes, return_large_arrays
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
-from stratsweep_server.optimization.machine_memory import memory_bytes, return_large_arrays
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
 
 logger = logging.getLogger(__name__)
+
+_COLUMN_BYTES = 2 * 1024 * 1024
+"""Of an outcome log; messages are smaller."""
 
 
 class Server:
@@ -98,7 +101,7 @@ async def serve(config: ServerConfig) -> None:
     Raises:
         OSError: The address cannot be bound.
     """
-    return_large_arrays()
+    return_large_arrays(_COLUMN_BYTES)
     stop = asyncio.Event()
     server = Server(config)
     _look_after_signals(stop, server.pool.reload)

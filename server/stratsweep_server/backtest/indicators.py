@@ -4,12 +4,12 @@ Of a thousand combinations of two averages, a hundred averages are different. `@
 each of them once, keeps the recent ones, and says which combination uses which.
 
 All indicators of a process keep them within one bound. Where there is no more room, a new column
-takes that of what other plans keep, the least recently used first: what runs now is kept.
+takes that of what other plans keep: what runs now is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
@@ -173,7 +173,7 @@ class _Store:
 
     @property
     def byte_count(self) -> int:
-        return 0 if self._table is None else len(self._row_of) * self._table[0].nbytes
+        return 0 if self._table is None else len(self._row_of) * self._table.strides[0]
 
     def rows_of(
         self,
@@ -200,14 +200,20 @@ class _Store:
         self._row_of.clear()
         self._table = None
 
+    def _is_of_other_plan(self, other: _Store) -> bool:
+        return other.plan is not self.plan
+
+    def _is_of_other_decision(self, other: _Store) -> bool:
+        return other.decision != self.decision
+
     def _free_row(self, column: NDArray[Any]) -> int:
-        if not _make_room(column.nbytes, _of_other_plans(self.plan)):
+        if not _make_room(column.nbytes, self._is_of_other_plan):
             # The newest goes first: combinations come in the order of the grid, over and over the
             # same columns, and dropping the oldest would drop each one just before it is needed.
             for key in reversed(self._row_of):
                 if key not in self._in_use:
                     return self._row_of.pop(key)
-            _make_room(column.nbytes, _of_other_decisions(self.plan))
+            _make_room(column.nbytes, self._is_of_other_decision)
         _Now.kept_bytes += column.nbytes
         count = len(self._row_of)
         if self._table is None or count == len(self._table):
@@ -221,29 +227,17 @@ class _Store:
 _stores: WeakSet[_Store] = WeakSet()
 
 
-def _make_room(byte_count: int, victims: Iterator[_Store]) -> bool:
+def _make_room(byte_count: int, may_go: Callable[[_Store], bool]) -> bool:
     """Drop stores until there is room for so many bytes; return whether there is."""
-    while _Now.kept_bytes + byte_count > KEPT_BYTES:
-        store = next(victims, None)
-        if store is None:
-            return False
+    if _Now.kept_bytes + byte_count <= KEPT_BYTES:
+        return True
+    # As with columns, the most recently used goes first: plans and symbols come round and round.
+    for store in sorted(filter(may_go, _stores), key=lambda store: store.decision, reverse=True):
         _Now.kept_bytes -= store.byte_count
         store.drop()
-    return True
-
-
-def _of_other_plans(plan: object) -> Iterator[_Store]:
-    """The stores that other plans used last, the least recently used first."""
-    stores = [store for store in _stores if store.plan is not plan]
-    yield from sorted(stores, key=lambda store: store.decision)
-
-
-def _of_other_decisions(plan: object) -> Iterator[_Store]:
-    """The stores of a plan that nobody looks at now, the most recently used first."""
-    # Symbols come round and round, too.
-    stores = [store for store in _stores if store.plan is plan]
-    stores = [store for store in stores if store.decision != _Now.decision]
-    yield from sorted(stores, key=lambda store: store.decision, reverse=True)
+        if _Now.kept_bytes + byte_count <= KEPT_BYTES:
+            return True
+    return False
 
 
 def _distinct(

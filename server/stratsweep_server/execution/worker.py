@@ -36,10 +36,13 @@ from stratsweep_server.execution.limits import (
     apply_memory_limit,
     offer_to_oom_killer,
 )
+from stratsweep_server.execution.machine_memory import return_large_arrays
 from stratsweep_server.execution.packed_engine import unpack_engine
 from stratsweep_server.execution.session import Session
 from stratsweep_server.execution.signals import release_signals
 
+_INDICATOR_TABLE_BYTES = 8 * 1024 * 1024
+"""What a batch needs for a moment is smaller."""
 _SESSION_FAILED = 70  # EX_SOFTWARE
 
 _connection: WorkerConnection | None = None
@@ -74,6 +77,7 @@ def connect(
     _redirect_output(output)
     offer_to_oom_killer()
     apply_memory_limit(limits)
+    return_large_arrays(_INDICATOR_TABLE_BYTES)
     server = socket.socket(fileno=os.dup(pipe.fileno()))
     pipe.close()
     copies = replace(copies, directory=os.dup(copy_directory.fileno()))

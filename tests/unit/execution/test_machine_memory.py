@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from stratsweep_server.optimization.machine_memory import memory_bytes
+from stratsweep_server.execution.machine_memory import memory_bytes
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -60,12 +60,12 @@ FREES_ARRAYS = """
 import resource
 from pathlib import Path
 import numpy as np
-from stratsweep_server.optimization.machine_memory import return_large_arrays
+from stratsweep_server.execution.machine_memory import return_large_arrays
 
 def resident_megabytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
-return_large_arrays()
+return_large_arrays(2_000_000)
 np.ones(1_500_000)  # by itself, the C library would keep smaller ones from then on
 before = resident_megabytes()
 arrays = [np.ones(size) for _ in range(10) for size in (1_000_000, 100_000)]

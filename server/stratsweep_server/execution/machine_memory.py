@@ -12,7 +12,6 @@ from pathlib import Path
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGE_BYTES = 2 * 1024 * 1024
 _KEPT_FREE_BYTES = 32 * 1024 * 1024
 
 
@@ -28,18 +27,21 @@ def memory_bytes(own_cgroups: Path = _OWN_CGROUPS, cgroups: Path = _CGROUPS) -> 
     return min([machine, *_cgroup_limits(own_cgroups, cgroups)])
 
 
-def return_large_arrays() -> None:
-    """Have arrays of megabytes go back to the system when they are freed.
+def return_large_arrays(smallest_bytes: int) -> None:
+    """Have arrays of a size go back to the system when they are freed.
 
-    The C library (glibc) raises the size from which they do, after the first such array, so that
-    others are cut from a heap which seldom shrinks: a gigabyte stayed after eight optimizations of
+    The C library (glibc) raises the size from which they do, up to 32 MB, whenever one is freed,
+    and cuts others from a heap that seldom shrinks: a gigabyte stayed after eight optimizations of
     a million combinations.
+
+    Args:
+        smallest_bytes: Below it, memory is faster to have again.
     """
     if sys.platform != "linux":
         return
     with contextlib.suppress(AttributeError):  # another C library
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, smallest_bytes)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
 
 
