@@ -52,13 +52,12 @@ def check_that_nothing_is_left(threads_before: set[threading.Thread], scratch: P
 
 
 async def at_full_strength(pool: WorkerPool) -> None:
-    """Wait until every slot has an idle worker; its files and descriptors are all there are."""
+    """Wait until every slot has an idle worker; nothing of them is in any directory."""
     await until(
         lambda: all(slot.state is SlotState.IDLE for slot in pool.slots), "every slot is idle"
     )
     assert len({slot.worker_pid for slot in pool.slots}) == pool.worker_count
-    names = {path.name.partition("-")[0] for path in pool.directory.iterdir()}
-    assert names <= {"worker", "sources"}
+    assert {path.name.partition("-")[0] for path in pool.directory.iterdir()} <= {"sources"}
 
 
 def descriptor_count() -> int:

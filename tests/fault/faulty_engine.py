@@ -13,7 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from stratsweep_server.backtest import BacktestConfig, BacktestResult, BatchConfig, BatchResult
+from stratsweep_server.backtest import (
+    BacktestConfig,
+    BacktestResult,
+    BatchConfig,
+    BatchResult,
+    EngineDescription,
+)
 
 GUILTY = 0
 """The value of x at which the fault happens; the neighbours' x is positive."""
@@ -241,3 +247,15 @@ class QuickEngine:
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:
         return BacktestResult({"score": float(config.strategy.parameters["x"])})
+
+
+class ReadsBars:
+    """Has the server load its bars, and takes its time over them."""
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription(uses_market_data=True)
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        time.sleep(0.01)
+        (bars,) = config.bars.values()
+        return BacktestResult({"last_close": float(bars.close[-1])})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from pathlib import Path
 
 import grpc
 import grpc_testing
@@ -42,7 +41,6 @@ class EndlessPool:
     """A pool whose one workload never completes."""
 
     worker_count = 1
-    directory = Path()
     generation = None
 
     def __init__(self) -> None:
@@ -53,7 +51,7 @@ class EndlessPool:
         return EngineDescription()
 
     def submit(
-        self, plan, indices, *, backtest_timeout, on_outcomes, generation
+        self, plan, indices, *, backtest_timeout, on_outcomes, generation, bars
     ) -> EndlessWorkload:
         self.is_submitted.set()
         return self.workload

@@ -1,9 +1,9 @@
 """The few shared words in which a worker writes what it is running, and since when.
 
-One memory-mapped file per worker: the worker writes, the server reads, nobody waits. It is what
+A piece of shared memory per worker: the worker writes, the server reads, nobody waits. It is what
 makes blame exact: a worker that hangs or dies in the middle of a chunk has left the guilty
 combination's place here. While a batch runs that does not say which of its backtests it is on, the
-offset stands for the whole chunk.
+offset stands for the whole chunk. It has no name in any directory, so that nothing can remove it.
 
 The order of the writes matters: the worker stores the start before the offset, and the server reads
 the offset before the start. So the server may see an old offset with a new start, which only makes
@@ -13,9 +13,10 @@ it look again later, and never a new offset with an old start, which would kill 
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 _CHUNK_ID, _OFFSET, _STARTED = range(3)
 _WORDS = 3
@@ -39,18 +40,15 @@ class Running:
 
 
 class Activity:
-    """The shared words of one worker, seen from either side."""
+    """The shared words of one worker, seen from either side.
 
-    def __init__(self, path: Path) -> None:
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _WORDS * 8)
+    Args:
+        descriptor: Of a file that `shared_words` made; it may be closed afterwards.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, _WORDS * 8)
         self._words = memoryview(self._map).cast("Q")
-
-    @staticmethod
-    def create(path: Path) -> Activity:
-        """Make the file and open it."""
-        path.write_bytes((0).to_bytes(8, "little") + b"\xff" * 8 + (0).to_bytes(8, "little"))
-        return Activity(path)
 
     def begin_chunk(self, chunk_id: int) -> None:
         """In the worker: the backtests that follow belong to this chunk."""
@@ -86,3 +84,14 @@ class Activity:
         self._words[_STARTED] = now
         self._words[_OFFSET] = offset
         return now
+
+
+def shared_words() -> int:
+    """The descriptor of a file without a name, for the words of a worker that runs nothing yet."""
+    if hasattr(os, "memfd_create"):  # not on macOS, and not in every Python on Linux
+        descriptor = os.memfd_create("activity")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.write(descriptor, (0).to_bytes(8, "little") + b"\xff" * 8 + (0).to_bytes(8, "little"))
+    return descriptor

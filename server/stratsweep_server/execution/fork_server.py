@@ -12,9 +12,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, process, resource_tracker, util
+from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
+from stratsweep_server.execution.run_directory import RunDirectory
 from stratsweep_server.execution.signals import held_signals
 
 # What each worker imports to come to life; without it, that is most of the time of its start.
@@ -26,6 +29,9 @@ _PRELOAD = (
 )
 DEFAULT_ENGINE_PRELOAD = "stratsweep_server.backtest.default.preload"
 """The one engine that may be imported once for all workers: ours, since it starts no thread."""
+
+# The name of a socket has room for 107 characters.
+_DIRECTORY_PREFIX = "ssweep-"
 
 # Two workers with two OpenBLAS threads each took 2.9 times as long as with one.
 _ONE_THREAD_EACH = dict.fromkeys(
@@ -42,6 +48,9 @@ def default_start_method() -> str:
 def start_fork_server(*, is_default_engine: bool) -> None:
     """Start this process's fork server, and do not wait for it; one that runs already is kept.
 
+    Where somebody has removed its socket, nobody can ask it for a worker any more: another one is
+    started, and the first stays for the workers that it has.
+
     It holds SIGTERM, Ctrl-C and SIGHUP back, which reach it where they are sent to the whole group:
     it ends with the last process that may ask it for a worker.
 
@@ -50,9 +59,12 @@ def start_fork_server(*, is_default_engine: bool) -> None:
     """
     modules = [*_PRELOAD, DEFAULT_ENGINE_PRELOAD] if is_default_engine else [*_PRELOAD]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-    if _is_running():
+    if _is_running() and _has_socket():
         return  # without a change of the environment, which no other thread should have to expect
     try:
+        _provide_directory()
+        if _is_running():
+            _retire()
         with held_signals():
             resource_tracker.ensure_running()  # in case it is started: that lets signals through
         with held_signals(), one_thread_each():
@@ -84,17 +96,27 @@ def stop_fork_server() -> None:
 
     By itself it would end a moment after its program, which people and programs would still see.
     """
-    process_id = _process_id()
-    if process_id is not None:
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(process_id, signal.SIGKILL)
-            os.waitpid(process_id, 0)
+    for process_id in (*_start.retired, _process_id()):
+        if process_id is not None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(process_id, signal.SIGKILL)
+                os.waitpid(process_id, 0)
 
 
 class _Start:
-    """The process id of the fork server that was started last, until it has forked."""
+    """What is known of the fork servers beside what multiprocessing knows.
 
-    loading: int | None = None
+    Attributes:
+        loading: The process id of the one that was started last, until it has forked.
+        directory: Where their sockets are.
+        retired: The process ids of those whose socket was lost. They end with this process, which
+            has the other end of their "alive" pipes.
+    """
+
+    def __init__(self) -> None:
+        self.loading: int | None = None
+        self.directory: RunDirectory | None = None
+        self.retired: list[int] = []
 
 
 _start = _Start()
@@ -110,10 +132,36 @@ def _is_running() -> bool:
         return False
 
 
+def _provide_directory() -> None:
+    """Have multiprocessing put sockets where the next server sweeps them if this one is killed."""
+    if _start.directory is None:
+        _start.directory = RunDirectory(prefix=_DIRECTORY_PREFIX)
+        util.Finalize(None, _start.directory.close, exitpriority=-100)  # as multiprocessing's own
+    # A private name, the same in CPython 3.8 to 3.14; multiprocessing would make one of its own.
+    config = process.current_process()._config  # type: ignore[attr-defined]  # noqa: SLF001
+    config["tempdir"] = str(_start.directory.ensure())
+
+
+def _has_socket() -> bool:
+    address = _state("_forkserver_address")
+    return address is None or Path(address).exists()
+
+
+def _retire() -> None:
+    """Have multiprocessing forget the fork server, and leave it running."""
+    _start.retired.append(_state("_forkserver_pid"))
+    for name in ("_forkserver_address", "_forkserver_alive_fd", "_forkserver_pid"):
+        setattr(forkserver._forkserver, name, None)  # noqa: SLF001
+
+
 def _process_id() -> int | None:
-    # A private name, the same in CPython 3.11 to 3.13; without it, one that imports is waited for.
-    state = getattr(forkserver, "_forkserver", None)
-    return getattr(state, "_forkserver_pid", None)
+    process_id: int | None = _state("_forkserver_pid")
+    return process_id
+
+
+def _state(name: str) -> Any:  # noqa: ANN401 - whatever it is
+    # Private names, the same in CPython 3.11 to 3.13; without them, one that imports is waited for.
+    return getattr(getattr(forkserver, "_forkserver", None), name, None)
 
 
 def _with_place(error: OSError) -> str:

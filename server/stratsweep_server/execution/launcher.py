@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution.fork_server import (
@@ -26,7 +24,6 @@ class Launcher:
 
     Args:
         engine: What each worker builds its engine from.
-        directory: Where the workers' shared words go.
         limits: What each worker may use.
         start_method: `forkserver` or `spawn`; default: see `default_start_method`.
     """
@@ -34,17 +31,14 @@ class Launcher:
     def __init__(
         self,
         engine: PackedEngine,
-        directory: Path,
         limits: WorkerLimits,
         start_method: str | None = None,
     ) -> None:
         self._engine = engine
-        self._directory = directory
         self._limits = limits
         self._context = multiprocessing.get_context(start_method or default_start_method())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-launcher")
         self._reaper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-reaper")
-        self._numbers = itertools.count()
         self._is_closing = False
 
     async def start(self, copies: CopyPlace) -> WorkerProcess:
@@ -76,8 +70,7 @@ class Launcher:
     def _start(self, copies: CopyPlace, loop: asyncio.AbstractEventLoop) -> WorkerProcess:
         if self._is_closing:
             raise RuntimeError("no more workers are started")
-        path = self._directory / f"worker-{next(self._numbers)}"
-        setup = (path, self._engine.data, copies, self._limits)
+        setup = (self._engine.data, copies, self._limits)
         if self._context.get_start_method() == "forkserver":
             # Each time: multiprocessing alone would replace a dead one in its own way. Workers have
             # the environment of the fork server.

@@ -111,7 +111,7 @@ def frame(kind: MessageKind, *body: bytes) -> bytes:
 
 
 def encode_plan(plan_id: int, plan: BacktestPlan) -> bytes:
-    """The PLAN frame, sent to a worker before its first chunk of that plan."""
+    """The PLAN frame, sent to a worker before its first chunk of that plan, with its bars' file."""
     return frame(MessageKind.PLAN, pickle.dumps((plan_id, plan), pickle.HIGHEST_PROTOCOL))
 
 

@@ -34,7 +34,8 @@ class BacktestPlan:
         starting_cash: The account at the start.
         commission: Fraction of a fill's value per side.
         slippage: Fraction of the price per side.
-        bars_paths: The shared file of each symbol's bars, or None when the engine loads its own.
+        bar_counts: The number of each symbol's bars in the file that comes with the plan, in its
+            order; None when the engine loads its own.
         seed: What the seeds of the backtests follow from, 0 … 2^64 - 1.
         defaults: The declared default of each parameter that is no axis; seeds follow from these,
             too.
@@ -48,7 +49,7 @@ class BacktestPlan:
     starting_cash: float = 10_000.0
     commission: float = 0.0
     slippage: float = 0.0
-    bars_paths: Mapping[str, str] | None = None
+    bar_counts: Mapping[str, int] | None = None
     seed: int = 0
     defaults: Mapping[str, ParameterValue] = field(default_factory=dict)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,24 @@ from stratsweep_server.backtest.indicators import begin_plan
 from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns
-from stratsweep_server.market_data.bars import open_bars
+from stratsweep_server.market_data.bars import Bars
 
 
 class PlannedBacktests:
-    """The backtests of one plan; bars are mapped, and columns of the grid made, at the first one.
+    """The backtests of one plan; columns of the grid are made at the first one.
 
     Args:
         plan: What they have in common.
         engine: Runs them.
+        bars: Of each symbol; None when the engine loads its own.
     """
 
-    def __init__(self, plan: BacktestPlan, engine: BacktestEngine) -> None:
+    def __init__(
+        self, plan: BacktestPlan, engine: BacktestEngine, bars: Mapping[str, Bars] | None = None
+    ) -> None:
         self._plan = plan
         self._engine = engine
+        self._bars = bars
         self._seeds = BacktestSeeds(plan.seed, plan.defaults)
         self._token = object()  # indicators keep it: they must not keep the bars
 
@@ -65,10 +68,7 @@ class PlannedBacktests:
 
     @cached_property
     def _common(self) -> dict[str, Any]:
-        plan, bars = self._plan, None
-        if plan.bars_paths is not None:
-            paths = plan.bars_paths
-            bars = {symbol: open_bars(symbol, Path(paths[symbol])) for symbol in paths}
+        plan = self._plan
         return {
             "symbols": plan.symbols,
             "start_date": plan.start_date,
@@ -76,7 +76,7 @@ class PlannedBacktests:
             "starting_cash": plan.starting_cash,
             "commission": plan.commission,
             "slippage": plan.slippage,
-            "bars": bars,
+            "bars": self._bars,
         }
 
 

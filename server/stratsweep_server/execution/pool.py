@@ -58,7 +58,9 @@ from stratsweep_server.execution.scheduler import (
     FairScheduler,
     RunMode,
 )
+from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.execution.slot import Assignment, Slot
+from stratsweep_server.market_data.bars import Bars
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +99,12 @@ class BacktestPool(Protocol):
     def worker_count(self) -> int:
         """How many backtests run at a time."""
 
-    @property
-    def directory(self) -> Path:
-        """Where files that the workers share can be put."""
+    def share(self, bars: Sequence[Bars]) -> SharedBars:
+        """Put bars where workers can map them; takes as long as to write them.
+
+        Raises:
+            StorageUnavailableError: There is no place for them.
+        """
 
     async def describe_engine(self) -> EngineDescription:
         """What the engine declares; waits for the first worker.
@@ -123,10 +128,12 @@ class BacktestPool(Protocol):
         backtest_timeout: float,
         on_outcomes: OutcomeListener,
         generation: Generation | None = None,
+        bars: SharedBars | None = None,
     ) -> RunningWorkload:
         """Start to run combinations, by index; `on_outcomes` is called once or more for each batch.
 
-        All of them run on the code of one generation; without one, on the current.
+        All of them run on the code of one generation; without one, on the current. The bars must
+        stay open until the workload has ended.
 
         Raises:
             WorkersUnavailableError: No worker starts.
@@ -148,9 +155,11 @@ class Workload:
         queue: CombinationQueue,
         backtest_timeout: float,
         on_outcomes: OutcomeListener,
+        bars: SharedBars | None,
     ) -> None:
         self.plan_id = plan_id
         self.plan_frame = messages.encode_plan(plan_id, plan)
+        self.bars = bars
         self.queue = queue
         self.backtest_timeout = backtest_timeout
         self._pool = pool
@@ -254,6 +263,13 @@ class WorkerPool:
         """Where files that the workers share can be put; gone when the pool closes."""
         return self._run_directory.path
 
+    def share(self, bars: Sequence[Bars]) -> SharedBars:
+        """Put bars where workers can map them; see `BacktestPool.share`."""
+        try:
+            return SharedBars(bars, self._run_directory.ensure())
+        except OSError as error:
+            raise self._run_directory.unavailable(error) from error
+
     @property
     def generation(self) -> Generation:
         """The code that new optimizations run on."""
@@ -267,9 +283,7 @@ class WorkerPool:
     async def __aenter__(self) -> WorkerPool:
         engine = pack_engine(self._engine)
         self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
-        self._launcher = Launcher(
-            engine, self._run_directory.path, self._limits, self._start_method
-        )
+        self._launcher = Launcher(engine, self._limits, self._start_method)
         self._generations = Generations(self.directory)
         self._slots = [
             Slot(number, self.generation, self._launcher, self, self._start_timeout, self._limits)
@@ -334,6 +348,7 @@ class WorkerPool:
         backtest_timeout: float,
         on_outcomes: OutcomeListener,
         generation: Generation | None = None,
+        bars: SharedBars | None = None,
         weight: float = 1.0,
     ) -> Workload:
         """Start to run combinations; see `BacktestPool.submit`.
@@ -344,13 +359,16 @@ class WorkerPool:
             backtest_timeout: Seconds that each backtest may take, from its own start.
             on_outcomes: Called on the event loop with each batch.
             generation: The code to run them on, current or not; default: the current.
+            bars: What `share` made of the plan's bars; open until the workload has ended.
             weight: Share of the workers relative to other workloads.
         """
         self._require_workers()
         chunk_seconds = min(CHUNK_SECONDS, backtest_timeout / _CHUNKS_PER_TIMEOUT)
         generation = generation or self.generation
         queue = CombinationQueue(indices, weight, chunk_seconds, generation.number)
-        workload = Workload(self, next(self._plan_ids), plan, queue, backtest_timeout, on_outcomes)
+        workload = Workload(
+            self, next(self._plan_ids), plan, queue, backtest_timeout, on_outcomes, bars
+        )
         if queue.pending_count:
             self._generations.keep(generation)
             self._workloads[queue] = workload
@@ -471,7 +489,13 @@ class WorkerPool:
             return False
         workload = self._workloads[chunk.queue]
         slot.assign(
-            Assignment(chunk, workload.plan_id, workload.plan_frame, workload.backtest_timeout)
+            Assignment(
+                chunk,
+                workload.plan_id,
+                workload.plan_frame,
+                workload.backtest_timeout,
+                workload.bars,
+            )
         )
         return True
 
@@ -491,7 +515,7 @@ class WorkerPool:
     # Generations.
 
     def _new_trial(self) -> Trial:
-        generation = self._generations.new(self.directory)
+        generation = self._generations.new(self._run_directory.ensure())
         return Trial(generation, self._launcher, self._start_timeout)
 
     def _adopt(self, generation: Generation) -> None:

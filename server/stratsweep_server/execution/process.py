@@ -16,18 +16,18 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import cast
 
 from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution import worker
-from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.activity import Activity, shared_words
 from stratsweep_server.execution.carrier import CarrierContext
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import FrameReader, MalformedMessageError, MessageKind
@@ -53,35 +53,33 @@ class WorkerProcess:
         process: BaseProcess,
         peer: socket.socket,
         output: int,
-        activity_path: Path,
+        activity: Activity,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         if process.pid is None:
             raise RuntimeError("the worker process was not started")
         self.pid = process.pid
-        self.activity = Activity(activity_path)
-        self._activity_path = activity_path
+        self.activity = activity
         self._executor = executor
         self._process = process
         self._socket = peer
         self._output_descriptor = output
         self._output = WorkerOutput()
         self._reader = FrameReader()
-        self._outgoing = bytearray()
+        self._outgoing: deque[tuple[memoryview, int | None]] = deque()
         self._pidfd = _open_pidfd(self.pid)
         self._loop = loop
 
     @staticmethod
     def start(
         context: BaseContext,
-        activity_path: Path,
         packed_engine: bytes,
         copies: CopyPlace,
         limits: WorkerLimits,
         loop: asyncio.AbstractEventLoop,
     ) -> WorkerProcess:
         """Start a worker (blocking; on the launcher thread) that is then used on `loop`."""
-        Activity.create(activity_path).close()
+        words = Connection(shared_words())
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             with contextlib.suppress(OSError):  # where the system allows less, it is less
@@ -94,7 +92,7 @@ class WorkerProcess:
             max_workers=1,
             mp_context=cast(BaseContext, carrier),
             initializer=worker.connect,
-            initargs=(pipe, output, activity_path, packed_engine, copies, copy_directory, limits),
+            initargs=(pipe, output, words, packed_engine, copies, copy_directory, limits),
         )
         try:
             executor.submit(worker.serve)
@@ -103,16 +101,15 @@ class WorkerProcess:
             _leave_to_its_executor(carrier.process)
             ours.setblocking(False)
             os.set_blocking(output_reader, False)
-            return WorkerProcess(
-                executor, carrier.process, ours, output_reader, activity_path, loop
-            )
+            activity = Activity(words.fileno())
+            return WorkerProcess(executor, carrier.process, ours, output_reader, activity, loop)
         except BaseException:
             ours.close()
             os.close(output_reader)
             executor.shutdown(wait=False)
             raise
         finally:
-            for connection in (pipe, output, copy_directory):
+            for connection in (pipe, output, words, copy_directory):
                 connection.close()
 
     def attach(
@@ -128,16 +125,27 @@ class WorkerProcess:
         self._loop.add_reader(self._output_descriptor, self._read_output)
         self._loop.add_reader(self._exit_descriptor, self._exited, on_exit)
 
-    def send(self, data: bytes) -> None:
-        """Send without waiting; what the socket does not take now goes when it can."""
-        if self._outgoing:
-            self._outgoing += data
+    def send(self, data: bytes, descriptor: int | None = None) -> None:
+        """Send without waiting; what the socket does not take now goes when it can.
+
+        Args:
+            data: Some bytes.
+            descriptor: Of a file to hand over with them; it may be closed afterwards.
+        """
+        rest = memoryview(data)
+        if not self._outgoing:
+            rest = rest[self._send_now(rest, descriptor) :]
+        if not rest:
             return
-        sent = 0
-        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-            sent = self._socket.send(data)
-        if sent < len(data):
-            self._outgoing += data[sent:]
+        kept = None
+        if descriptor is not None and len(rest) == len(data):  # it goes with the first byte
+            try:
+                kept = os.dup(descriptor)
+            except OSError:  # none is left, and without the file the worker is of no use
+                self.kill()
+                return
+        self._outgoing.append((rest, kept))
+        if len(self._outgoing) == 1:
             self._loop.add_writer(self._socket, self._send_rest)
 
     def kill(self) -> None:
@@ -155,6 +163,10 @@ class WorkerProcess:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
+        for _, descriptor in self._outgoing:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._outgoing.clear()
         self._read_output()
         self._loop.remove_reader(self._output_descriptor)
         os.close(self._output_descriptor)
@@ -165,7 +177,6 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self.activity.close()
-        self._activity_path.unlink(missing_ok=True)
 
     def last_words(self) -> str:
         """What the interpreter said when it crashed; empty when it said nothing."""
@@ -218,15 +229,28 @@ class WorkerProcess:
             output_logger.info("worker process %d: %s", self.pid, line)
 
     def _send_rest(self) -> None:
-        try:
-            sent = self._socket.send(self._outgoing)
-        except BlockingIOError:
+        rest, descriptor = self._outgoing[0]
+        sent = self._send_now(rest, descriptor)
+        if sent == 0:
             return
-        except (BrokenPipeError, ConnectionResetError):
-            sent = len(self._outgoing)  # it is dying; on_exit says the rest
-        del self._outgoing[:sent]
+        if descriptor is not None:
+            os.close(descriptor)
+        self._outgoing[0] = rest[sent:], None
+        if sent == len(rest):
+            self._outgoing.popleft()
         if not self._outgoing:
             self._loop.remove_writer(self._socket)
+
+    def _send_now(self, data: memoryview, descriptor: int | None) -> int:
+        """Send what the socket takes; returns how many bytes."""
+        try:
+            if descriptor is None:
+                return self._socket.send(data)
+            return socket.send_fds(self._socket, [data], [descriptor])
+        except BlockingIOError:
+            return 0
+        except (BrokenPipeError, ConnectionResetError):
+            return len(data)  # it is dying; on_exit says the rest
 
 
 def _leave_to_its_executor(child: BaseProcess) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import operator
+import os
 import socket
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,9 +19,12 @@ from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.answers import first_row
 from stratsweep_server.execution.messages import FrameReader, MessageKind
 from stratsweep_server.execution.outbox import Outbox
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.planned_backtests import PlannedBacktests, takes_batches
+from stratsweep_server.market_data.bars import map_bars
 
 _RECEIVE_BYTES = 1 << 18
+_RECEIVE_DESCRIPTORS = 16
 
 
 class Session:
@@ -32,18 +37,25 @@ class Session:
         self._takes_batches = takes_batches(engine)
         self._outbox = Outbox(server)
         self._plans: dict[int, PlannedBacktests] = {}
+        self._descriptors: deque[int] = deque()
 
     def run(self) -> None:
         """Until the server closes the socket."""
         reader = FrameReader(max_body_bytes=messages.MAX_BODY_BYTES)
-        while data := self._server.recv(_RECEIVE_BYTES):
+        while data := self._receive():
             for kind, body in reader.feed(data):
                 self._handle(kind, body)
 
+    def _receive(self) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(
+            self._server, _RECEIVE_BYTES, _RECEIVE_DESCRIPTORS
+        )
+        self._descriptors += descriptors
+        return data
+
     def _handle(self, kind: MessageKind, body: bytes) -> None:
         if kind is MessageKind.PLAN:
-            plan_id, plan = messages.decode_plan(body)
-            self._plans[plan_id] = PlannedBacktests(plan, self._engine)
+            self._take_plan(*messages.decode_plan(body))
         elif kind is MessageKind.RELEASE:
             self._plans.pop(messages.decode_release(body), None)
         elif kind is MessageKind.CHUNK:
@@ -56,6 +68,14 @@ class Session:
                 self._run_each(self._plans[plan_id], indices)
             self._activity.idle()
             self._outbox.flush()
+
+    def _take_plan(self, plan_id: int, plan: BacktestPlan) -> None:
+        bars = None
+        if plan.bar_counts is not None:
+            descriptor = self._descriptors.popleft()  # it comes with the first byte of its plan
+            bars = map_bars(descriptor, plan.bar_counts)
+            os.close(descriptor)
+        self._plans[plan_id] = PlannedBacktests(plan, self._engine, bars)
 
     def _run_each(self, plan: PlannedBacktests, indices: NDArray[np.int64]) -> None:
         runs = SeededRuns()

@@ -41,6 +41,7 @@ from stratsweep_server.execution.messages import MessageKind, Outcomes
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.process import WorkerProcess
 from stratsweep_server.execution.scheduler import Chunk, RunMode
+from stratsweep_server.execution.shared_bars import SharedBars
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ Callback: TypeAlias = Callable[[], None]
 _FIRST_BACK_OFF_SECONDS = 0.1
 _LONGEST_BACK_OFF_SECONDS = 10.0
 _STALL_RECHECK_SECONDS = 1.0
+_KEPT_PLAN_BYTES = 256 * 1024 * 1024
 
 
 class SlotState(Enum):
@@ -113,6 +115,7 @@ class Assignment:
         plan_id: The plan to run it by.
         plan_frame: The PLAN frame, for a worker that has not seen the plan.
         backtest_timeout: Seconds that each backtest may take.
+        bars: What goes to the worker with the frame.
         is_cancelled: Whether it must not run; it was sent ahead.
         assign_time: Monotonic seconds.
     """
@@ -121,8 +124,15 @@ class Assignment:
     plan_id: int
     plan_frame: bytes
     backtest_timeout: float
+    bars: SharedBars | None = None
     is_cancelled: bool = False
     assign_time: float = field(default_factory=time.monotonic)
+
+    @property
+    def plan_bytes(self) -> int:
+        """What a worker keeps of the plan, about: values as objects, tables of the bars."""
+        bar_bytes = 0 if self.bars is None else self.bars.byte_count
+        return 4 * len(self.plan_frame) + 2 * bar_bytes
 
 
 class SlotOwner(Protocol):
@@ -201,7 +211,7 @@ class Slot:
         self._assignment: Assignment | None = None
         self._queued: Assignment | None = None
         self._chunk_start = 0.0
-        self._known_plans: set[int] = set()
+        self._known_plans: dict[int, int] = {}  # what a worker keeps of each, the last used last
         self._is_fresh = True
 
     @property
@@ -256,8 +266,7 @@ class Slot:
         worker = self._worker
         if worker is None or not (self.is_idle or self.can_queue):
             raise RuntimeError(f"slot {self.number} is {self.state.value}")
-        data = b"" if assignment.plan_id in self._known_plans else assignment.plan_frame
-        self._known_plans.add(assignment.plan_id)
+        data, descriptor = self._introduction(assignment)
         chunk = assignment.chunk
         data += messages.encode_chunk(
             assignment.plan_id, chunk.chunk_id, chunk.indices, apart=chunk.mode is RunMode.APART
@@ -266,7 +275,7 @@ class Slot:
             self._begin(assignment)
         else:
             self._queued = assignment
-        worker.send(data)
+        worker.send(data, descriptor)
 
     def forget_plan(self, plan_id: int) -> None:
         """Stop what runs of a plan, or would run next, and let the worker forget it."""
@@ -276,8 +285,27 @@ class Slot:
         elif queued is not None and queued.plan_id == plan_id:
             self._queued = replace(queued, is_cancelled=True)
         elif plan_id in self._known_plans and self._worker is not None:
-            self._known_plans.discard(plan_id)
+            del self._known_plans[plan_id]
             self._worker.send(messages.encode_release(plan_id))
+
+    def _introduction(self, assignment: Assignment) -> tuple[bytes, int | None]:
+        """What the worker needs before the chunk: the plan, if it does not know it, and its bars.
+
+        It knows so many plans as it has room for; the least recently used are forgotten.
+        """
+        plans, plan_id = self._known_plans, assignment.plan_id
+        is_known = plan_id in plans
+        plans[plan_id] = plans.pop(plan_id, assignment.plan_bytes)
+        frames = []
+        while len(plans) > 1 and sum(plans.values()) > _KEPT_PLAN_BYTES:
+            oldest = next(iter(plans))
+            del plans[oldest]
+            frames.append(messages.encode_release(oldest))  # after what it still runs of it
+        if is_known:
+            return b"".join(frames), None
+        frames.append(assignment.plan_frame)
+        bars = assignment.bars
+        return b"".join(frames), None if bars is None else bars.fileno()
 
     def cancel(self) -> None:
         """Give up the chunk at once: the worker is killed and replaced."""

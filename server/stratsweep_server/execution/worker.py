@@ -18,7 +18,6 @@ import traceback
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from stratsweep_server.backtest.generators import (
     scatter_generators,
@@ -61,7 +60,7 @@ class WorkerConnection:
 def connect(
     pipe: Connection,
     output: Connection,
-    activity_path: Path,
+    words: Connection,
     packed_engine: bytes,
     copies: CopyPlace,
     copy_directory: Connection,
@@ -80,9 +79,11 @@ def connect(
     return_large_arrays(_INDICATOR_TABLE_BYTES)
     server = socket.socket(fileno=os.dup(pipe.fileno()))
     pipe.close()
+    activity = Activity(words.fileno())
+    words.close()
     copies = replace(copies, directory=os.dup(copy_directory.fileno()))
     copy_directory.close()
-    _connection = WorkerConnection(server, Activity(activity_path), packed_engine, copies)
+    _connection = WorkerConnection(server, activity, packed_engine, copies)
 
 
 def _redirect_output(output: Connection) -> None:

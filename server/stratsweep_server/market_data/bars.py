@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,20 +76,39 @@ class Bars:
         midnight = (ordinal - _EPOCH) * _NANOSECONDS_PER_DAY
         return int(np.searchsorted(self.time, min(max(midnight, _INT64.min), _INT64.max)))
 
-    def save(self, path: Path) -> None:
-        """Write the bars to one file that `open_bars` maps without copying."""
-        table = np.empty((len(_COLUMNS), len(self)), dtype=np.float64)
-        table[0].view(np.int64)[:] = self.time
-        for row, name in enumerate(_COLUMNS[1:], start=1):
-            table[row] = getattr(self, name)
-        with path.open("wb") as file:
-            np.save(file, table)
+
+def write_bars(file: IO[bytes], bars: Sequence[Bars]) -> None:
+    """Write the bars of several symbols to a file that `map_bars` maps without copying.
+
+    Args:
+        file: Empty and unbuffered, so that what does not fit is an error here.
+        bars: At least one bar of each symbol.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    for each in bars:
+        for name in _COLUMNS:
+            rest = np.ascontiguousarray(getattr(each, name)).view(np.uint8)
+            while len(rest):
+                rest = rest[file.write(rest.data) :]
 
 
-def open_bars(symbol: str, path: Path) -> Bars:
-    """Map a file that `Bars.save` wrote: read-only, shared between processes, nothing copied."""
-    table = np.load(path, mmap_mode="r")
-    return Bars(symbol, table[0].view(np.int64), *table[1:])
+def map_bars(descriptor: int, counts: Mapping[str, int]) -> dict[str, Bars]:
+    """Map a file that `write_bars` wrote: read-only, shared between processes, nothing copied.
+
+    Args:
+        descriptor: Of the file; it may be closed afterwards.
+        counts: The number of each symbol's bars, in the order in which they were written.
+    """
+    values = np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), dtype=np.float64)
+    bars, start = {}, 0
+    for symbol, count in counts.items():
+        end = start + count * len(_COLUMNS)
+        time, *prices = values[start:end].reshape(len(_COLUMNS), count)
+        bars[symbol] = Bars(symbol, time.view(np.int64), *prices)
+        start = end
+    return bars
 
 
 def read_only(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -24,13 +22,13 @@ from stratsweep_server.backtest.registry import (
     strategies_of_main,
 )
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
-from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.pool import (
     BacktestPool,
     RunningWorkload,
     WorkerPool,
     WorkersUnavailableError,
 )
+from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.memory import (
@@ -264,20 +262,24 @@ class Optimization:
         self._memory = memory
         self._failure_bytes = 0
         self._workload: RunningWorkload | None = None
-        self._directory: Path | None = None
+        self._bars: SharedBars | None = None
 
     async def __aenter__(self) -> Optimization:
         try:
-            plan = await asyncio.to_thread(self._share_bars)
+            plan = self.prepared.plan
+            if self.prepared.bars:
+                self._bars = await asyncio.to_thread(self._pool.share, self.prepared.bars)
+                plan = replace(plan, bar_counts=self._bars.counts)
             self._workload = self._pool.submit(
                 plan,
                 self.prepared.indices,
                 backtest_timeout=self.prepared.config.backtest_timeout,
                 on_outcomes=self._append,
                 generation=self.prepared.generation,
+                bars=self._bars,
             )
         except BaseException:
-            self._remove_bars()
+            self._close_bars()
             raise
         return self
 
@@ -289,7 +291,7 @@ class Optimization:
     ) -> None:
         self.cancel()
         self.log.close()
-        self._remove_bars()
+        self._close_bars()
 
     def cancel(self) -> None:
         """Stop for good and free the workers at once; what has completed stays in the log."""
@@ -319,15 +321,9 @@ class Optimization:
         )
         return result
 
-    def _share_bars(self) -> BacktestPlan:
-        if not self.prepared.bars:
-            return self.prepared.plan
-        self._directory = Path(tempfile.mkdtemp(prefix="bars-", dir=self._pool.directory))
-        return self.prepared.share_bars(self._directory)
-
-    def _remove_bars(self) -> None:
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+    def _close_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.close()
 
     def _append(self, batch: OutcomeBatch) -> None:
         first = self.log.count + 1

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,15 +89,6 @@ class PreparedOptimization:
     def rejected_count(self) -> int:
         """Grid points that a constraint rejected."""
         return self.plan.grid_size - len(self.indices)
-
-    def share_bars(self, directory: Path) -> BacktestPlan:
-        """Write the bars where workers can map them; returns the plan that names the files."""
-        paths = {}
-        for number, bars in enumerate(self.bars):
-            path = directory / f"{number}.npy"
-            bars.save(path)
-            paths[bars.symbol] = str(path)
-        return replace(self.plan, bars_paths=paths)
 
 
 async def prepare(

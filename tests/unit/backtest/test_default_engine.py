@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from unittest.mock import patch
 
 import numpy as np
@@ -18,7 +19,7 @@ from stratsweep_server.backtest.default import (
 from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import build_portfolio
 from stratsweep_server.backtest.default.strategies import BUILT_IN, signals
-from stratsweep_server.market_data.bars import open_bars
+from stratsweep_server.market_data.bars import map_bars, write_bars
 
 from .markets import bars_of, random_bars, run_targets
 
@@ -102,10 +103,15 @@ def test_whatever_a_strategy_raises_is_passed_on():
             run("failing", bars={"TEST": BARS})
 
 
-def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
-    path = tmp_path / "bars"
-    random_bars(1, 50).save(path)
-    bars = open_bars("TEST", path)
+def mapped_bars() -> Bars:
+    """As a worker has them."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        write_bars(file, [random_bars(1, 50)])
+        return map_bars(file.fileno(), {"TEST": 50})["TEST"]
+
+
+def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only():
+    bars = mapped_bars()
     (sleeve,) = build_portfolio((bars,), None).sleeves
     for column in ("time", "open", "high", "low", "close", "volume"):
         array = getattr(sleeve, column)
@@ -114,7 +120,7 @@ def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only(tmp_path):
         assert not array.flags.writeable
 
 
-def test_kernels_are_not_compiled_again_after_the_warm_up(tmp_path):
+def test_kernels_are_not_compiled_again_after_the_warm_up():
     warm_up()
     kernels = (
         lockstep.simulate_lockstep,
@@ -129,9 +135,7 @@ def test_kernels_are_not_compiled_again_after_the_warm_up(tmp_path):
     )
     assert {len(kernel.signatures) for kernel in kernels} == {1}
     assert len(trade_jumps.simulate_jumps.signatures) == 2  # whole positions and others
-    path = tmp_path / "bars"
-    random_bars(1, 50).save(path)
-    run("sma_cross", bars={"TEST": open_bars("TEST", path)}, fast=2, slow=5)
+    run("sma_cross", bars={"TEST": mapped_bars()}, fast=2, slow=5)
     run_targets((np.ones(3), BARS), cash=10_000, commission=0, slippage=0)
     run_targets((np.array([True, False, True]), BARS))
     run_targets((np.array([0.5, 7, 1, 7, 0, 7])[::2], BARS))

@@ -72,7 +72,7 @@ class SimulatedWorker:
         frame = messages.encode_ready(EngineDescription(), self._sources)
         self.say(MessageKind.READY, frame[5:])
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, descriptor: int | None = None) -> None:
         assert not self.is_detached, "sent to a closed socket"
         if self.is_dead:
             return

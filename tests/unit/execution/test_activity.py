@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from stratsweep_server.execution import activity as activity_module
-from stratsweep_server.execution.activity import Activity, Running
+from stratsweep_server.execution.activity import Activity, Running, shared_words
 
 
 @pytest.fixture
-def sides(tmp_path: Path):
+def sides():
     """The server's side and the worker's side of the same words."""
-    server = Activity.create(tmp_path / "words")
-    worker = Activity(tmp_path / "words")
+    descriptor = shared_words()
+    server, worker = Activity(descriptor), Activity(descriptor)
+    os.close(descriptor)
     yield server, worker
     server.close()
     worker.close()
@@ -95,17 +96,20 @@ def test_the_server_never_reads_a_new_offset_with_an_old_start(sides, monkeypatc
     assert running.start_time > 1.0
 
 
-def test_the_words_survive_the_worker(tmp_path):
-    server = Activity.create(tmp_path / "words")
+def test_the_words_survive_the_worker():
+    descriptor = shared_words()
+    server = Activity(descriptor)
     worker = (
-        "import os, pathlib, signal, sys\n"
+        "import os, signal, sys\n"
         "from stratsweep_server.execution.activity import Activity\n"
-        "worker = Activity(pathlib.Path(sys.argv[1]))\n"
+        "worker = Activity(int(sys.argv[1]))\n"
         "worker.begin_chunk(3)\n"
         "worker.begin_backtest(4)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    process = subprocess.run([sys.executable, "-c", worker, tmp_path / "words"], check=False)
+    command = [sys.executable, "-c", worker, str(descriptor)]
+    process = subprocess.run(command, check=False, pass_fds=[descriptor])
+    os.close(descriptor)
     assert process.returncode == -signal.SIGKILL
     running = server.running()
     server.close()

@@ -3,7 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 from stratsweep_server.execution.fork_server import default_start_method, one_thread_each
@@ -47,3 +50,54 @@ def test_processes_get_one_thread_for_each_numeric_library_unless_the_user_says_
     with one_thread_each():
         assert os.environ[THREADS] == "3"
     assert os.environ[THREADS] == "3"
+
+
+STARTS_AND_WAITS = """
+import sys
+from multiprocessing import forkserver
+from stratsweep_server.execution.fork_server import start_fork_server
+
+start_fork_server(is_default_engine=False)
+print(forkserver._forkserver._forkserver_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def owner_of_a_fork_server(temporary: Path):
+    """A process with a fork server, and the directory of its socket."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS_AND_WAITS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        text=True,
+    ) as process:
+        try:
+            yield process, Path(process.stdout.readline().strip()).parent
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def temporary():
+    """A directory for temporary files with a short name, since sockets are in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.mark.skipif(default_start_method() != "forkserver", reason="there is no fork server here")
+def test_the_directory_of_the_socket_goes_with_its_owner_or_is_swept_by_the_next(temporary):
+    (temporary / "pymp-of-another").mkdir()
+    with owner_of_a_fork_server(temporary) as (alive, its_directory):
+        with owner_of_a_fork_server(temporary) as (killed, left):
+            killed.kill()
+            killed.wait()
+            assert left.is_dir()
+        with owner_of_a_fork_server(temporary) as (ends, third):
+            assert not left.exists()
+            assert its_directory.is_dir()
+            ends.communicate()
+            assert not third.exists()
+        alive.communicate()
+    assert [path.name for path in temporary.iterdir()] == ["pymp-of-another"]

@@ -81,7 +81,7 @@ plans = st.builds(
     ).map(tuple),
     symbols=st.lists(st.text(), max_size=3).map(tuple),
     start_date=st.none() | st.dates(),
-    bars_paths=st.none() | st.dictionaries(st.text(), st.text(), max_size=2),
+    bar_counts=st.none() | st.dictionaries(st.text(), st.integers(1), max_size=2),
 )
 text = st.text(max_size=20)
 sources = st.builds(ModuleSource, text, text, text, st.integers(0, 2**63 - 1))

@@ -159,6 +159,47 @@ def test_one_that_is_swept_between_opening_and_locking_is_made_again(
         os.close(sweepers[0])
 
 
+def test_one_that_was_removed_is_made_again_and_locked(tmp_path):
+    with RunDirectory(tmp_path) as directory:
+        assert directory.ensure() == directory.path
+        shutil.rmtree(directory.path)
+        again = directory.ensure()
+        assert again == directory.path == directory.ensure()
+        assert again.stat().st_mode & 0o077 == 0
+        sweep(tmp_path)
+        assert list(tmp_path.iterdir()) == [again]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_else_put_in_its_place_is_left_alone(tmp_path):
+    with RunDirectory(tmp_path) as directory:
+        shutil.rmtree(directory.path)
+        directory.path.mkdir()
+        (directory.path / "thesis.txt").write_text("precious")
+    assert (directory.path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("replacement", [None, "a file"])
+def test_where_it_cannot_be_made_again_the_error_tells_when_it_can(tmp_path, replacement):
+    parent = tmp_path / "scratch"
+    parent.mkdir()
+    with RunDirectory(parent) as directory:
+        shutil.rmtree(parent)
+        if replacement is not None:
+            parent.write_text(replacement)
+        with pytest.raises(OSError, match="directory") as caught:
+            directory.ensure()
+        error = directory.unavailable(caught.value)
+        with pytest.raises(OSError, match="directory"):
+            error.probe()
+        if replacement is not None:
+            parent.unlink()
+        parent.mkdir()
+        error.probe()
+        assert directory.ensure().parent == parent
+        assert str(tmp_path) not in str(error)
+
+
 def test_a_file_system_that_cannot_lock_is_an_error_and_no_endless_loop(tmp_path, monkeypatch):
     def unsupported(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import random
 import socket
 import sys
 import threading
+import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stratsweep_server.backtest import BacktestResult, BatchResult
+from stratsweep_server.backtest import BacktestResult, Bars, BatchResult
 from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution import messages
-from stratsweep_server.execution.activity import Activity, Running
+from stratsweep_server.execution.activity import Activity, Running, shared_words
 from stratsweep_server.execution.messages import FrameReader
 from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.execution.session import Session
+from stratsweep_server.execution.shared_bars import SharedBars
 
 CHUNK_ID = 7
 PLAN = BacktestPlan(
@@ -69,7 +73,13 @@ class Server:
         self._reader = FrameReader()
         self._ready: queue.SimpleQueue[OutcomeBatch] = queue.SimpleQueue()
         self.busy_durations: list[float] = []
-        self._peer.sendall(messages.encode_plan(1, PLAN))
+        self.send_plan(PLAN)
+
+    def send_plan(self, plan: BacktestPlan, *descriptors: int) -> None:
+        socket.send_fds(self._peer, [messages.encode_plan(1, plan)], descriptors)
+
+    def send_release(self) -> None:
+        self._peer.sendall(messages.encode_release(1))
 
     def send_chunk(self, indices, *, apart: bool = False) -> None:
         self._indices, self._done_count = np.asarray(indices, dtype=np.int64), 0
@@ -98,10 +108,11 @@ class Server:
 
 
 @contextmanager
-def session_of(engine, directory):
+def session_of(engine):
     ours, theirs = socket.socketpair()
-    activity = Activity.create(directory / "words")
-    worker_activity = Activity(directory / "words")
+    descriptor = shared_words()
+    activity, worker_activity = Activity(descriptor), Activity(descriptor)
+    os.close(descriptor)
     worker = threading.Thread(target=Session(theirs, worker_activity, engine).run)
     worker.start()
     try:
@@ -147,9 +158,9 @@ def raises_at(*guilty: int):
     return spoil
 
 
-def test_an_engine_is_given_the_whole_chunk_in_columns(tmp_path):
+def test_an_engine_is_given_the_whole_chunk_in_columns():
     engine = BatchEngine()
-    with session_of(engine, tmp_path) as server:
+    with session_of(engine) as server:
         batches = server.run_chunk([3, 4, 10, 1_999_999])
     (config,) = engine.batches
     assert (config.strategy, config.count, config.symbols) == ("any", 4, ("SPY",))
@@ -163,25 +174,25 @@ def test_an_engine_is_given_the_whole_chunk_in_columns(tmp_path):
     assert batch.metrics.tolist() == [[1, -1], [2, -2], [5, -5], [999_999, -999_999]]
 
 
-def test_a_large_batch_comes_in_frames_of_bounded_size(tmp_path):
-    with session_of(BatchEngine(), tmp_path) as server:
+def test_a_large_batch_comes_in_frames_of_bounded_size():
+    with session_of(BatchEngine()) as server:
         batches = server.run_chunk(range(0, 60_000, 2))
     assert [len(batch) for batch in batches] == [8_192, 8_192, 8_192, 5_424]
     assert scores(batches) == {2 * x: x for x in range(30_000)}
 
 
-def test_many_metrics_make_frames_of_fewer_rows(tmp_path):
+def test_many_metrics_make_frames_of_fewer_rows():
     def thousand_metrics(config):
         return BatchResult({f"m{n}": np.full(config.count, n) for n in range(1_000)})
 
-    with session_of(BatchEngine(thousand_metrics), tmp_path) as server:
+    with session_of(BatchEngine(thousand_metrics)) as server:
         batches = server.run_chunk(range(1_000))
     assert max(batch.metrics.nbytes for batch in batches) < 2**20
     assert sum(map(len, batches)) == 1_000
 
 
-def test_each_backtest_has_an_equal_share_of_its_batchs_time(tmp_path):
-    with session_of(BatchEngine(), tmp_path) as server:
+def test_each_backtest_has_an_equal_share_of_its_batchs_time():
+    with session_of(BatchEngine()) as server:
         batches = server.run_chunk(range(20_000))
     (duration,) = {duration for batch in batches for duration in batch.durations.tolist()}
     assert duration > 0
@@ -190,9 +201,9 @@ def test_each_backtest_has_an_equal_share_of_its_batchs_time(tmp_path):
     assert shares == pytest.approx([shares[0]] * len(shares))
 
 
-def test_a_batch_that_raises_is_halved_until_the_exception_is_one_backtests_own(tmp_path):
+def test_a_batch_that_raises_is_halved_until_the_exception_is_one_backtests_own():
     engine = BatchEngine(raises_at(5))
-    with session_of(engine, tmp_path) as server:
+    with session_of(engine) as server:
         batches = server.run_chunk(range(0, 16, 2))
     assert failures(batches) == {10: "ValueError: no luck with [5]"}
     assert scores(batches) == {2 * x: x for x in range(8) if x != 5}
@@ -201,11 +212,9 @@ def test_a_batch_that_raises_is_halved_until_the_exception_is_one_backtests_own(
 
 @settings(max_examples=30)
 @given(st.sets(st.integers(0, 40)), st.integers(1, 40))
-def test_exactly_the_guilty_fail_and_the_others_have_their_own_results(
-    tmp_path_factory, guilty, count
-):
+def test_exactly_the_guilty_fail_and_the_others_have_their_own_results(guilty, count):
     engine = BatchEngine(raises_at(*guilty))
-    with session_of(engine, tmp_path_factory.mktemp("session")) as server:
+    with session_of(engine) as server:
         batches = server.run_chunk(range(0, 2 * count, 2))
     assert set(failures(batches)) == {2 * x for x in guilty if x < count}
     assert scores(batches) == {2 * x: x for x in range(count) if x not in guilty}
@@ -223,13 +232,11 @@ def test_exactly_the_guilty_fail_and_the_others_have_their_own_results(
         (lambda config: sys.exit(3), "SystemExit: 3"),
     ],
 )
-def test_nonsense_is_the_failure_of_the_one_whose_batch_of_one_is_nonsense(
-    tmp_path, nonsense, message
-):
+def test_nonsense_is_the_failure_of_the_one_whose_batch_of_one_is_nonsense(nonsense, message):
     def spoil(config):
         return nonsense(config) if 3 in config.parameters["x"] else None
 
-    with session_of(BatchEngine(spoil), tmp_path) as server:
+    with session_of(BatchEngine(spoil)) as server:
         batches = server.run_chunk(range(0, 20, 2))
         after = server.run_chunk([0])
     ((guilty, text),) = failures(batches).items()
@@ -239,7 +246,7 @@ def test_nonsense_is_the_failure_of_the_one_whose_batch_of_one_is_nonsense(
     assert scores(after) == {0: 0}
 
 
-def test_what_is_known_is_sent_before_the_next_batch_runs(tmp_path):
+def test_what_is_known_is_sent_before_the_next_batch_runs():
     seen = threading.Event()
 
     def spoil(config):
@@ -248,7 +255,7 @@ def test_what_is_known_is_sent_before_the_next_batch_runs(tmp_path):
         if config.parameters["x"][0] == 2:
             assert seen.wait(30), "the first half never arrived"
 
-    with session_of(BatchEngine(spoil), tmp_path) as server:
+    with session_of(BatchEngine(spoil)) as server:
         server.send_chunk(range(0, 8, 2))
         first = server.next_outcomes()
         seen.set()
@@ -257,9 +264,9 @@ def test_what_is_known_is_sent_before_the_next_batch_runs(tmp_path):
     assert scores([second]) == {4: 2, 6: 3}
 
 
-def test_what_runs_apart_runs_in_batches_of_one(tmp_path):
+def test_what_runs_apart_runs_in_batches_of_one():
     engine = BatchEngine(raises_at(2))
-    with session_of(engine, tmp_path) as server:
+    with session_of(engine) as server:
         batches = server.run_chunk(range(0, 10, 2), apart=True)
     assert engine.sizes == [1] * 5
     assert failures(batches) == {4: "ValueError: no luck with [2]"}
@@ -290,16 +297,16 @@ class Witness:
         self.seen.append((config.count, running.offset))
 
 
-def test_the_words_say_which_of_a_batch_runs_where_the_engine_says_so(tmp_path):
+def test_the_words_say_which_of_a_batch_runs_where_the_engine_says_so():
     witness = Witness([0, np.int64(3), None])
-    with session_of(BatchEngine(witness), tmp_path) as server:
+    with session_of(BatchEngine(witness)) as server:
         witness.activity = server.activity
         server.run_chunk(range(5))
         assert server.activity.running() is None
     assert witness.seen == [(5, None), (5, 0), (5, 3), (5, None)]
 
 
-def test_a_halfs_positions_are_places_in_the_chunk_and_one_alone_is_always_named(tmp_path):
+def test_a_halfs_positions_are_places_in_the_chunk_and_one_alone_is_always_named():
     witness = Witness([None])
 
     def spoil(config):
@@ -309,7 +316,7 @@ def test_a_halfs_positions_are_places_in_the_chunk_and_one_alone_is_always_named
         if config.parameters["x"][-1] == 3:
             raise ValueError("unlucky")
 
-    with session_of(BatchEngine(spoil), tmp_path) as server:
+    with session_of(BatchEngine(spoil)) as server:
         witness.activity = server.activity
         server.run_chunk([0, 2, 4, 6])
     assert witness.seen == [
@@ -322,11 +329,11 @@ def test_a_halfs_positions_are_places_in_the_chunk_and_one_alone_is_always_named
 
 
 @pytest.mark.parametrize("position", [-1, 1, 2**64 - 1])
-def test_a_position_outside_of_the_batch_is_refused(tmp_path, position):
+def test_a_position_outside_of_the_batch_is_refused(position):
     def spoil(config):
         config.begin(position)
 
-    with session_of(BatchEngine(spoil), tmp_path) as server:
+    with session_of(BatchEngine(spoil)) as server:
         batches = server.run_chunk([0])
     assert failures(batches) == {0: f"IndexError: begin({position}) in a batch of 1"}
 
@@ -343,9 +350,9 @@ class DrawingEngine:
         return BacktestResult({"score": np.random.rand() + random.random() if x % 2 else x})
 
 
-def test_an_engine_that_is_asked_one_by_one_draws_by_each_backtests_own_seed(tmp_path):
+def test_an_engine_that_is_asked_one_by_one_draws_by_each_backtests_own_seed():
     engine = DrawingEngine()
-    with session_of(engine, tmp_path) as server:
+    with session_of(engine) as server:
         in_order = scores(server.run_chunk(range(40)))
         backwards = scores(server.run_chunk(range(39, -1, -1)))
         apart = scores([each for index in range(40) for each in server.run_chunk([index])])
@@ -356,9 +363,9 @@ def test_an_engine_that_is_asked_one_by_one_draws_by_each_backtests_own_seed(tmp
     assert len(set(engine.seeds.values())) == 40
 
 
-def test_an_engine_that_takes_batches_is_told_the_seed_of_each(tmp_path):
+def test_an_engine_that_takes_batches_is_told_the_seed_of_each():
     engine = BatchEngine()
-    with session_of(engine, tmp_path) as server:
+    with session_of(engine) as server:
         server.run_chunk([3, 15])
     (config,) = engine.batches
     seeds = BacktestSeeds(PLAN.seed, PLAN.defaults)
@@ -366,3 +373,25 @@ def test_an_engine_that_takes_batches_is_told_the_seed_of_each(tmp_path):
         seeds.of({"x": 1, "mode": "b"}),
         seeds.of({"x": 7, "mode": "b"}),
     ]
+
+
+def test_bars_come_as_a_file_with_their_plan_and_go_with_it(tmp_path):
+    prices = 1.0 + np.arange(3)
+    bars = Bars("SPY", np.arange(3), prices, prices, prices, prices, prices)
+    plan = replace(PLAN, bar_counts={"SPY": 3})
+    engine = BatchEngine()
+    with session_of(engine) as server:
+        shared = SharedBars([bars], tmp_path)
+        server.send_plan(plan, shared.fileno())
+        shared.close()
+        server.run_chunk([1, 2])
+        (given,) = engine.batches[0].bars.values()
+        assert given.close.tolist() == [1, 2, 3]
+        known = weakref.ref(given)
+        server.send_release()
+        del given
+        engine.batches.clear()
+        server.send_plan(PLAN)
+        server.run_chunk([1])
+        assert engine.batches[0].bars is None
+        assert known() is None

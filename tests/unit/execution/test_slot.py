@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import (
     MalformedMessageError,
     MessageKind,
+    encode_plan,
     encode_start_failed,
 )
 from stratsweep_server.execution.outcomes import FailureKind
+from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.execution.scheduler import Chunk, CombinationQueue, RunMode
 from stratsweep_server.execution.slot import Assignment, Kill, KillReason, Slot, SlotState
 
@@ -485,3 +488,36 @@ async def test_a_worker_that_is_used_up_is_replaced_though_it_has_a_chunk_ahead(
         assert first.is_done
         assert slot._owner.returned == [ALL_AHEAD]
         assert slot._owner.failures == []
+
+
+async def test_a_worker_is_told_a_plan_once_and_keeps_as_many_as_it_has_room_for(monkeypatch):
+    plan = BacktestPlan("any", (ParameterAxis("x", [1, 2, 3]),), ("SPY",))
+    frame = encode_plan(1, plan)
+    monkeypatch.setattr(slot_module, "_KEPT_PLAN_BYTES", 2 * 4 * len(frame))
+    launcher = SimulatedLauncher()
+    async with supervised(launcher) as slot:
+        for chunk_id, plan_id in enumerate([1, 2, 1, 3, 1, 2], 1):
+            await idle(slot)
+            slot.assign(
+                replace(assignment_of(1, chunk_id=chunk_id, plan_id=plan_id), plan_frame=frame)
+            )
+        await idle(slot)
+        kinds = [kind.name for kind in launcher.workers[0].received]
+    told, known, forgotten = ["PLAN", "CHUNK"], ["CHUNK"], ["RELEASE", "PLAN", "CHUNK"]
+    assert kinds == told + told + known + forgotten + known + forgotten
+
+
+async def test_a_plan_that_is_too_large_to_be_kept_beside_another_is_told_again(monkeypatch):
+    monkeypatch.setattr(slot_module, "_KEPT_PLAN_BYTES", 0)
+    frame = encode_plan(1, BacktestPlan("any", (), ()))
+    launcher = SimulatedLauncher()
+    async with supervised(launcher) as slot:
+        for chunk_id, plan_id in enumerate([1, 1, 2, 1], 1):
+            await idle(slot)
+            slot.assign(
+                replace(assignment_of(1, chunk_id=chunk_id, plan_id=plan_id), plan_frame=frame)
+            )
+        await idle(slot)
+        kinds = [kind.name for kind in launcher.workers[0].received]
+    again = ["RELEASE", "PLAN", "CHUNK"]
+    assert kinds == ["PLAN", "CHUNK", "CHUNK", *again, *again]

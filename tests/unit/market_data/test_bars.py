@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ from stratsweep_server.market_data.bars import (
     Bars,
     combined_time,
     date_of,
-    open_bars,
+    map_bars,
     periods_per_year,
+    write_bars,
 )
 
 DAY = 86_400 * 10**9
@@ -37,15 +37,26 @@ def bars_at(time: np.ndarray) -> Bars:
 def test_saved_bars_come_back_bit_for_bit_and_read_only(time, data):
     columns = [data.draw(npst.arrays(np.float64, len(time))) for _ in COLUMNS[1:]]
     bars = Bars("X", time, *columns)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "x.npy"
-        bars.save(path)
-        mapped = open_bars("X", path)
-    for name in COLUMNS:
-        before, after = getattr(bars, name), getattr(mapped, name)
-        assert after.dtype == before.dtype
-        assert after.tobytes() == before.tobytes()
-        assert not after.flags.writeable
+    other = bars_at(np.arange(3))
+    with tempfile.TemporaryFile(buffering=0) as file:
+        write_bars(file, [other, bars, other])
+        mapped = map_bars(file.fileno(), {"A": 3, "X": len(time), "B": 3})
+    assert list(mapped) == ["A", "X", "B"]
+    for symbol, written in (("A", other), ("X", bars), ("B", other)):
+        for name in COLUMNS:
+            before, after = getattr(written, name), getattr(mapped[symbol], name)
+            assert after.dtype == before.dtype
+            assert after.tobytes() == before.tobytes()
+            assert not after.flags.writeable
+
+
+def test_mapped_bars_are_not_copied():
+    with tempfile.TemporaryFile(buffering=0) as file:
+        write_bars(file, [bars_at(np.arange(3))])
+        first, second = (map_bars(file.fileno(), {"X": 3})["X"] for _ in range(2))
+        file.seek(3 * 8)
+        file.write(np.array([7.0]).tobytes())
+    assert first.open[0] == second.open[0] == 7.0
 
 
 @given(

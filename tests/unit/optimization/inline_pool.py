@@ -11,6 +11,7 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.execution.shared_bars import SharedBars
 
 
 class WorkerEndedError(Exception):
@@ -67,9 +68,13 @@ class InlinePool:
     async def describe_engine(self):
         return self.description
 
-    def submit(self, plan, indices, *, backtest_timeout, on_outcomes, generation=None):
+    def share(self, bars):
+        return SharedBars(bars, self.directory)
+
+    def submit(self, plan, indices, *, backtest_timeout, on_outcomes, generation=None, bars=None):
         self.submitted_generation = generation
         workload = InlineWorkload(self, plan, indices, backtest_timeout, on_outcomes)
+        workload.bars = bars
         self.workloads.append(workload)
         return workload
 

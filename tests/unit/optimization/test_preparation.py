@@ -10,7 +10,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
-from stratsweep_server.market_data.bars import open_bars
+from stratsweep_server.market_data.bars import map_bars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import (
     GridSearchOptimizer,
@@ -124,16 +124,6 @@ async def test_the_grid_is_counted_before_anything_runs(data):
     assert (result.total_count, result.rejected_count) == (2, 2)
 
 
-async def test_bars_are_shared_in_files_that_the_plan_names(data, tmp_path):
-    result = await prepared(data, symbols=["AAA", "BBB"])
-    plan = result.share_bars(tmp_path)
-    assert result.plan.bars_paths is None
-    assert set(plan.bars_paths) == {"AAA", "BBB"}
-    shared = open_bars("BBB", plan.bars_paths["BBB"])
-    assert shared.close.tolist() == [10, 11]
-    assert shared.time.tolist() == result.bars[1].time.tolist()
-
-
 async def test_an_engine_with_data_of_its_own_is_given_no_bars(data):
     result = await prepared(data, engine=EngineDescription(), symbols=["anything"])
     assert (result.bars, result.summary) == ((), None)
@@ -218,28 +208,34 @@ async def test_a_huge_grid_is_refused_before_it_is_built(data):
     assert violation.field == "parameters"
 
 
-async def test_an_optimization_shares_its_bars_while_it_runs_and_removes_them(data, tmp_path):
+async def test_an_optimization_shares_its_bars_while_it_runs_and_no_longer(data, tmp_path):
     seen = []
 
     def look(x):
-        seen.extend(path.name for path in tmp_path.glob("bars-*/*"))
+        [workload] = pool.workloads
+        mapped = map_bars(workload.bars.fileno(), workload.plan.bar_counts)
+        seen.append({symbol: bars.close.tolist() for symbol, bars in mapped.items()})
         return {"sharpe_ratio": x}
 
     pool = InlinePool(look, tmp_path, description=ON_BARS)
-    result = await GridSearchOptimizer(pool=pool, data=data).optimize(config(symbols=["BBB"]))
+    symbols = ["BBB", "AAA"]
+    result = await GridSearchOptimizer(pool=pool, data=data).optimize(config(symbols=symbols))
     assert result.state is OptimizationState.SUCCEEDED
-    assert seen == ["0.npy"] * 4
-    assert list(pool.workloads[0].plan.bars_paths) == ["BBB"]
-    assert list(tmp_path.glob("bars-*")) == []
+    assert seen == [{"BBB": [10, 11], "AAA": [10, 11, 12, 13]}] * 4
+    with pytest.raises(ValueError, match="closed"):
+        pool.workloads[0].bars.fileno()
+    assert [path.name for path in tmp_path.iterdir()] == ["prices"], "it needs no name"
 
 
-async def test_a_cancelled_optimization_removes_its_bars(data, tmp_path):
+async def test_a_cancelled_optimization_lets_go_of_its_bars(data, tmp_path):
     pool = InlinePool(lambda x: {}, tmp_path, description=ON_BARS, stall_after=1)
     grid_search = GridSearchOptimizer(pool=pool, data=data)
     async with grid_search.start(await grid_search.prepare(config())) as optimization:
         await optimization.log.wait_beyond(0)
-        assert len(list(tmp_path.glob("bars-*"))) == 1
-    assert list(tmp_path.glob("bars-*")) == []
+        [workload] = pool.workloads
+        assert workload.bars.fileno() > 0
+    with pytest.raises(ValueError, match="closed"):
+        workload.bars.fileno()
 
 
 async def test_a_folder_may_be_given_instead_of_a_data_directory(data, tmp_path):

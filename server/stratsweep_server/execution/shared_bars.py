@@ -1,0 +1,53 @@
+"""Bars that all workers of an optimization map: a file without a name, handed over by descriptor.
+
+Whatever becomes of the directory that it was made in, a worker that is started later gets it, too.
+Its place on the disk is free as soon as nobody uses it, even after the server was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from weakref import finalize
+
+from stratsweep_server.market_data.bars import Bars, write_bars
+
+
+class SharedBars:
+    """The bars of some symbols in a file; to be closed when no worker will be given it any more.
+
+    Args:
+        bars: At least one symbol's, each with at least one bar.
+        directory: Where there is room for them.
+
+    Attributes:
+        counts: The number of each symbol's bars, in the order of the file.
+        byte_count: The size of the file.
+
+    Raises:
+        OSError: They cannot be written there.
+    """
+
+    def __init__(self, bars: Sequence[Bars], directory: Path) -> None:
+        self.counts = {each.symbol: len(each) for each in bars}
+        self.byte_count = sum(each.byte_count for each in bars)
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            write_bars(file, bars)
+            self._descriptor = os.dup(file.fileno())
+        self._close = finalize(self, os.close, self._descriptor)
+
+    def fileno(self) -> int:
+        """The descriptor of the file.
+
+        Raises:
+            ValueError: It is closed.
+        """
+        if not self._close.alive:
+            raise ValueError("the bars are closed")
+        return self._descriptor
+
+    def close(self) -> None:
+        """Let go of the file. Workers that were given it keep it."""
+        self._close()
