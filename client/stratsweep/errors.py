@@ -3,7 +3,7 @@
 StratsweepError
 ├── InvalidConfigError         the server refused the request; `violations` says why
 ├── NotFoundError              the server has no such strategy or symbol; `violations` names it
-├── ServerUnavailableError     nobody answers, or the server is shutting down
+├── ServerUnavailableError     nobody answers, or the server cannot work for now
 ├── ServerBusyError            the server takes no more for now; `retry_after` says when to ask
 ├── DeadlineExceededError      the call's own timeout passed
 ├── OptimizationCancelledError the call was cancelled
@@ -80,7 +80,8 @@ class ServerUnavailableError(StratsweepError):
     """No server answers at the address, or it takes no work. Nothing ran.
 
     Its `reason` is "DRAINING" where the server is being stopped, "NO_WORKERS" where no worker
-    starts; it is empty where nobody answers.
+    starts, "STORAGE_UNAVAILABLE" where a folder that it needs cannot be used; it is empty where
+    nobody answers.
     """
 
 

@@ -21,6 +21,7 @@ from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
+from stratsweep_server.optimization.storage_watch import StorageWatch
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
 
@@ -53,8 +54,10 @@ class Server:
             directory=config.scratch,
             start_timeout=config.start_timeout,
             limits=config.worker_limits,
-            on_availability=self._update_health,
+            on_availability=self._note_workers,
         )
+        self._has_workers = False
+        self._storage = StorageWatch(self._update_health)
         self._resources = AsyncExitStack()
         self._health_updates: set[asyncio.Task[None]] = set()
 
@@ -62,12 +65,18 @@ class Server:
         config = self._config
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.pool)
+            stack.push_async_callback(self._storage.close)
             data = DataDirectory(config.data) if config.data is not None else None
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
             service = OptimizationService(
-                self.pool, optimizer, data, config.max_optimizations, self.memory
+                self.pool,
+                optimizer,
+                data,
+                config.max_optimizations,
+                self.memory,
+                self._storage.note,
             )
             self._rpc = RpcServer(service, config.listen)
             stack.push_async_callback(self._rpc.stop, config.grace)
@@ -79,7 +88,12 @@ class Server:
     async def __aexit__(self, *exception: object) -> None:
         await self._resources.aclose()
 
-    def _update_health(self, is_serving: bool) -> None:
+    def _note_workers(self, has_workers: bool) -> None:
+        self._has_workers = has_workers
+        self._update_health()
+
+    def _update_health(self) -> None:
+        is_serving = self._has_workers and self._storage.is_usable
         update = asyncio.ensure_future(self._rpc.set_serving(is_serving=is_serving))
         self._health_updates.add(update)
         update.add_done_callback(self._health_updates.discard)

@@ -56,6 +56,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """ERROR_REASON_INTERNAL: a defect of the server; its log has the traceback under the error id.
     Status: INTERNAL. Metadata example: {"error_id": "5f0c2d"}.
     """
+    ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 9
+    """ERROR_REASON_STORAGE_UNAVAILABLE: a folder that the server needs cannot be used: it is gone, full
+    or cannot be read; the message says why, the server's log which. While it lasts health is
+    NOT_SERVING. Status: UNAVAILABLE. Metadata example: {"folder": "data directory"}.
+    """
     ERROR_REASON_MEMORY_EXHAUSTED: _ErrorReason.ValueType  # 10
     """ERROR_REASON_MEMORY_EXHAUSTED: the running optimizations leave too little of the memory that the
     server gives to all of them; RetryInfo says when to ask again. One that could never fit is an
@@ -101,6 +106,11 @@ Status: UNAVAILABLE.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 8
 """ERROR_REASON_INTERNAL: a defect of the server; its log has the traceback under the error id.
 Status: INTERNAL. Metadata example: {"error_id": "5f0c2d"}.
+"""
+ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 9
+"""ERROR_REASON_STORAGE_UNAVAILABLE: a folder that the server needs cannot be used: it is gone, full
+or cannot be read; the message says why, the server's log which. While it lasts health is
+NOT_SERVING. Status: UNAVAILABLE. Metadata example: {"folder": "data directory"}.
 """
 ERROR_REASON_MEMORY_EXHAUSTED: ErrorReason.ValueType  # 10
 """ERROR_REASON_MEMORY_EXHAUSTED: the running optimizations leave too little of the memory that the

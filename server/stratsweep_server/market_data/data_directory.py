@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,9 +24,20 @@ from stratsweep_server.market_data.errors import (
     UnknownSymbolError,
 )
 from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.storage import StorageUnavailableError
 
 _EXTENSIONS = (".csv", ".parquet")
 _LONGEST_SYMBOL = 64
+# What a file cannot be read for although nothing is wrong with it.
+_OF_THE_DISK = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
 
 # A file's size, modification time in nanoseconds and inode: equal while its content is.
 _Version: TypeAlias = tuple[int, int, int]
@@ -72,7 +85,7 @@ class DataDirectory:
         """Return the names of all symbols, sorted, those of unusable files included.
 
         Raises:
-            MarketDataError: The folder cannot be read.
+            StorageUnavailableError: The folder cannot be read.
         """
         return sorted(self._file_names())
 
@@ -99,7 +112,7 @@ class DataDirectory:
             UnknownSymbolError: No file has that name.
             InvalidBarsError: The file cannot be used.
             NoBarsError: The file has no bar within the dates.
-            MarketDataError: The folder cannot be read.
+            StorageUnavailableError: The folder or the disk cannot be read.
         """
         if not _is_symbol(symbol):
             raise InvalidSymbolError(symbol)
@@ -107,11 +120,11 @@ class DataDirectory:
         if symbol not in file_names:
             raise UnknownSymbolError(symbol, _nearest(symbol, file_names))
         file_name = _only(file_names[symbol])
-        with _open(self._path, file_name) as file:
+        with self._opened(symbol, file_name) as file:
             version = _version(file)
             bars = self._bars.get(file_name, version)
             if bars is None:
-                bars = read_bars(symbol, file_name, _content(file_name, file))
+                bars = read_bars(symbol, file_name, file.read())
                 self._bars.put(file_name, version, bars)
         if not len(bars.between(start_date, end_date)):
             covered = date_of(bars.time[0]), date_of(bars.time[-1])
@@ -125,36 +138,58 @@ class DataDirectory:
         as long as reading it.
 
         Raises:
-            MarketDataError: The folder cannot be read.
+            StorageUnavailableError: The folder or the disk cannot be read.
         """
-        file_names = self._file_names()
-        return [self._coverage_of(symbol, file_names[symbol]) for symbol in sorted(file_names)]
+        found = (self._coverage_of(*each) for each in sorted(self._file_names().items()))
+        return [coverage for coverage in found if coverage is not None]
 
-    def _coverage_of(self, symbol: str, file_names: list[str]) -> SymbolCoverage:
+    def _coverage_of(self, symbol: str, file_names: list[str]) -> SymbolCoverage | None:
+        """What there is for a symbol; None when its file has just vanished."""
         try:
             file_name = _only(file_names)
-            with _open(self._path, file_name) as file:
+            with self._opened(symbol, file_name) as file:
                 version = _version(file)
                 known_version, coverage = self._coverage.get(file_name, (None, None))
                 if coverage is None or known_version != version:
                     coverage = _read_coverage(symbol, file_name, file)
                     self._coverage[file_name] = version, coverage
                 return coverage
+        except UnknownSymbolError:
+            return None
         except MarketDataError as error:
             return SymbolCoverage(symbol, error=str(error))
 
     def _file_names(self) -> dict[str, list[str]]:
         """List the price files of each symbol; more than one is an error of that symbol."""
         found: dict[str, list[str]] = {}
-        try:
-            paths = sorted(self._path.iterdir())
-        except OSError as error:
-            reason = f"the data directory cannot be read: {error.strerror}"
-            raise MarketDataError(reason) from error
-        for path in paths:
+        for path in sorted(self._list()):
             if path.suffix.lower() in _EXTENSIONS and _is_symbol(path.stem):
                 found.setdefault(path.stem, []).append(path.name)
         return found
+
+    def _list(self) -> list[Path]:
+        try:
+            return list(self._path.iterdir())
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    @contextmanager
+    def _opened(self, symbol: str, file_name: str) -> Iterator[BinaryIO]:
+        """A symbol's file while it is read; the error where it cannot be says whose fault it is."""
+        try:
+            with _open(self._path, file_name) as file:
+                yield file
+        except OSError as error:
+            if error.errno in _OF_THE_DISK:
+                raise self._unavailable(error) from error
+            names = self._file_names()  # or the folder is gone by now
+            if symbol not in names:
+                raise UnknownSymbolError(symbol, _nearest(symbol, names)) from error
+            reason = f"the file cannot be read: {error.strerror}"
+            raise InvalidBarsError(file_name, None, reason) from error
+
+    def _unavailable(self, error: OSError) -> StorageUnavailableError:
+        return StorageUnavailableError("data directory", self._path, error, self._list)
 
 
 class _BarsCache:
@@ -213,7 +248,12 @@ def _only(file_names: list[str]) -> str:
 
 
 def _open(directory: Path, file_name: str) -> BinaryIO:
-    """Open a price file, if it is a regular file that really is in the directory."""
+    """Open a price file, if it is a regular file that really is in the directory.
+
+    Raises:
+        InvalidBarsError: It is not.
+        OSError: It cannot be opened.
+    """
     try:
         root = directory.resolve()
         target = (root / file_name).resolve()
@@ -223,8 +263,8 @@ def _open(directory: Path, file_name: str) -> BinaryIO:
         # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. O_NOFOLLOW: the
         # target may have become a link since it was checked.
         descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except (OSError, RuntimeError) as error:  # RuntimeError: Python < 3.13 on a loop of links
-        raise _unreadable(file_name, error) from error
+    except RuntimeError as error:  # Python < 3.13
+        raise OSError(errno.ELOOP, "a loop of links") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InvalidBarsError(file_name, None, "this is not a regular file; remove it")
@@ -236,21 +276,9 @@ def _version(file: BinaryIO) -> _Version:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _content(file_name: str, file: BinaryIO) -> bytes:
-    try:
-        return file.read()
-    except OSError as error:
-        raise _unreadable(file_name, error) from error
-
-
-def _unreadable(file_name: str, error: Exception) -> InvalidBarsError:
-    cause = getattr(error, "strerror", None) or "a loop of links"
-    return InvalidBarsError(file_name, None, f"the file cannot be read: {cause}")
-
-
 def _read_coverage(symbol: str, file_name: str, file: BinaryIO) -> SymbolCoverage:
     try:
-        bars = read_bars(symbol, file_name, _content(file_name, file))
+        bars = read_bars(symbol, file_name, file.read())
     except InvalidBarsError as error:
         return SymbolCoverage(symbol, error=str(error))
     return SymbolCoverage(symbol, len(bars), int(bars.time[0]), int(bars.time[-1]))

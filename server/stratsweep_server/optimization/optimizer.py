@@ -30,6 +30,7 @@ from stratsweep_server.execution.pool import (
 )
 from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.memory import (
     MemoryAccount,
@@ -268,7 +269,7 @@ class Optimization:
         try:
             plan = self.prepared.plan
             if self.prepared.bars:
-                self._bars = await asyncio.to_thread(self._pool.share, self.prepared.bars)
+                self._bars = await in_background(self._pool.share, self.prepared.bars)
                 plan = replace(plan, bar_counts=self._bars.counts)
             self._workload = self._pool.submit(
                 plan,

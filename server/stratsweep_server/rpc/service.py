@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +15,9 @@ from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServi
 
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization import GridSearchOptimizer, Violation
+from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
@@ -29,6 +30,10 @@ DEFAULT_MAX_OPTIMIZATIONS = 64
 _RETRY_SECONDS = 5.0
 
 
+def _ignore(error: StorageUnavailableError) -> None:
+    """Nobody is told."""
+
+
 class OptimizationService(OptimizationServiceServicer):
     """Serves optimizations on one pool.
 
@@ -38,6 +43,7 @@ class OptimizationService(OptimizationServiceServicer):
         data: The price files; None when there are none.
         max_optimizations: How many may run at a time; more are refused.
         memory: What they share; default: nobody counts.
+        on_storage_error: Told when a folder that the server needs cannot be used.
     """
 
     def __init__(
@@ -47,12 +53,14 @@ class OptimizationService(OptimizationServiceServicer):
         data: DataDirectory | None,
         max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS,
         memory: MemoryBudget | None = None,
+        on_storage_error: Callable[[StorageUnavailableError], None] = _ignore,
     ) -> None:
         self._pool = pool
         self._optimizer = optimizer
         self._data = data
         self._max_optimizations = max_optimizations
         self._memory = memory or MemoryBudget()
+        self._on_storage_error = on_storage_error
         self._running_count = 0
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
@@ -61,17 +69,19 @@ class OptimizationService(OptimizationServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> None:
         """Run an optimization and stream its events; the call's end is the optimization's end."""
-        with self._admission() as memory:
+        with self._telling_of_storage(), self._admission() as memory:
             config, violations = requests.read_config(request.config)
             options = _read_stream_options(request, violations)
             prepared = await self._optimizer.prepare(config, violations, memory=memory)
             optimization_id = secrets.token_hex(8)
-            await context.write(self._started(optimization_id, prepared))
+            started = self._started(optimization_id, prepared)
             if request.validate_only:
+                await context.write(started)
                 return
             async with self._optimizer.start(
                 prepared, optimization_id=optimization_id, memory=memory
             ) as optimization:
+                await context.write(started)
                 stream = EventStream(optimization, options, HEARTBEAT_SECONDS)
                 async for response in stream.responses():
                     await context.write(response)
@@ -86,7 +96,8 @@ class OptimizationService(OptimizationServiceServicer):
         loaded = await self._pool.loaded_sources()
         coverage = []
         if self._data is not None and description.uses_market_data:
-            coverage = await asyncio.to_thread(self._data.coverage)
+            with self._telling_of_storage():
+                coverage = await in_background(self._data.coverage)
         return service_pb2.ListStrategiesResponse(
             strategies=responses.strategies(description, loaded),
             metrics=responses.metrics(description),
@@ -112,6 +123,14 @@ class OptimizationService(OptimizationServiceServicer):
             started=responses.started(optimization_id, self._pool.worker_count, prepared),
         )
         return service_pb2.OptimizeResponse(event=event)
+
+    @contextmanager
+    def _telling_of_storage(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageUnavailableError as error:
+            self._on_storage_error(error)
+            raise
 
     @contextmanager
     def _admission(self) -> Iterator[MemoryAccount]:

@@ -17,6 +17,7 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
@@ -201,6 +202,11 @@ _STATUSES: Mapping[type[Exception] | ViolationKind, _Row] = {
             "limit_bytes": str(error.limit_bytes),
         },
         details=_retry_info,
+    ),
+    StorageUnavailableError: _Row(
+        grpc.StatusCode.UNAVAILABLE,
+        error_reason_pb2.ERROR_REASON_STORAGE_UNAVAILABLE,
+        metadata=lambda error: {"folder": error.purpose},
     ),
     DrainingError: _Row(grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_DRAINING),
     WorkersUnavailableError: _Row(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -14,10 +17,10 @@ from stratsweep_server.market_data.data_directory import DataDirectory, SymbolCo
 from stratsweep_server.market_data.errors import (
     InvalidBarsError,
     InvalidSymbolError,
-    MarketDataError,
     NoBarsError,
     UnknownSymbolError,
 )
+from stratsweep_server.market_data.storage import StorageUnavailableError
 
 DAY = 86_400 * 10**9
 TEXT = """\
@@ -179,12 +182,75 @@ def test_an_unknown_symbol_names_the_nearest_in_any_case(directory, symbol, near
     assert "`stratsweep strategies` lists every symbol" in str(caught.value)
 
 
-def test_a_missing_directory_is_an_error_without_its_path(tmp_path):
-    directory = DataDirectory(tmp_path / "gone")
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_directory_that_is_gone_says_so_without_its_path_and_when_it_is_back(tmp_path, is_file):
+    folder = tmp_path / "gone"
+    if is_file:
+        folder.write_text("no directory")
+    directory = DataDirectory(folder)
     for call in (directory.symbols, directory.coverage, lambda: directory.load("SPY")):
-        with pytest.raises(MarketDataError) as caught:
+        with pytest.raises(
+            StorageUnavailableError, match="data directory cannot be used"
+        ) as caught:
             call()
-        assert str(caught.value) == "the data directory cannot be read: No such file or directory"
+        assert str(tmp_path) not in str(caught.value)
+        with pytest.raises(StorageUnavailableError):
+            caught.value.probe()
+    folder.unlink(missing_ok=True)
+    folder.mkdir()
+    caught.value.probe()
+
+
+@pytest.fixture
+def before_opening(monkeypatch: pytest.MonkeyPatch):
+    """Have something happen after the folder was listed and before a file of it is opened."""
+
+    def arrange(happening):
+        def opened(path, *arguments, **options):
+            if str(path).endswith(".csv"):
+                happening()
+            return original(path, *arguments, **options)
+
+        original = os.open
+        monkeypatch.setattr(data_directory.os, "open", opened)
+
+    return arrange
+
+
+def test_a_file_that_vanishes_while_it_is_looked_for_is_an_unknown_symbol(
+    folder, directory, before_opening
+):
+    before_opening((folder / "SPY.csv").unlink)
+    with pytest.raises(UnknownSymbolError) as caught:
+        directory.load("SPY")
+    assert caught.value.nearest == ()
+
+
+def test_a_file_that_vanishes_while_all_are_looked_at_is_left_out(
+    folder, directory, before_opening
+):
+    (folder / "AAA.csv").write_text(TEXT)
+    before_opening(lambda: (folder / "SPY.csv").unlink(missing_ok=True))
+    assert [each.name for each in directory.coverage()] == ["AAA"]
+
+
+def test_a_directory_that_vanishes_meanwhile_is_not_taken_for_a_missing_file(
+    folder, directory, before_opening
+):
+    before_opening(lambda: shutil.rmtree(folder, ignore_errors=True))
+    with pytest.raises(StorageUnavailableError):
+        directory.load("SPY")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_disk_that_cannot_be_read_is_not_a_fault_of_the_file(directory, before_opening, number):
+    def fail():
+        raise OSError(number, os.strerror(number))
+
+    before_opening(fail)
+    for call in (directory.coverage, lambda: directory.load("SPY")):
+        with pytest.raises(StorageUnavailableError, match=re.escape(os.strerror(number))):
+            call()
 
 
 def test_dates_limit_what_is_loaded_with_both_ends(directory):

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.validation import (
     InvalidConfigError,
@@ -43,6 +44,9 @@ ERRORS = {
     "DRAINING": DrainingError("the server is shutting down"),
     "NO_WORKERS": WorkersUnavailableError("no worker starts"),
     "INTERNAL": RuntimeError("a secret"),
+    "STORAGE_UNAVAILABLE": StorageUnavailableError(
+        "scratch directory", Path("/secret"), OSError(28, "No space left on device"), lambda: None
+    ),
     "MEMORY_EXHAUSTED": MemoryExhaustedError(2_000_000, 3_000_000),
 }
 
@@ -139,6 +143,13 @@ def test_short_violations_are_sent_as_they_are():
     assert [(each.field, each.description) for each in details["BadRequest"].field_violations] == [
         (f"config.{each.field}", each.description) for each in violations
     ]
+
+
+def test_a_folder_that_cannot_be_used_is_named_without_its_path():
+    status = status_of(ERRORS["STORAGE_UNAVAILABLE"])
+    assert "scratch directory cannot be used: No space left on device" in status.message
+    assert trailers_of(status)["ErrorInfo"].metadata == {"folder": "scratch directory"}
+    assert "secret" not in str(trailers_of(status)) + status.message
 
 
 def test_only_the_first_line_of_an_error_leaves_the_server():
