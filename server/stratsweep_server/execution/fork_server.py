@@ -24,6 +24,7 @@ from stratsweep_server.execution.signals import held_signals
 _PRELOAD = (
     "concurrent.futures.process",
     "numpy.random",
+    "stratsweep_server.execution.fork_server_setup",
     "stratsweep_server.execution.carrier",
     "stratsweep_server.execution.worker",
 )
@@ -91,16 +92,21 @@ def stop_loading_fork_server() -> None:
     _start.loading = None
 
 
+def fork_server_ids() -> list[int]:
+    """The process ids of the fork servers of this process."""
+    current = _process_id()
+    return [*_start.retired, *([] if current is None else [current])]
+
+
 def stop_fork_server() -> None:
     """At a program's end, when its workers are gone: end the fork server at once.
 
     By itself it would end a moment after its program, which people and programs would still see.
     """
-    for process_id in (*_start.retired, _process_id()):
-        if process_id is not None:
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(process_id, signal.SIGKILL)
-                os.waitpid(process_id, 0)
+    for process_id in fork_server_ids():
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process_id, signal.SIGKILL)
+            os.waitpid(process_id, 0)
 
 
 class _Start:

@@ -7,9 +7,11 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 from stratsweep_server.backtest.sources import CopyPlace
+from stratsweep_server.execution.descendants import end_descendants
 from stratsweep_server.execution.fork_server import (
     default_start_method,
     fork_server_has_forked,
+    fork_server_ids,
     one_thread_each,
     start_fork_server,
     stop_loading_fork_server,
@@ -54,8 +56,14 @@ class Launcher:
         return await loop.run_in_executor(self._thread, self._start, copies, loop)
 
     async def reap(self, worker: WorkerProcess) -> str:
-        """Wait for a dead worker's executor to end; returns how the process ended, in words."""
-        return await asyncio.get_running_loop().run_in_executor(self._reaper, worker.reap)
+        """Wait for a dead worker's executor to end; returns how the process ended, in words.
+
+        What it left behind is ended, too.
+        """
+        loop = asyncio.get_running_loop()
+        words = await loop.run_in_executor(self._reaper, worker.reap)
+        self._reaper.submit(end_descendants, worker.pid, fork_server_ids())
+        return words
 
     def stop_starting(self) -> None:
         """Wait no longer for a fork server that still imports or compiles."""

@@ -27,6 +27,7 @@ from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, desc
 from stratsweep_server.backtest.sources import CopyPlace, SourceKeeper
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
+from stratsweep_server.execution.descendants import mark_descendants
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
 from stratsweep_server.execution.fork_server import DEFAULT_ENGINE_PRELOAD
 from stratsweep_server.execution.lifeline import die_with_server
@@ -73,6 +74,7 @@ def connect(
         signal.signal(number, signal.SIG_IGN)
     release_signals()  # the fork server holds them
     die_with_server()
+    mark_descendants()
     _redirect_output(output)
     offer_to_oom_killer()
     apply_memory_limit(limits)
