@@ -173,7 +173,7 @@ def _state(name: str) -> Any:  # noqa: ANN401 - whatever it is
 def _with_place(error: OSError) -> str:
     """Say where the fork server's socket goes when its name is too long: 107 characters fit."""
     if "too long" not in str(error):
-        return str(error)
+        return error.strerror or str(error)  # without a path: clients see it
     place = f"its socket goes to the directory for temporary files ({gettempdir()}, TMPDIR)"
     return f"{error}; {place}"
 

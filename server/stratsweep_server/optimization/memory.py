@@ -7,6 +7,7 @@ client that reads its result slowly holds the log all that time.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -63,7 +64,7 @@ class MemoryExhaustedError(Exception):
 
 
 class MemoryBudget:
-    """The bytes that running optimizations share.
+    """The bytes that running optimizations share. Safe to use from several threads.
 
     Args:
         limit_bytes: How many; None: as many as they want.
@@ -72,6 +73,7 @@ class MemoryBudget:
     def __init__(self, limit_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        self.lock = threading.Lock()
 
     @contextmanager
     def account(self) -> Iterator[MemoryAccount]:
@@ -80,7 +82,7 @@ class MemoryBudget:
         try:
             yield account
         finally:
-            account.resize(0)
+            account.close()
 
 
 class MemoryAccount:
@@ -93,13 +95,25 @@ class MemoryAccount:
     def __init__(self, budget: MemoryBudget) -> None:
         self.byte_count = 0
         self._budget = budget
+        self._is_closed = False
 
     def resize(self, byte_count: int) -> None:
-        """Hold so much from now on.
+        """Hold so much from now on; nothing any more after the end.
 
         Raises:
             MemoryExhaustedError: The budget has not as much. What was held stays held.
         """
+        with self._budget.lock:
+            if not self._is_closed:  # by a call that ended while a thread still worked for it
+                self._resize(byte_count)
+
+    def close(self) -> None:
+        """Give back what is held, for good."""
+        with self._budget.lock:
+            self._resize(0)
+            self._is_closed = True
+
+    def _resize(self, byte_count: int) -> None:
         budget, growth = self._budget, byte_count - self.byte_count
         used_bytes, limit_bytes = budget.used_bytes + growth, budget.limit_bytes
         if limit_bytes is not None and used_bytes > limit_bytes and growth > 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.plan import ParameterAxis
@@ -60,6 +62,27 @@ def test_one_that_can_never_fit_is_told_what_to_do_instead():
         with pytest.raises(MemoryExhaustedError, match="take fewer combinations") as caught:
             account.resize(101 * MEGABYTE)
         assert not caught.value.can_fit
+
+
+def test_an_account_holds_nothing_after_its_end_though_somebody_still_works_for_it():
+    budget = MemoryBudget(100 * MEGABYTE)
+    with budget.account() as account:
+        account.resize(60 * MEGABYTE)
+    account.resize(50 * MEGABYTE)
+    assert (account.byte_count, budget.used_bytes) == (0, 0)
+
+
+def test_accounts_may_grow_and_shrink_in_several_threads():
+    budget = MemoryBudget()
+
+    def work(number: int) -> None:
+        with budget.account() as account:
+            for byte_count in range(200):
+                account.resize(byte_count * number)
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(work, range(1, 9)))
+    assert budget.used_bytes == 0
 
 
 def test_without_a_limit_everything_fits():
