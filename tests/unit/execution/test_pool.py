@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import tempfile
 import weakref
 from collections import Counter
@@ -20,6 +22,7 @@ from stratsweep_server.execution import pool as pool_module
 from stratsweep_server.execution.outcomes import FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.execution.pool import WorkerPool, WorkersUnavailableError
+from stratsweep_server.market_data.storage import StorageUnavailableError
 
 from tests.unit.execution.simulated import Fate, SimulatedLauncher, SimulatedWorker
 from tests.waiting import until
@@ -307,3 +310,16 @@ async def test_a_workload_that_has_ended_lets_go_of_its_listener_without_the_gar
         assert inbox.outcomes.total() == 20
         del inbox
         assert listener() is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE])
+async def test_bars_for_which_there_is_no_place_are_a_matter_of_the_folder(monkeypatch, number):
+    def refuse(*arguments) -> None:
+        raise OSError(number, os.strerror(number), "/secret")
+
+    monkeypatch.setattr(pool_module, "SharedBars", refuse)
+    async with open_pool(SimulatedLauncher()) as pool:
+        with pytest.raises(StorageUnavailableError, match="scratch directory") as caught:
+            pool.share([])
+    assert os.strerror(number) in str(caught.value)
+    assert "secret" not in str(caught.value)
