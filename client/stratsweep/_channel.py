@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 
 import grpc
 from grpc import aio
+
+from stratsweep._requests import Span, seconds
 
 _SERVICE_CONFIG = {
     "methodConfig": [
@@ -31,25 +35,70 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     # Parts of a result have about 1 MB.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    # A server that is back is noticed within a second.
     ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
 )
 
+DEFAULT_CONNECT_TIMEOUT = 5.0
+_SHORTEST_ATTEMPT_SECONDS = 1.0
+_LONGEST_ATTEMPT_SECONDS = 20.0  # as gRPC has it
 _LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
 
-def open_channel(address: str) -> grpc.Channel:
+def connect_seconds(connect_timeout: Span) -> float:
+    """Return a connect timeout in seconds.
+
+    Raises:
+        ValueError: It is negative.
+    """
+    value = seconds(connect_timeout)
+    if value is None or not value >= 0:
+        raise ValueError(f"connect_timeout must be 0 or more, not {connect_timeout}")
+    return value
+
+
+def open_channel(address: str, connect_timeout: float) -> grpc.Channel:
     """Return a channel for the sync face; it connects when it is first used."""
-    return grpc.insecure_channel(address, options=_options(address))
+    return grpc.insecure_channel(address, options=_options(address, connect_timeout))
 
 
-def open_async_channel(address: str) -> aio.Channel:
+def open_async_channel(address: str, connect_timeout: float) -> aio.Channel:
     """Return a channel for the async face; to be called inside the loop that uses it."""
-    return aio.insecure_channel(address, options=_options(address))
+    return aio.insecure_channel(address, options=_options(address, connect_timeout))
 
 
-def _options(address: str) -> tuple[tuple[str, str | int], ...]:
+def becomes_ready(channel: grpc.Channel, timeout: float) -> bool:
+    """Wait for a connection, `timeout` seconds at most, and return whether there is one."""
+    if timeout <= 0:
+        return False
+    ready = grpc.channel_ready_future(channel)
+    try:
+        ready.result(min(timeout, threading.TIMEOUT_MAX))
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        ready.cancel()
+    return True
+
+
+async def becomes_ready_async(channel: aio.Channel, timeout: float) -> bool:  # noqa: ASYNC109
+    """Wait for a connection, `timeout` seconds at most, and return whether there is one."""
+    if timeout <= 0:
+        return False
+    try:
+        async with asyncio.timeout(timeout):
+            await channel.channel_ready()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _options(address: str, connect_timeout: float) -> tuple[tuple[str, str | int], ...]:
+    attempt = min(max(connect_timeout, _SHORTEST_ATTEMPT_SECONDS), _LONGEST_ATTEMPT_SECONDS)
+    options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(1_000 * attempt)))
     if address.startswith(_LOOPBACK_PREFIXES):
         # gRPC follows http_proxy even to this machine, where no proxy can help.
-        return (*_OPTIONS, ("grpc.enable_http_proxy", 0))
-    return _OPTIONS
+        return (*options, ("grpc.enable_http_proxy", 0))
+    return options

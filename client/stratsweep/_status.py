@@ -80,6 +80,11 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
     return ServerError(f"{message} ({code.name})", reason=reason, error_id=error_id)
 
 
+def is_without_server(error: grpc.RpcError) -> bool:
+    """Return whether a call failed because nobody was there: nobody gave a reason."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and not _Details(error).reason
+
+
 def _busy(message: str, details: _Details) -> ServerBusyError:
     info = details.retry_info
     retry_after = info.retry_delay.ToTimedelta() if info.HasField("retry_delay") else None

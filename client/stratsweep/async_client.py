@@ -11,14 +11,14 @@ from typing import Self, Unpack
 import grpc
 from grpc import aio
 
-from stratsweep._channel import open_async_channel
+from stratsweep._calls import AsyncPatientStream, AsyncStreamCall, Patience, response_async
+from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_async_channel
 from stratsweep._events import EventAssembler, strategy_list
 from stratsweep._requests import (
     ConfigOptions,
     Span,
     optimization_config,
     optimize_request,
-    seconds,
 )
 from stratsweep._status import error_from_rpc
 from stratsweep.client import DEFAULT_ADDRESS
@@ -33,6 +33,10 @@ class AsyncClient:
 
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
+        connect_timeout: How long a call waits for a server that is not there; as in `Client`.
+
+    Raises:
+        ValueError: `connect_timeout` is negative.
 
     Example:
         >>> async with AsyncClient() as client:
@@ -42,13 +46,16 @@ class AsyncClient:
         ...         print(event)
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+    def __init__(
+        self, address: str = DEFAULT_ADDRESS, *, connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT
+    ) -> None:
         self.address = address
+        self._connect_timeout = connect_seconds(connect_timeout)
 
     # A channel must be made inside the loop that uses it, and a client may be made outside.
     @cached_property
     def _channel(self) -> aio.Channel:
-        return open_async_channel(self.address)
+        return open_async_channel(self.address, self._connect_timeout)
 
     @cached_property
     def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:
@@ -71,7 +78,7 @@ class AsyncClient:
         request = optimize_request(
             optimization_config(strategy, **config), progress_interval=progress_interval
         )
-        return AsyncOptimizationStream(self._stub.Optimize(request, timeout=seconds(timeout)))
+        return AsyncOptimizationStream(self._optimize(request, timeout))
 
     async def validate(
         self,
@@ -88,8 +95,8 @@ class AsyncClient:
         request = optimize_request(optimization_config(strategy, **config), validate_only=True)
         assembler = EventAssembler()
         try:
-            async for response in self._stub.Optimize(request, timeout=seconds(timeout)):
-                assembler.feed(response)
+            async for message in self._optimize(request, timeout):
+                assembler.feed(message)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
         return assembler.started_event()
@@ -105,11 +112,13 @@ class AsyncClient:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
+        patience = Patience(self._connect_timeout, timeout)
+        method = self._stub.ListStrategies
         try:
-            response = await self._stub.ListStrategies(request, timeout=seconds(timeout))
+            answer = await response_async(method, request, self._channel, patience)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
-        return strategy_list(response)
+        return strategy_list(answer)
 
     async def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
@@ -126,6 +135,15 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def _optimize(
+        self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
+    ) -> AsyncPatientStream[optimization_service_pb2.OptimizeResponse]:
+        return AsyncPatientStream(
+            lambda seconds: self._stub.Optimize(request, timeout=seconds),
+            self._channel,
+            Patience(self._connect_timeout, timeout),
+        )
+
 
 class AsyncOptimizationStream:
     """The events of one running optimization: `async for` over them, or await the `result`.
@@ -136,9 +154,7 @@ class AsyncOptimizationStream:
 
     def __init__(
         self,
-        call: aio.UnaryStreamCall[
-            optimization_service_pb2.OptimizeRequest, optimization_service_pb2.OptimizeResponse
-        ],
+        call: AsyncStreamCall[optimization_service_pb2.OptimizeResponse],
     ) -> None:
         self._call = call
         self._assembler = EventAssembler()
@@ -146,8 +162,8 @@ class AsyncOptimizationStream:
 
     async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:
         try:
-            async for response in self._call:
-                event = self._assembler.feed(response)
+            async for message in self._call:
+                event = self._assembler.feed(message)
                 if event is not None:
                     yield event
             self._assembler.finished_result()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self, Unpack
+from typing import Self, Unpack
 
 import grpc
 
-from stratsweep._channel import open_channel
+from stratsweep._calls import Patience, PatientStream, StreamCall, response
+from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_channel
 from stratsweep._events import EventAssembler, strategy_list
 from stratsweep._requests import (
     ConfigOptions,
     Span,
     optimization_config,
     optimize_request,
-    seconds,
 )
 from stratsweep._status import error_from_rpc
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
@@ -30,6 +30,12 @@ class Client:
 
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
+        connect_timeout: How long a call waits for a server that is not there, such as one that is
+            being restarted, in seconds or as a timedelta; 0 is not at all. After it the call raises
+            `ServerUnavailableError`. No call waits beyond its own timeout.
+
+    Raises:
+        ValueError: `connect_timeout` is negative.
 
     Example:
         >>> with Client("127.0.0.1:50051") as client:
@@ -42,9 +48,12 @@ class Client:
         ...     print(result.best)
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+    def __init__(
+        self, address: str = DEFAULT_ADDRESS, *, connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT
+    ) -> None:
         self.address = address
-        self._channel = open_channel(address)
+        self._connect_timeout = connect_seconds(connect_timeout)
+        self._channel = open_channel(address, self._connect_timeout)
         self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
 
     def optimize(
@@ -91,7 +100,7 @@ class Client:
         request = optimize_request(
             optimization_config(strategy, **config), progress_interval=progress_interval
         )
-        return OptimizationStream(self._stub.Optimize(request, timeout=seconds(timeout)))
+        return OptimizationStream(self._optimize(request, timeout))
 
     def validate(
         self, strategy: str, *, timeout: Span | None = None, **config: Unpack[ConfigOptions]
@@ -104,8 +113,8 @@ class Client:
         request = optimize_request(optimization_config(strategy, **config), validate_only=True)
         assembler = EventAssembler()
         try:
-            for response in self._stub.Optimize(request, timeout=seconds(timeout)):
-                assembler.feed(response)
+            for message in self._optimize(request, timeout):
+                assembler.feed(message)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
         return assembler.started_event()
@@ -117,10 +126,12 @@ class Client:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
+        patience = Patience(self._connect_timeout, timeout)
         try:
-            return strategy_list(self._stub.ListStrategies(request, timeout=seconds(timeout)))
+            answer = response(self._stub.ListStrategies, request, self._channel, patience)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
+        return strategy_list(answer)
 
     def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
@@ -137,6 +148,15 @@ class Client:
     ) -> None:
         self.close()
 
+    def _optimize(
+        self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
+    ) -> PatientStream[optimization_service_pb2.OptimizeResponse]:
+        return PatientStream(
+            lambda seconds: self._stub.Optimize(request, timeout=seconds),
+            self._channel,
+            Patience(self._connect_timeout, timeout),
+        )
+
 
 class OptimizationStream:
     """The events of one running optimization: iterate over them, or ask for the `result`.
@@ -149,14 +169,14 @@ class OptimizationStream:
     with the state FAILED, not an exception.
     """
 
-    def __init__(self, call: _ResponseCall) -> None:
+    def __init__(self, call: StreamCall[optimization_service_pb2.OptimizeResponse]) -> None:
         self._call = call
         self._assembler = EventAssembler()
 
     def __iter__(self) -> Iterator[OptimizationEvent]:
         try:
-            for response in self._call:
-                event = self._assembler.feed(response)
+            for message in self._call:
+                event = self._assembler.feed(message)
                 if event is not None:
                     yield event
             self._assembler.finished_result()
@@ -194,9 +214,3 @@ class OptimizationStream:
         traceback: TracebackType | None,
     ) -> None:
         self.cancel()
-
-
-class _ResponseCall(Protocol):
-    def __iter__(self) -> Iterator[optimization_service_pb2.OptimizeResponse]: ...
-
-    def cancel(self) -> object: ...

@@ -25,6 +25,7 @@ import pytest
 from stratsweep import ServerProcess
 
 from examples.demo import write_synthetic_market
+from tests.stand_ins import dropped_connections
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -337,10 +338,26 @@ def test_a_target_that_no_result_has_exits_with_3_and_names_those_that_there_are
 
 
 def test_nobody_at_the_address_exits_with_4():
-    process = crossover("--server", NOBODY, "--symbol", "SYNTH")
+    process = crossover("--server", NOBODY, "--connect-timeout", "0", "--symbol", "SYNTH")
     assert process.returncode == 4
     assert f"Is a server running at {NOBODY}?" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+async def test_a_server_that_comes_within_the_connect_timeout_is_asked(
+    tmp_path_factory, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # A short name: the path of a Unix socket has room for about a hundred characters.
+    path = tmp_path_factory.mktemp("s") / "server.sock"
+    command = ("strategies", "--server", f"unix:{path}", "--connect-timeout", "60")
+    with dropped_connections(path) as dropped:
+        waiting = asyncio.create_task(asyncio.to_thread(stratsweep, *command))
+        await until(lambda: len(dropped) >= 2, "it has tried twice")
+    engine = ["--engine", "tests.engines:ScriptedEngine", "--workers", "1"]
+    with ServerProcess(engine, listen=f"unix:{path}"):
+        listed = await waiting
+    assert (listed.returncode, listed.stderr) == (0, "")
 
 
 def test_an_engine_that_cannot_be_built_exits_with_4_and_says_why():

@@ -35,6 +35,7 @@ from stratsweep import (
 )
 from stratsweep_server.rpc import result_format
 
+from tests.stand_ins import dropped_connections
 from tests.waiting import is_alive, until
 
 NOBODY = "127.0.0.1:1"
@@ -43,16 +44,19 @@ NOBODY = "127.0.0.1:1"
 class SyncFace:
     """`Client`, on a thread of its own."""
 
+    def __init__(self, **options) -> None:
+        self._options = options
+
     async def result(self, address: str, *arguments, **config) -> OptimizationResult:
         def run() -> OptimizationResult:
-            with Client(address) as client:
+            with Client(address, **self._options) as client:
                 return client.optimize(*arguments, **config).result()
 
         return await asyncio.to_thread(run)
 
     async def events(self, address: str, *arguments, **config) -> list[OptimizationEvent]:
         def run() -> list[OptimizationEvent]:
-            with Client(address) as client:
+            with Client(address, **self._options) as client:
                 return list(client.optimize(*arguments, **config))
 
         return await asyncio.to_thread(run)
@@ -61,7 +65,7 @@ class SyncFace:
         """Leave the loop at its first event, once a condition holds."""
 
         def run() -> None:
-            with Client(address) as client:
+            with Client(address, **self._options) as client:
                 for _ in client.optimize(*arguments, **config):
                     asyncio.run(until(leave_when, "the loop may be left"))
                     break
@@ -71,7 +75,7 @@ class SyncFace:
 
     async def call(self, address: str, method: str, *arguments, **options):
         def run():
-            with Client(address) as client:
+            with Client(address, **self._options) as client:
                 return getattr(client, method)(*arguments, **options)
 
         return await asyncio.to_thread(run)
@@ -80,29 +84,38 @@ class SyncFace:
 class AsyncFace:
     """`AsyncClient`."""
 
+    def __init__(self, **options) -> None:
+        self._options = options
+
     async def result(self, address: str, *arguments, **config) -> OptimizationResult:
-        async with AsyncClient(address) as client:
+        async with AsyncClient(address, **self._options) as client:
             return await client.optimize(*arguments, **config).result()
 
     async def events(self, address: str, *arguments, **config) -> list[OptimizationEvent]:
-        async with AsyncClient(address) as client:
+        async with AsyncClient(address, **self._options) as client:
             return [event async for event in client.optimize(*arguments, **config)]
 
     async def leave(self, address: str, leave_when: Callable, *arguments, **config) -> None:
-        async with AsyncClient(address) as client:
+        async with AsyncClient(address, **self._options) as client:
             async for _ in client.optimize(*arguments, **config):
                 await until(leave_when, "the loop may be left")
                 break
             await client.list_strategies()
 
     async def call(self, address: str, method: str, *arguments, **options):
-        async with AsyncClient(address) as client:
+        async with AsyncClient(address, **self._options) as client:
             return await getattr(client, method)(*arguments, **options)
 
 
 @pytest.fixture(params=[SyncFace, AsyncFace], ids=["sync", "async"])
-def face(request) -> SyncFace | AsyncFace:
-    return request.param()
+def make_face(request) -> type[SyncFace] | type[AsyncFace]:
+    """Each face, given the options of its client."""
+    return request.param
+
+
+@pytest.fixture
+def face(make_face) -> SyncFace | AsyncFace:
+    return make_face()
 
 
 @pytest.fixture
@@ -324,11 +337,73 @@ async def test_a_busy_server_says_when_to_come_back(face, start_server, tmp_path
 
 
 @pytest.mark.parametrize("method", ["validate", "list_strategies"])
-async def test_an_address_without_a_server_is_unavailable(face, method):
+async def test_an_address_without_a_server_is_unavailable(make_face, method):
     arguments = (["any"], grid(3)) if method == "validate" else ([], {})
     with pytest.raises(ServerUnavailableError) as refused:
-        await face.call(NOBODY, method, *arguments[0], **arguments[1])
+        await make_face(connect_timeout=0).call(NOBODY, method, *arguments[0], **arguments[1])
     assert refused.value.reason == ""
+
+
+# By then gRPC's own attempts to repeat a call are over.
+TRIED_IN_VAIN = 4
+
+
+@pytest.mark.parametrize("method", ["optimize", "list_strategies"])
+async def test_a_call_waits_for_a_server_that_comes(
+    make_face, start_server, tmp_path_factory, method
+):
+    # A short name: the path of a Unix socket has room for about a hundred characters.
+    path = tmp_path_factory.mktemp("s") / "server.sock"
+    address = f"unix:{path}"
+    face = make_face(connect_timeout=timedelta(seconds=60))
+    with dropped_connections(path) as dropped:
+        if method == "optimize":
+            call = face.result(address, "ok@*", **grid(3))
+        else:
+            call = face.call(address, method)
+        waiting = asyncio.create_task(call)
+        await until(lambda: len(dropped) >= TRIED_IN_VAIN, "it has tried in vain")
+    await start_server(listen=address)
+    await waiting
+
+
+async def test_the_first_call_after_a_server_has_come_back_mends_the_connection(
+    start_server, tmp_path_factory
+):
+    path = tmp_path_factory.mktemp("s") / "server.sock"
+    address = f"unix:{path}"
+    connected = await start_server(listen=address)
+    async with AsyncClient(address, connect_timeout=60) as client:
+        await client.list_strategies()
+        await connected.server.__aexit__(None, None, None)
+        with dropped_connections(path) as dropped:
+            failing = asyncio.create_task(client.list_strategies())
+            await until(lambda: len(dropped) >= TRIED_IN_VAIN, "it has tried in vain")
+            failing.cancel()
+        await start_server(listen=address)
+        await client.list_strategies()
+
+
+async def test_nobody_is_waited_for_beyond_the_calls_own_timeout(make_face):
+    face = make_face(connect_timeout=1_000)
+    either = (ServerUnavailableError, DeadlineExceededError)
+    with pytest.raises(either):
+        await face.call(NOBODY, "list_strategies", timeout=0.2)
+    with pytest.raises(either):
+        await face.result(NOBODY, "ok@*", timeout=timedelta(seconds=0.8), **grid(3))
+
+
+async def test_a_server_that_says_why_it_is_unavailable_is_not_waited_for(make_face, start_server):
+    connected = await start_server(engine="tests.engines:ConstructorRaises")
+    with pytest.raises(ServerUnavailableError, match="no licence for this engine"):
+        await make_face(connect_timeout=1_000).call(connected.server.address, "list_strategies")
+
+
+@pytest.mark.parametrize("timeout", [-1, timedelta(seconds=-1), float("nan")])
+def test_a_negative_connect_timeout_is_refused(make_face, timeout):
+    client = Client if make_face is SyncFace else AsyncClient
+    with pytest.raises(ValueError, match="connect_timeout must be 0 or more"):
+        client(NOBODY, connect_timeout=timeout)
 
 
 async def test_a_server_without_workers_is_unavailable_and_says_why(face, start_server):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
-from stratsweep.cli.option_types import AddressType
+from stratsweep.cli.option_types import AddressType, SecondsType
 from stratsweep.errors import (
     NotFoundError,
     ServerError,
@@ -26,6 +26,9 @@ from stratsweep.server_process import ServerProcess
 if TYPE_CHECKING:
     from stratsweep.client import Client
 
+# Shorter than the Python clients': a person waits, and no connection of before is to be mended.
+_CONNECT_TIMEOUT_SECONDS = 2.0
+
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 _OPTIONS = (
@@ -34,6 +37,12 @@ _OPTIONS = (
         metavar="ADDRESS",
         type=AddressType(),
         help="Ask the server at host:port or unix:PATH. Default: start a private one.",
+    ),
+    click.option(
+        "--connect-timeout",
+        metavar="SECONDS",
+        type=SecondsType(minimum=0),
+        help="How long to wait for the server at --server. Default: 2.",
     ),
     click.option(
         "--data",
@@ -71,18 +80,21 @@ class ServerChoice:
     """The values of `server_options`."""
 
     server: str | None
+    connect_timeout: float | None
     data: str | None
     workers: int | None
     engine: str | None
     strategies: tuple[str, ...]
 
     def check(self) -> None:
-        """Refuse options of the private server beside `--server`.
+        """Refuse options of the private server beside `--server`, and those of `--server` without.
 
         Raises:
             click.UsageError: They contradict each other.
         """
         if self.server is None:
+            if self.connect_timeout is not None:
+                raise click.UsageError("--connect-timeout is for the server at --server")
             return
         for name in ("data", "workers", "engine", "strategies"):
             if getattr(self, name):
@@ -101,7 +113,9 @@ class ServerChoice:
             with self._private_server() as client:
                 yield client
             return
-        with _client_of(self.server) as client:
+        timeout = self.connect_timeout
+        timeout = _CONNECT_TIMEOUT_SECONDS if timeout is None else timeout
+        with _client_of(self.server, timeout) as client:
             try:
                 yield client
             except ServerUnavailableError as error:
@@ -122,7 +136,7 @@ class ServerChoice:
                 listen=f"unix:{Path(folder) / 'server.sock'}",
                 on_note=lambda note: click.echo(note, err=True),
             ) as server,
-            _client_of(server.address) as client,
+            _client_of(server.address, 0.0) as client,  # it is there, or has failed
         ):
             try:
                 yield client
@@ -146,10 +160,10 @@ class ServerChoice:
         return arguments
 
 
-def _client_of(address: str) -> Client:
+def _client_of(address: str, connect_timeout: float) -> Client:
     from stratsweep.client import Client  # noqa: PLC0415 - gRPC is slow to import, servers to start
 
-    return Client(address)
+    return Client(address, connect_timeout=connect_timeout)
 
 
 def _add_log(error: StratsweepError, log: str) -> None:

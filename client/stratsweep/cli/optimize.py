@@ -140,13 +140,14 @@ def optimize(
     outputs: tuple[Path, ...],
     quiet: bool,
     server: str | None,
+    connect_timeout: float | None,
     data: str | None,
     workers: int | None,
     engine: str | None,
     strategies: tuple[str, ...],
 ) -> None:
     """Run one backtest per combination of the parameters' values and rank them."""
-    choice = ServerChoice(server, data, workers, engine, strategies)
+    choice = ServerChoice(server, connect_timeout, data, workers, engine, strategies)
     choice.check()
     table_only = output_format == "table" and not outputs
     config: ConfigOptions = {

@@ -33,9 +33,16 @@ class DayType(click.ParamType[date]):
 
 
 class SecondsType(click.ParamType[float]):
-    """A span in seconds."""
+    """A span in seconds.
+
+    Args:
+        minimum: The shortest.
+    """
 
     name = "seconds"
+
+    def __init__(self, minimum: float = -_MAX_SECONDS) -> None:
+        self._minimum = minimum
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -49,7 +56,7 @@ class SecondsType(click.ParamType[float]):
             seconds = float(str(value))
         except ValueError:
             seconds = math.nan
-        if not abs(seconds) <= _MAX_SECONDS:
+        if not self._minimum <= seconds <= _MAX_SECONDS:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
 

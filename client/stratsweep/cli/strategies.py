@@ -13,6 +13,7 @@ from stratsweep.cli.documents import catalogue_json
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
 def strategies(
     server: str | None,
+    connect_timeout: float | None,
     data: str | None,
     workers: int | None,
     engine: str | None,
@@ -23,7 +24,7 @@ def strategies(
 
     Of modules of your own it says which file was loaded, when, and whether it has changed since.
     """
-    choice = ServerChoice(server, data, workers, engine, strategies)
+    choice = ServerChoice(server, connect_timeout, data, workers, engine, strategies)
     choice.check()
     with choice.connect() as client:
         catalogue = client.list_strategies()

@@ -349,6 +349,8 @@ def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, serve
         (*OPTIMIZE, "--timeout", "inf"),
         (*OPTIMIZE, "--timeout", "nan"),
         (*OPTIMIZE, "--timeout", "1e30"),
+        (*OPTIMIZE, "--connect-timeout", "-1"),
+        (*OPTIMIZE, "--connect-timeout", "nan"),
         (*OPTIMIZE, "--workers", "0"),
         (*OPTIMIZE, "--data", "."),
         (*OPTIMIZE, "--data", "no such folder"),
@@ -362,6 +364,12 @@ def test_bad_usage_exits_with_2_before_anything_is_sent(run, server, arguments):
     result = run(*arguments)
     assert result.exit_code == 2
     assert server.requests == []
+
+
+def test_to_wait_for_a_private_server_is_bad_usage(run):
+    result = run(*OPTIMIZE, "--connect-timeout", "1", server_arguments=())
+    assert result.exit_code == 2
+    assert "--connect-timeout is for the server at --server" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -383,7 +391,8 @@ def test_a_server_that_is_not_there_exits_with_4_and_says_what_to_do(run):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        result = run(*OPTIMIZE, server_arguments=("--server", address))
+        nobody = ("--server", address, "--connect-timeout", "0")
+        result = run(*OPTIMIZE, server_arguments=nobody)
     assert result.exit_code == 4
     assert f"Is a server running at {address}?" in result.stderr
 

@@ -136,7 +136,8 @@ def test_a_server_that_is_not_there_is_unavailable():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with Client(f"127.0.0.1:{port}") as client, pytest.raises(ServerUnavailableError):
+        client = Client(f"127.0.0.1:{port}", connect_timeout=0)
+        with client, pytest.raises(ServerUnavailableError):
             client.list_strategies()
 
 
