@@ -16,6 +16,13 @@ from stratsweep_server.market_data.bars import Bars
 ParameterValue: TypeAlias = int | float | str | bool
 ParameterColumn: TypeAlias = NDArray[Any]
 """A parameter's value in each backtest of a batch: int64, float64, bool, or texts (numpy `U`)."""
+SeedOf: TypeAlias = Callable[[Mapping[str, ParameterValue]], int]
+"""The seed of the backtest with these parameter values."""
+
+
+def _unseeded(parameters: Mapping[str, ParameterValue]) -> int:  # noqa: ARG001
+    """What answers where nobody gives seeds."""
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,7 @@ class BacktestConfig:
         slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         bars: The bars of each symbol within the dates, read-only, and before the first day those
             for warm-up where the request asks for them; None for an engine that loads its own data.
-        seed: This backtest's own, 0 … 2^64 - 1, of the request's seed and the parameters' values;
-            `random` and `numpy.random` have been seeded with it.
+        seed_of: Gives the seed of the backtest with these parameters, see `seed`.
     """
 
     strategy: StrategyConfig
@@ -57,7 +63,15 @@ class BacktestConfig:
     commission: float = 0.0
     slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
-    seed: int = 0
+    seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)
+
+    @property
+    def seed(self) -> int:
+        """This backtest's own, 0 … 2^64 - 1, of the request's seed and the parameters' values.
+
+        What the functions of `random` and `numpy.random` give follows from it, too.
+        """
+        return self.seed_of(self.strategy.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +88,6 @@ class BacktestResult:
 
 def _ignore(position: int | None) -> None:
     """What `BatchConfig.begin` does where nobody listens."""
-
-
-def _unseeded(position: int) -> int:  # noqa: ARG001
-    """What `BatchConfig.seed_of` answers where nobody gives seeds."""
-    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +109,8 @@ class BatchConfig:
             now on, or with None when all of them do, as at the start. An engine that works on one
             backtest at a time says so with it, and a hang or a crash is charged to that one at
             once; without it the batch is run again, one backtest after another.
-        seed_of: Gives the seed of the backtest at a position, see `BacktestConfig.seed`. Nothing
-            has been seeded with it.
+        seed_of: Gives the seed of the backtest with these values of the parameters, see
+            `BacktestConfig.seed`. Nothing has been seeded with it.
     """
 
     strategy: str
@@ -115,7 +124,7 @@ class BatchConfig:
     slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     begin: Callable[[int | None], None] = field(default=_ignore, repr=False, compare=False)
-    seed_of: Callable[[int], int] = field(default=_unseeded, repr=False, compare=False)
+    seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,16 +33,14 @@ class PlannedBacktests:
         self._plan = plan
         self._engine = engine
         self._bars = bars
-        self._seeds = BacktestSeeds(plan.seed, plan.defaults)
         self._token = object()  # indicators keep it: they must not keep the bars
 
     def run(self, index: int, runs: SeededRuns) -> dict[str, float]:
         """Run one combination of a chunk and return its metrics as plain finite floats."""
         begin_plan(self._token)
         strategy = StrategyConfig(self._plan.strategy, self._plan.combination(index))
-        seed = self._seeds.of(strategy.parameters)
-        config = BacktestConfig(strategy, seed=seed, **self._common)
-        return plain_metrics(runs.run(partial(self._engine.run_sync, config), lambda: seed))
+        config = BacktestConfig(strategy, **self._common)
+        return plain_metrics(runs.run(partial(self._engine.run_sync, config), lambda: config.seed))
 
     def run_batch(
         self, indices: NDArray[np.int64], begin: Callable[[int | None], None]
@@ -54,13 +52,9 @@ class PlannedBacktests:
             count=len(indices),
             parameters=self._columns.at(indices),
             begin=begin,
-            seed_of=lambda position: self._seed(int(indices[position])),
             **self._common,
         )
         return plain_columns(self._engine.run_batch(config), len(indices))  # type: ignore[attr-defined]
-
-    def _seed(self, index: int) -> int:
-        return self._seeds.of(self._plan.combination(index))
 
     @cached_property
     def _columns(self) -> GridColumns:
@@ -77,6 +71,7 @@ class PlannedBacktests:
             "commission": plan.commission,
             "slippage": plan.slippage,
             "bars": self._bars,
+            "seed_of": BacktestSeeds(plan.seed, plan.defaults).of,
         }
 
 

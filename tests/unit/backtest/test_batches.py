@@ -160,10 +160,6 @@ def test_bars_before_the_first_day_warm_up_and_do_not_trade():
         assert warmed == alone("scripted", {}, (after,))
 
 
-def seeds_of(parameters):
-    return BacktestSeeds(0, {}).of(parameters)
-
-
 def test_a_strategy_that_draws_gives_a_combination_the_same_whatever_is_beside_it():
     with patch.dict(registry._registered):
 
@@ -173,10 +169,10 @@ def test_a_strategy_that_draws_gives_a_combination_the_same_whatever_is_beside_i
 
         def rows(runs, kinds):
             columns = {"run": np.array(runs), "is_random": np.array(kinds)}
-            seeds = [seeds_of({"run": run}) for run in runs]
-            return batch("coin", columns, seed_of=seeds.__getitem__)
+            return batch("coin", columns, seed_of=BacktestSeeds(0, {}).of)
 
-        by_itself = [alone("coin", {"run": run}, seed=seeds_of({"run": run})) for run in range(4)]
+        seed_of = BacktestSeeds(0, {"is_random": True}).of
+        by_itself = [alone("coin", {"run": run}, seed_of=seed_of) for run in range(4)]
         assert by_itself == rows([0, 1, 2, 3], [True] * 4) == rows([3, 2, 1, 0], [True] * 4)[::-1]
         assert rows([9, 0, 8, 1], [False, True, False, True])[1::2] == by_itself[:2]
         assert len({each["final_equity"] for each in by_itself}) == 4
@@ -193,7 +189,7 @@ def test_each_symbol_draws_its_own_numbers_whichever_are_beside_it():
             return bars.close > 100
 
         for bars in ((BARS,), (BARS, other), (other, BARS)):
-            alone("coin", {"run": 1}, bars, seed=seeds_of({"run": 1}))
+            alone("coin", {"run": 1}, bars, seed_of=BacktestSeeds(0, {}).of)
     mine, others = set(drawn[BARS.symbol]), set(drawn["OTHER"])
     assert len(drawn[BARS.symbol]) == 3
     assert len(mine) == len(others) == 1

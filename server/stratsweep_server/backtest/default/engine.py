@@ -21,6 +21,7 @@ from stratsweep_server.backtest.engine import (
     BatchResult,
     EngineDescription,
     ParameterColumn,
+    ParameterValue,
 )
 from stratsweep_server.backtest.generators import SeededRuns
 from stratsweep_server.backtest.importing import EngineLoadError, import_named
@@ -93,7 +94,7 @@ class DefaultEngine:
             commission=config.commission,
             slippage=config.slippage,
             bars=config.bars,
-            seed_of=lambda _: config.seed,
+            seed_of=config.seed_of,
         )
         columns = self.run_batch(batch).metrics
         values = {name: float(column[0]) for name, column in columns.items()}
@@ -186,15 +187,15 @@ def _decide(
             begin_decision()
             decided = runs.run(
                 partial(strategy.decide, bars, values),
-                partial(_seed, config, rows[row], bars.symbol),
+                partial(_seed, config, values, bars.symbol),
             )
             positions.put_one(name, sleeve, row, decided)
     config.begin(None)
     return positions
 
 
-def _seed(config: BatchConfig, position: int, symbol: str) -> int:
-    return seed_of_symbol(config.seed_of(position), symbol)
+def _seed(config: BatchConfig, values: Mapping[str, ParameterValue], symbol: str) -> int:
+    return seed_of_symbol(config.seed_of(values), symbol)
 
 
 def _combinations(
