@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -74,10 +76,17 @@ class GridColumns:
 
     Args:
         axes: The grid's axes; the last one varies fastest with the combination index.
+        text_type: numpy's type of texts: `np.str_` pads each to the longest of its axis, `object`
+            refers to it.
     """
 
-    def __init__(self, axes: Sequence[ParameterAxis]) -> None:
-        self._values = {axis.name: _column(axis.values) for axis in axes}
+    def __init__(self, axes: Sequence[ParameterAxis], text_type: type = np.str_) -> None:
+        self._values = {axis.name: axis_column(axis.values, text_type) for axis in axes}
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """What the values of one combination take at most, texts in UTF-8."""
+        return sum(_value_bytes(values) for values in self._values.values())
 
     def at(self, indices: NDArray[np.int64]) -> dict[str, ParameterColumn]:
         """The parameter values at combination indices, one column per axis, in the axes' order."""
@@ -87,7 +96,19 @@ class GridColumns:
         return {name: values[positions[name]] for name, values in self._values.items()}
 
 
-def _column(values: Sequence[ParameterValue]) -> ParameterColumn:
-    if isinstance(values, range):  # a hundred times as fast as value by value
-        return np.arange(values.start, values.stop, values.step)
-    return np.array(values)
+def axis_column(values: Sequence[ParameterValue], text_type: type = np.str_) -> ParameterColumn:
+    """The values of an axis as a column: exact int64, float64, bool, or texts of a type."""
+    if isinstance(values, range):
+        # Sums that leave the 64 bits on their way come back to them; `np.arange` makes doubles of
+        # a range that ends within a step of their end.
+        steps = np.arange(len(values), dtype=np.int64) * np.int64(values.step)
+        return steps + np.int64(values.start)
+    if isinstance(values, array):
+        return np.asarray(values)
+    return np.array(values, dtype=text_type if isinstance(values[0], str) else None)
+
+
+def _value_bytes(values: ParameterColumn) -> int:
+    if values.dtype.kind in "OU":
+        return max(len(text.encode()) for text in values.tolist())
+    return values.itemsize

@@ -1,16 +1,25 @@
 """The parameter grid: axes of exact values, sizes by arithmetic. Pure.
 
 A range is counted before it is expanded, so a grid of 10^18 combinations costs nothing to refuse.
+Numbers are kept in arrays, which take 8 bytes each and are sent to workers as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from math import lcm, prod
+from math import lcm
+from typing import Any
 
 from stratsweep_server.backtest import ParameterValue
+from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
+
+COUNTED_SIZE = 10**30
+"""Sizes of grids from here on are not exact."""
+
+_BLOCK = 10_000
 
 
 def value_count(values: ParameterValues) -> int:
@@ -29,12 +38,16 @@ def last_value(values: IntegerRange | DoubleRange) -> float:
     last = value_count(values) - 1
     if isinstance(values, IntegerRange):
         return values.start + last * values.step
-    return _double_range_values(values, [last])[0]
+    return next(_double_range_values(values, [last]))
 
 
 def grid_size(axes: Sequence[ParameterValues]) -> int:
-    """How many combinations the axes have; 1 without axes."""
-    return prod(value_count(values) for values in axes)
+    """How many combinations the axes have; 1 without axes. Beyond 10^30 nothing is multiplied."""
+    size = 1
+    for values in axes:
+        if size < COUNTED_SIZE:
+            size *= value_count(values)
+    return size
 
 
 def expand(values: ParameterValues) -> Sequence[ParameterValue]:
@@ -47,11 +60,25 @@ def expand(values: ParameterValues) -> Sequence[ParameterValue]:
     if isinstance(values, IntegerRange):
         return range(values.start, values.stop + 1, values.step)
     if isinstance(values, DoubleRange):
-        return _double_range_values(values, range(value_count(values)))
+        return array("d", _double_range_values(values, range(value_count(values))))
+    if isinstance(values, array) and values.typecode in ("q", "d"):
+        return values
+    types = {type(value) for value in values}
+    if types <= {int, float}:
+        return number_array("q" if types == {int} else "d", values)
     return tuple(values)
 
 
-def _double_range_values(values: DoubleRange, numbers: Iterable[int]) -> tuple[float, ...]:
+def number_array(type_code: str, values: Sequence[ParameterValue]) -> Sequence[ParameterValue]:
+    """Copy whole numbers ("q") or doubles ("d") into an array; other threads get their turns."""
+    numbers: Any = array(type_code)
+    for start in range(0, len(values), _BLOCK):
+        numbers.extend(values[start : start + _BLOCK])
+    copied: Sequence[ParameterValue] = numbers
+    return copied
+
+
+def _double_range_values(values: DoubleRange, numbers: Iterable[int]) -> Iterator[float]:
     start = _exact(values.start)
     if values.step is not None:
         step = _exact(values.step)
@@ -59,8 +86,11 @@ def _double_range_values(values: DoubleRange, numbers: Iterable[int]) -> tuple[f
         step = (_exact(values.stop) - start) / max(value_count(values) - 1, 1)
     unit = lcm(start.denominator, step.denominator)
     first, distance = int(start * unit), int(step * unit)
-    # Python rounds the quotient of two integers correctly, however large they are.
-    return tuple((first + number * distance) / unit for number in numbers)
+    for number in numbers:
+        if number % _BLOCK == 0:
+            checkpoint()
+        # Python rounds the quotient of two integers correctly, however large they are.
+        yield (first + number * distance) / unit
 
 
 def _exact(value: float) -> Fraction:

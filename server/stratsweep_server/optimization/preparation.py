@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription, ParameterValue
 from stratsweep_server.execution.generation import Generation
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
@@ -62,6 +62,7 @@ class PreparedOptimization:
     Attributes:
         config: The effective config: defaults and dates filled in.
         plan: What its backtests have in common; without bars.
+        grid: The values of its parameters, for rows of results.
         indices: int64, the combinations to run, ascending.
         metric_count: Different metrics that its backtests are expected to report.
         memory_bytes: What it takes until its call ends, if they report no others and none fails.
@@ -73,6 +74,7 @@ class PreparedOptimization:
 
     config: OptimizationConfig
     plan: BacktestPlan
+    grid: GridColumns
     indices: NDArray[np.int64]
     metric_count: int
     memory_bytes: int
@@ -218,7 +220,10 @@ def _assemble(
     )
     bar_count = sum(map(len, bars))
     memory_bytes = optimization_bytes(axes, len(indices), metric_count, bar_count)
-    return PreparedOptimization(config, plan, indices, metric_count, memory_bytes, bars, summary)
+    grid = GridColumns(axes, object)
+    return PreparedOptimization(
+        config, plan, grid, indices, metric_count, memory_bytes, bars, summary
+    )
 
 
 def _traded_time(bars: Sequence[Bars], start_date: date | None) -> NDArray[np.int64]:

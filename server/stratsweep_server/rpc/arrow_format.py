@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest import ParameterColumn
 from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
 from stratsweep_server.optimization.result import RankedResults
@@ -17,7 +18,6 @@ from stratsweep_server.rpc.result_format import (
     OutcomeGroup,
     ResultPart,
     fits,
-    row_bytes,
     rows_that_fit,
 )
 from stratsweep_server.rpc.row_format import add_failures
@@ -68,7 +68,7 @@ class ArrowFormat:
             yield ResultPart(arrow_ranked_results=arrow_stream(columns, self._grid, start + 1))
 
     def _max_rows(self, metric_count: int) -> int:
-        return rows_that_fit(row_bytes(self._grid) + 8 * (_OTHER_COLUMNS + metric_count))
+        return rows_that_fit(self._grid.row_bytes + 8 * (_OTHER_COLUMNS + metric_count))
 
     def _add_failures(self, group: OutcomeGroup, rows: NDArray[np.intp]) -> None:
         indices = self._log.columns(rows, ()).indices.tolist()
@@ -95,7 +95,7 @@ def arrow_stream(
     if first_rank is not None:
         ranks = np.arange(first_rank, first_rank + len(columns.indices))
         table.insert(0, pl.Series("rank", ranks))
-    parameters = grid.at(columns.indices)
+    parameters = [_series(name, values) for name, values in grid.at(columns.indices).items()]
     if parameters:
         table.append(pl.DataFrame(parameters).to_struct("parameters"))
     metrics = [
@@ -109,6 +109,12 @@ def arrow_stream(
         cast(IO[bytes], stream), compat_level=pl.CompatLevel.oldest()
     )
     return tuple(stream)
+
+
+def _series(name: str, values: ParameterColumn) -> pl.Series:
+    if values.dtype.kind == "O":
+        return pl.Series(name, values.tolist(), dtype=pl.String)
+    return pl.Series(name, values)
 
 
 class _PieceFile(list[bytes]):

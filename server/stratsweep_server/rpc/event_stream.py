@@ -54,7 +54,7 @@ class EventStream:
     ) -> None:
         self._optimization = optimization
         self._log = optimization.log
-        self._grid = GridColumns(optimization.prepared.plan.axes)
+        self._grid = optimization.prepared.grid
         self._target = optimization.prepared.config.optimization_target
         self._direction = optimization.prepared.config.direction
         self._interval = options.progress_interval

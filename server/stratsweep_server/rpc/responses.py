@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -49,6 +50,7 @@ _LIST_FIELDS = {
     float: "double_list",
     str: "string_list",
 }
+_BLOCK = 10_000
 
 
 def duration(seconds: float) -> Duration:
@@ -208,12 +210,14 @@ def _parameter(axis: Parameter) -> parameter_pb2.Parameter:
         elif values.point_count is not None:
             message.double_range.point_count = values.point_count
     elif values:
-        getattr(message, _list_field(values)).values.extend(values)
+        items = getattr(message, _list_field(values)).values
+        for start in range(0, len(values), _BLOCK):  # between which other threads get their turns
+            items.extend(values[start : start + _BLOCK])
     return message
 
 
 def _list_field(values: Sequence[ParameterValue]) -> str:
-    types = {type(value) for value in values}
+    types = {type(value) for value in (values[:1] if isinstance(values, array) else values)}
     return _LIST_FIELDS[float if types == {int, float} else types.pop()]
 
 

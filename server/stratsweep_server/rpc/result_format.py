@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
 from stratsweep.v1.optimization_event_pb2 import OptimizationResult as ResultMessage
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
-from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc import wire
 from stratsweep_server.rpc.wire import Pieces
@@ -99,12 +97,6 @@ class ResultFormat(Protocol):
 
 def _arrow(field_number: int, stream: Pieces) -> Pieces:
     return wire.field(field_number, stream) if stream else ()
-
-
-def row_bytes(grid: GridColumns) -> int:
-    """What the parameters of one combination take, at most."""
-    no_rows = grid.at(np.empty(0, dtype=np.int64))
-    return sum(column.itemsize for column in no_rows.values())
 
 
 def rows_that_fit(size: int) -> int:

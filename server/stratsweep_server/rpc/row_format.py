@@ -22,7 +22,6 @@ from stratsweep_server.rpc.result_format import (
     Outcomes,
     ResultPart,
     fits,
-    row_bytes,
     rows_that_fit,
 )
 
@@ -35,7 +34,7 @@ VALUE_FIELDS = {
     "i": "integer_value",
     "f": "double_value",
     "b": "bool_value",
-    "U": "string_value",
+    "O": "string_value",
 }
 """The field of a parameter's value, by the kind of numpy's type."""
 
@@ -56,7 +55,7 @@ class RowFormat:
     def __init__(self, log: OutcomeLog, grid: GridColumns) -> None:
         self._log = log
         self._grid = grid
-        self._max_rows = min(MAX_ROWS, rows_that_fit(row_bytes(grid)))
+        self._max_rows = min(MAX_ROWS, rows_that_fit(grid.row_bytes))
 
     def block_size(self) -> int:
         """How many outcomes at a time to ask for."""

@@ -46,7 +46,7 @@ def all_combinations(axes):
 
 
 def test_a_tenth_to_a_half_by_a_tenth_is_exactly_five_points():
-    assert expand(DoubleRange(0.1, 0.5, step=0.1)) == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert tuple(expand(DoubleRange(0.1, 0.5, step=0.1))) == (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_list_keeps_its_order():
 @given(decimals, steps, st.integers(0, 40_000).map(lambda number: number / 1000))
 def test_every_point_of_a_range_by_step_is_the_double_nearest_to_the_exact_one(start, step, width):
     stop = start + width * step
-    points = expand(DoubleRange(start, stop, step=step))
+    points = tuple(expand(DoubleRange(start, stop, step=step)))
     assert points == tuple(
         nearest_double(exact(start) + number * exact(step)) for number in range(len(points))
     )
@@ -99,7 +99,7 @@ def test_stop_is_a_point_where_a_step_lands_on_it(start, step, count):
 def test_every_point_of_a_range_by_count_is_the_double_nearest_to_the_exact_one(ends, count):
     start, stop = ends
     width = (exact(stop) - exact(start)) / (count - 1)
-    points = expand(DoubleRange(start, stop, point_count=count))
+    points = tuple(expand(DoubleRange(start, stop, point_count=count)))
     assert points == tuple(float(exact(start) + number * width) for number in range(count))
     assert (points[0], points[-1]) == (start, stop)
 
@@ -164,8 +164,94 @@ def test_columns_keep_the_type_of_the_values():
         ParameterAxis("edge", (-(2**63), 2**63 - 1)),
     )
     table = GridColumns(axes).at(np.arange(4))
+    assert table["kind"].dtype.kind == "U"
     assert table["count"].dtype == np.int64
     assert table["share"].dtype == np.float64
     assert table["on"].dtype == np.bool_
     assert set(table["kind"]) == {"simple", "exponential"}
     assert table["edge"].tolist() == [-(2**63), 2**63 - 1] * 2
+
+
+MOST, LEAST = 2**63 - 1, -(2**63)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        IntegerRange(MOST - 4, MOST),
+        IntegerRange(MOST - 4, MOST, 2),
+        IntegerRange(MOST - 1, MOST, 5),
+        IntegerRange(LEAST, LEAST + 4),
+        IntegerRange(LEAST, MOST, MOST),
+        IntegerRange(LEAST, MOST, 2**62),
+        IntegerRange(0, MOST, 2**62 + 1),
+        IntegerRange(2**53 - 1, 2**53 + 3),
+        [MOST, LEAST, 0],
+        [LEAST + 1],
+        [MOST - 1, MOST],
+    ],
+)
+def test_whole_numbers_are_exact_up_to_the_ends_of_64_bits(values):
+    axis = ParameterAxis("n", expand(values))
+    exact = list(axis.values)
+    if isinstance(values, IntegerRange):
+        assert exact == [
+            values.start + number * values.step for number in range(value_count(values))
+        ]
+    plan = BacktestPlan("any", (axis,), ())
+    column = GridColumns([axis]).at(np.arange(len(exact)))["n"]
+    assert column.dtype == np.int64
+    assert column.tolist() == exact == [plan.combination(at)["n"] for at in range(len(exact))]
+    assert {type(plan.combination(at)["n"]) for at in range(len(exact))} == {int}
+
+
+@given(
+    st.integers(LEAST, MOST),
+    st.integers(1, MOST),
+    st.integers(0, 20),
+)
+def test_columns_of_any_range_of_whole_numbers_are_exact(start, step, count):
+    values = range(start, min(start + count * step, MOST) + 1, step)
+    column = GridColumns([ParameterAxis("n", values)]).at(np.arange(len(values)))["n"]
+    assert (column.dtype, column.tolist()) == (np.int64, list(values))
+
+
+def test_numbers_of_any_list_are_kept_in_arrays_and_come_out_as_they_went_in():
+    for numbers in ([3, 1, 2], [0.5, 0.1], list(range(25_000))):
+        assert expand(numbers).itemsize == 8
+        assert list(expand(numbers)) == numbers
+    assert [type(number) for number in expand([1, 0.5])] == [float, float]
+    assert expand([True, False]) == (True, False)
+    assert expand(["a"]) == ("a",)
+
+
+def test_rows_of_texts_refer_to_them_and_count_the_longest():
+    texts = ["x" * 1_000, "é", ""]
+    axes = (ParameterAxis("kind", texts), ParameterAxis("n", range(3)))
+    grid = GridColumns(axes, object)
+    assert grid.row_bytes == 1_008
+    column = grid.at(np.arange(9))["kind"]
+    assert all(text is texts[at // 3] for at, text in enumerate(column))
+    assert GridColumns([ParameterAxis("kind", ["é", "日本"])]).row_bytes == 6
+
+
+def test_the_sizes_of_many_huge_axes_are_not_multiplied_out():
+    widest = DoubleRange(5e-324, 1.7e308, step=5e-324)
+    size = grid_size([widest] * 20_000)
+    assert 10**600 < size < 10**700
+    assert grid_size([widest] + [IntegerRange(1, 2)] * 20_000) == value_count(widest)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        DoubleRange(5e-324, 1.7e308, point_count=1_000),
+        DoubleRange(-1.7976931348623157e308, 1.7976931348623157e308, point_count=1_001),
+        DoubleRange(0.0, 5e-322, step=5e-324),
+    ],
+)
+def test_the_widest_double_ranges_are_expanded_exactly(values):
+    points = list(expand(values))
+    assert (points[0], points[-1]) == (values.start, values.stop)
+    assert points == sorted(set(points))
+    assert last_value(values) == points[-1]

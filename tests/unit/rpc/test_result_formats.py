@@ -23,11 +23,11 @@ from stratsweep_server.rpc.single_row_format import SingleRowFormat
 AXES = (
     ParameterAxis("fast", range(5, 25, 5)),
     ParameterAxis("threshold", (0.5, 1.0)),
-    ParameterAxis("kind", ("a", "Ω")),
+    ParameterAxis("kind", ("a\0", "Ω")),
     ParameterAxis("allow_short", (False, True)),
 )
 COUNT = 32
-GRID = GridColumns(AXES)
+GRID = GridColumns(AXES, object)
 
 
 @pytest.fixture
@@ -119,6 +119,21 @@ def test_outcomes_one_by_one_are_those_that_come_together_whatever_they_are(
     grid = GridColumns((ParameterAxis("value", values),))
     together = outcomes_of(RowFormat(log, grid).groups(0, 5))
     assert outcomes_of(SingleRowFormat(log, grid).groups(0, 5)) == together
+
+
+def test_rows_and_arrow_have_the_values_of_the_axes_to_the_last_bit():
+    numbers = range(2**63 - 6, 2**63, 2)
+    texts = ("a" * 1_000, "a\0", "")
+    grid = GridColumns((ParameterAxis("n", numbers), ParameterAxis("kind", texts)), object)
+    log = OutcomeLog(9)
+    log.append(OutcomeBatch(np.arange(9), np.zeros(9), ("score",), np.ones((9, 1)), ()), 0)
+    expected = [{"n": number, "kind": text} for number in numbers for text in texts]
+    for row_format in (RowFormat(log, grid), SingleRowFormat(log, grid)):
+        outcomes = outcomes_of(row_format.groups(0, 9))
+        assert [values_of(outcome.result)["parameters"] for outcome in outcomes] == expected
+    (group,) = ArrowFormat(log, grid, is_grouped=True).groups(0, 9)
+    rows = rows_of(progress_of(group).arrow_results)
+    assert [row["parameters"] for row in rows] == expected
 
 
 @pytest.mark.parametrize("is_grouped", [True, False])
