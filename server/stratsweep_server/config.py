@@ -8,7 +8,7 @@ from pathlib import Path
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.pool import NO_LIMITS, START_TIMEOUT_SECONDS
-from stratsweep_server.optimization.validation import DEFAULT_MAX_COMBINATIONS
+from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.rpc.service import DEFAULT_MAX_OPTIMIZATIONS
 
 DEFAULT_LISTEN = "127.0.0.1:50051"

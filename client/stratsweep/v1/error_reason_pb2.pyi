@@ -26,7 +26,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """ERROR_REASON_UNSPECIFIED is never sent."""
     ERROR_REASON_INVALID_CONFIG: _ErrorReason.ValueType  # 1
     """ERROR_REASON_INVALID_CONFIG: the request is wrong; google.rpc.BadRequest lists every violation.
-    Status: INVALID_ARGUMENT. Metadata example: {"violation_count": "3"}.
+    Status: INVALID_ARGUMENT. Metadata example: {"violation_count": "3"}; at most 100 are counted.
     """
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 2
     """ERROR_REASON_MALFORMED_REQUEST: the bytes are not the message that the RPC takes.
@@ -77,7 +77,7 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """ERROR_REASON_UNSPECIFIED is never sent."""
 ERROR_REASON_INVALID_CONFIG: ErrorReason.ValueType  # 1
 """ERROR_REASON_INVALID_CONFIG: the request is wrong; google.rpc.BadRequest lists every violation.
-Status: INVALID_ARGUMENT. Metadata example: {"violation_count": "3"}.
+Status: INVALID_ARGUMENT. Metadata example: {"violation_count": "3"}; at most 100 are counted.
 """
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 2
 """ERROR_REASON_MALFORMED_REQUEST: the bytes are not the message that the RPC takes.

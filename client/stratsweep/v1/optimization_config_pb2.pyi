@@ -48,6 +48,10 @@ OPTIMIZATION_DIRECTION_MINIMIZE: OptimizationDirection.ValueType  # 2
 class OptimizationConfig(message.Message):
     """OptimizationConfig says what to optimize: which strategy, on which bars, over which grid, ranked
     by which metric. Two equal configs give the same ranking on any number of workers.
+
+    Limits: a request has at most 4 MB; names (of the strategy, symbols, parameters, the target) have
+    at most 250 characters and no NUL. A request that is refused is told every reason, up to 100; of
+    one with more symbols, parameters or constraints than allowed, only these are counted.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -73,7 +77,7 @@ class OptimizationConfig(message.Message):
     direction: OptimizationDirection.ValueType
     """direction says which end of the target is best. Default: MAXIMIZE."""
     starting_cash: builtins.float
-    """starting_cash is the account at the start, in the currency of the prices. Positive.
+    """starting_cash is the account at the start, in the currency of the prices. Positive, finite.
     Default: 10,000.
     """
     commission: builtins.float
@@ -103,7 +107,7 @@ class OptimizationConfig(message.Message):
     @builtins.property
     def symbols(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """symbols are the instruments to trade, each with an equal share of the starting cash. At least
-        one; no duplicates. A symbol is a name, never a path.
+        one, at most 1,000; no duplicates. A symbol is a name, never a path.
         """
 
     @builtins.property
@@ -112,24 +116,34 @@ class OptimizationConfig(message.Message):
 
     @builtins.property
     def parameters(self) -> containers.RepeatedCompositeFieldContainer[parameter_pb2.Parameter]:
-        """parameters are the axes of the grid. At least one, unless the strategy needs none; parameters
-        left out keep the strategy's default.
+        """parameters are the axes of the grid. At least one, unless the strategy needs none, at most 64;
+        parameters left out keep the strategy's default.
         """
 
     @builtins.property
     def constraints(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """constraints are SQL boolean expressions over the parameters, such as "fast < slow". A
         combination for which any of them is not true is rejected: it is never run and counts in
-        OptimizationStarted.rejected_count. At most 100, each of at most 500 characters. They may use
-        numbers, 'texts', TRUE, FALSE, NULL, + - * / // %, comparisons, AND, OR, NOT, IN, BETWEEN, IS,
-        LIKE, and abs, avg, ceil, floor, max, min, mod, nullif, pow, round, sqrt; aggregates are over the
-        whole grid.
+        OptimizationStarted.rejected_count. At most 100, each of at most 500 characters and with
+        parentheses at most 8 deep; all together may take 60 s of processor time. They may use numbers,
+        'texts', TRUE, FALSE, NULL, + - * / // %, comparisons, AND, OR, NOT, IN, BETWEEN, IS, LIKE, and
+        abs, avg, ceil, floor, max, min, mod, nullif, pow, round, sqrt.
+
+        - avg, max and min are over the whole grid.
+        - // cuts its quotient towards zero and % (mod) has the sign of its left operand, also of
+          fractions: -7 // 2 is -3, -7 % 2 is -1. The results of /, sqrt and avg are doubles.
+        - Whole numbers are exact where the bounds of the parameters show that 64 bits hold what is
+          computed of them; else, and together with fractions, they are taken as doubles.
+        - What has no value (a division by zero, the root of a negative number) is undefined as NULL is:
+          a comparison with it is neither true nor false, nor is NOT of that.
+        - Texts are ordered by the code points of their characters. TRUE counts as 1, FALSE as 0.
         """
 
     @builtins.property
     def backtest_timeout(self) -> duration_pb2.Duration:
         """backtest_timeout is how long one backtest may run, counted from its own start. One that is
-        still running then is killed and reported as TIMED_OUT. Positive. Default: 300 s.
+        still running then is killed and reported as TIMED_OUT. Positive; at most 315,576,000,000 s, the
+        longest duration there is. Default: 300 s.
         """
 
     def __init__(

@@ -48,7 +48,7 @@ class OptimizeRequest(message.Message):
     @builtins.property
     def progress_interval(self) -> duration_pb2.Duration:
         """progress_interval groups progress: outcomes that complete within it share a message; none is
-        dropped. Unset, the default: one message per completed backtest.
+        dropped. Positive. Unset, the default: one message per completed backtest.
         """
 
     def __init__(

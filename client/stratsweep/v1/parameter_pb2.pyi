@@ -33,7 +33,9 @@ class ParameterValue(message.Message):
     double_value: builtins.float
     """double_value is a finite number."""
     string_value: builtins.str
-    """string_value is a text, for parameters that choose among names."""
+    """string_value is a text, for parameters that choose among names. At most 1,000 characters; no
+    NUL.
+    """
     bool_value: builtins.bool
     """bool_value is a switch."""
     def __init__(
@@ -70,7 +72,9 @@ class Parameter(message.Message):
     STRING_LIST_FIELD_NUMBER: builtins.int
     BOOL_LIST_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """name is the parameter's name as the strategy declares it. Required; unique in a request."""
+    """name is the parameter's name as the strategy declares it. Required; unique in a request; at most
+    250 characters.
+    """
     @builtins.property
     def integer_range(self) -> IntegerRange:
         """integer_range is an inclusive range of whole numbers."""
@@ -116,7 +120,9 @@ class Parameter(message.Message):
 
 @typing.final
 class IntegerRange(message.Message):
-    """IntegerRange is start, start + step, … up to and including stop where a step lands on it."""
+    """IntegerRange is start, start + step, … up to and including stop where a step lands on it. Exact in
+    all of 64 bits.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -239,7 +245,9 @@ class StringList(message.Message):
     VALUES_FIELD_NUMBER: builtins.int
     @builtins.property
     def values(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """values are the texts to try, in this order. Not empty; no duplicates."""
+        """values are the texts to try, in this order, each of at most 1,000 characters and without NUL.
+        Not empty; no duplicates.
+        """
 
     def __init__(
         self,

@@ -11,15 +11,28 @@ Messages are fit for clients: they name files and symbols, never the data direct
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
+from itertools import islice
 
 _LONGEST_ECHO = 40
+_LONGEST_LIST = 20
 
 
 def quoted(text: object) -> str:
     """Quote a text of unknown origin for a message: escaped, and cut after 40 characters."""
     shown = str(text)
     return repr(shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…")
+
+
+def listed(names: Collection[str]) -> str:
+    """List names of unknown origin for a message: at most 20, those that look strange quoted."""
+    shown = ", ".join(
+        name if name.isprintable() and 0 < len(name) <= _LONGEST_ECHO else quoted(name)
+        for name in islice(names, _LONGEST_LIST)
+    )
+    left_out = len(names) - _LONGEST_LIST
+    return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
 
 
 class MarketDataError(Exception):

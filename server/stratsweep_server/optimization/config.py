@@ -80,10 +80,11 @@ class OptimizationConfig:
         start_date: First day of the bars, included; None: the first bar's.
         end_date: Last day of the bars, included; None: the last bar's.
         constraints: SQL boolean expressions over the parameters, such as `fast < slow`; a
-            combination for which any is not true is not run.
+            combination for which any is not true is not run. What they may say, and the limits of
+            everything here, are documented at the contract's `OptimizationConfig`.
         optimization_target: The metric to rank by.
         direction: Which end of the target is best.
-        backtest_timeout: Seconds that one backtest may run, from its own start.
+        backtest_timeout: Seconds that one backtest may run, from its own start, positive.
         starting_cash: The account at the start, positive.
         commission: Fraction of each fill's value per side, in [0, 1).
         slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).

@@ -32,6 +32,7 @@ from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.optimization.memory import (
     MemoryAccount,
     MemoryExhaustedError,
@@ -47,11 +48,13 @@ from stratsweep_server.optimization.result import (
     OptimizationState,
     RankedResults,
 )
-from stratsweep_server.optimization.validation import DEFAULT_MAX_COMBINATIONS, Violation
+from stratsweep_server.optimization.validation import Violation
 
 logger = logging.getLogger(__name__)
 
 _LOGGED_FAILURES = 100
+_LOGGED_CHARACTERS = 500
+"""Of a combination."""
 _KEPT_TRACEBACKS = 1_000
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
@@ -356,7 +359,7 @@ class Optimization:
                 failure.combination_index,
                 failure.kind.value,
                 failure.duration,
-                self.prepared.plan.combination(failure.combination_index),
+                str(self.prepared.plan.combination(failure.combination_index))[:_LOGGED_CHARACTERS],
                 failure.message,
             )
         if number == _LOGGED_FAILURES:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import EngineDescription, ParameterValue
+from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
+from stratsweep_server.optimization.background import checkpoint, in_background
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
-from stratsweep_server.optimization.grid import grid_size
+from stratsweep_server.optimization.limits import MAX_SYMBOLS, MAX_VIOLATIONS
 from stratsweep_server.optimization.memory import (
     UNDECLARED_METRICS,
     MemoryAccount,
@@ -28,7 +29,6 @@ from stratsweep_server.optimization.memory import (
     unlimited_memory,
 )
 from stratsweep_server.optimization.validation import (
-    MAX_SYMBOLS,
     InvalidConfigError,
     Violation,
     ViolationKind,
@@ -102,7 +102,9 @@ async def prepare(
     known_violations: Sequence[Violation] = (),
     memory: MemoryAccount | None = None,
 ) -> PreparedOptimization:
-    """Validate a config and load what it needs.
+    """Validate a config and load what it needs, in the background.
+
+    Cancelled, it ends at once for the caller, and soon in its thread.
 
     Args:
         config: What the caller wants.
@@ -113,30 +115,20 @@ async def prepare(
         memory: Holds in the end what the optimization takes; default: nobody counts.
 
     Raises:
-        InvalidConfigError: With every violation.
+        InvalidConfigError: With every violation, up to `MAX_VIOLATIONS`.
         MemoryExhaustedError: There is no room for it now.
     """
     memory = memory or unlimited_memory()
-    found = await asyncio.to_thread(find_violations, config, engine, max_combinations)
-    violations = [*known_violations, *found]
-    bars: tuple[Bars, ...] = ()
-    if engine.uses_market_data and len(config.symbols) <= MAX_SYMBOLS:
-        bars, data_violations = await asyncio.to_thread(_load_bars, config, data)
-        violations += data_violations
-    axes: tuple[ParameterAxis, ...] = ()
+    checked = await in_background(_check, config, engine, data, max_combinations)
+    violations = [*known_violations, *checked.violations]
     indices = np.empty(0, dtype=np.int64)
     if not any(each.field.startswith(("parameters", "constraints")) for each in violations):
-        axes = await asyncio.to_thread(expand_axes, config)
-        _hold(memory, preparation_bytes(axes, is_constrained=bool(config.constraints)), violations)
-        indices, grid_violations = await asyncio.to_thread(_select, axes, config.constraints)
+        _hold(memory, checked.selection_bytes, violations)
+        indices, grid_violations = await in_background(_select, checked.axes, config.constraints)
         violations += grid_violations
     if violations:
-        raise InvalidConfigError(violations)
-    defaults = unnamed_defaults(config, engine)
-    metric_count = len(engine.metrics) or UNDECLARED_METRICS
-    prepared = await asyncio.to_thread(
-        _assemble, config, axes, defaults, indices, bars, metric_count
-    )
+        raise InvalidConfigError(violations[:MAX_VIOLATIONS])
+    prepared = await in_background(_assemble, config, engine, checked, indices)
     _hold(memory, prepared.memory_bytes, [])
     return prepared
 
@@ -148,7 +140,42 @@ def _hold(memory: MemoryAccount, byte_count: int, violations: Sequence[Violation
     except MemoryExhaustedError as error:
         if error.can_fit:
             raise
-        raise InvalidConfigError([*violations, Violation("parameters", str(error))]) from error
+        violations = [*violations[: MAX_VIOLATIONS - 1], Violation("parameters", str(error))]
+        raise InvalidConfigError(violations) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A config that was looked at.
+
+    Attributes:
+        violations: What is wrong with it.
+        bars: Of its symbols.
+        axes: Of its grid, unless there is something wrong with that.
+        selection_bytes: Memory that it takes to select the combinations to run.
+    """
+
+    violations: Sequence[Violation]
+    bars: tuple[Bars, ...] = ()
+    axes: tuple[ParameterAxis, ...] = ()
+    selection_bytes: int = 0
+
+
+def _check(
+    config: OptimizationConfig,
+    engine: EngineDescription,
+    data: DataDirectory | None,
+    max_combinations: int,
+) -> _Checked:
+    violations = find_violations(config, engine, max_combinations)
+    bars: tuple[Bars, ...] = ()
+    if engine.uses_market_data and len(config.symbols) <= MAX_SYMBOLS:
+        bars, data_violations = _load_bars(config, data)
+        violations += data_violations
+    if any(each.field.startswith(("parameters", "constraints")) for each in violations):
+        return _Checked(violations, bars)
+    axes = expand_axes(config)
+    return _Checked(violations, bars, axes, preparation_bytes(axes))
 
 
 def _load_bars(
@@ -157,6 +184,9 @@ def _load_bars(
     loaded: list[Bars] = []
     violations: list[Violation] = []
     for number, symbol in enumerate(config.symbols):
+        checkpoint()
+        if len(violations) == MAX_VIOLATIONS:
+            break
         field = f"symbols[{number}]"
         if not symbol:
             continue  # reported already
@@ -180,12 +210,12 @@ def _select(
     axes: Sequence[ParameterAxis], constraints: Sequence[str]
 ) -> tuple[NDArray[np.int64], list[Violation]]:
     """The combinations that the constraints accept."""
-    size = grid_size([axis.values for axis in axes])
     try:
-        indices = accepted_indices(axes, size, constraints)
+        indices = accepted_indices(axes, constraints)
     except InvalidConstraintError as error:
         return np.empty(0, dtype=np.int64), [Violation("constraints", str(error))]
     if len(indices) == 0:
+        size = prod(len(axis.values) for axis in axes)
         reason = f"reject all {size:,} combinations; loosen one of them"
         return indices, [Violation("constraints", reason)]
     return indices, []
@@ -193,12 +223,11 @@ def _select(
 
 def _assemble(
     config: OptimizationConfig,
-    axes: tuple[ParameterAxis, ...],
-    defaults: Mapping[str, ParameterValue],
+    engine: EngineDescription,
+    checked: _Checked,
     indices: NDArray[np.int64],
-    bars: tuple[Bars, ...],
-    metric_count: int,
 ) -> PreparedOptimization:
+    bars, axes = checked.bars, checked.axes
     summary = _summarize(bars, config.start_date) if bars else None
     if summary is not None:
         config = replace(
@@ -216,8 +245,9 @@ def _assemble(
         commission=config.commission,
         slippage=config.slippage,
         seed=config.seed,
-        defaults=defaults,
+        defaults=unnamed_defaults(config, engine),
     )
+    metric_count = len(engine.metrics) or UNDECLARED_METRICS
     bar_count = sum(map(len, bars))
     memory_bytes = optimization_bytes(axes, len(indices), metric_count, bar_count)
     grid = GridColumns(axes, object)

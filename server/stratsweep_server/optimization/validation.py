@@ -1,14 +1,20 @@
-"""Checks a config against what the server can run, and reports every violation at once."""
+"""Checks a config against what the server can run, and reports every violation at once.
+
+What is larger than the limits is refused before anything is done for each of its parts.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import TypeVar
+
+import numpy as np
 
 from stratsweep_server.backtest import (
     EngineDescription,
@@ -19,6 +25,8 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.backtest.seeds import SEED_BITS
 from stratsweep_server.execution.plan import ParameterAxis
+from stratsweep_server.market_data.errors import listed, quoted
+from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
@@ -26,14 +34,28 @@ from stratsweep_server.optimization.config import (
     Parameter,
     ParameterValues,
 )
-from stratsweep_server.optimization.constraints import InvalidConstraintError, check_constraint
-from stratsweep_server.optimization.grid import expand, grid_size, last_value
-
-DEFAULT_MAX_COMBINATIONS = 1_000_000
-MAX_SYMBOLS = 1_000
+from stratsweep_server.optimization.constraints import (
+    InvalidConstraintError,
+    compiled,
+    grid_parameters,
+)
+from stratsweep_server.optimization.grid import (
+    COUNTED_SIZE,
+    expand,
+    grid_size,
+    last_value,
+)
+from stratsweep_server.optimization.limits import (
+    MAX_BACKTEST_TIMEOUT_SECONDS,
+    MAX_CONSTRAINTS,
+    MAX_NAME_CHARACTERS,
+    MAX_PARAMETERS,
+    MAX_SYMBOLS,
+    MAX_TEXT_CHARACTERS,
+    MAX_VIOLATIONS,
+)
 
 _Value = TypeVar("_Value", bound=ParameterValue)
-_MAX_CONSTRAINTS = 100
 _LISTED_VALUES = 5
 _INT64 = range(-(2**63), 2**63)
 _NUMBERS = {ParameterType.INTEGER, ParameterType.DOUBLE}
@@ -73,22 +95,48 @@ class InvalidConfigError(ValueError):
 def find_violations(
     config: OptimizationConfig, engine: EngineDescription, max_combinations: int
 ) -> list[Violation]:
-    """Every violation that can be found without reading market data or building the grid.
+    """The violations that can be found without reading market data or building the grid.
+
+    All of them, up to `MAX_VIOLATIONS`.
 
     Args:
         config: What the caller wants.
         engine: What the engine declares; what it leaves open is not checked.
         max_combinations: The largest grid allowed, before constraints.
     """
-    violations = [*_check_strategy(config, engine), *_check_symbols(config)]
-    violations += _check_dates(config)
-    violations += _check_parameters(config, engine)
-    if all(axis.values is not None and _is_sound(axis.values) for axis in config.axes):
-        violations += _check_size(config, max_combinations)
-        violations += _check_constraints(config)
-    violations += _check_target(config, engine)
-    violations += _check_numbers(config)
-    return violations
+    counts = len(config.symbols), len(config.axes), len(config.constraints)
+    excess = find_excess(*counts)
+    found = iter(excess) if excess else _check(config, engine, max_combinations)
+    return list(islice(found, MAX_VIOLATIONS))
+
+
+def find_excess(symbol_count: int, parameter_count: int, constraint_count: int) -> list[Violation]:
+    """The violations of a request that has more parts than it may; these are not looked at then."""
+    limits = (
+        ("symbols", symbol_count, MAX_SYMBOLS),
+        ("parameters", parameter_count, MAX_PARAMETERS),
+        ("constraints", constraint_count, MAX_CONSTRAINTS),
+    )
+    return [
+        Violation(field, f"are {count:,}; {limit:,} are allowed")
+        for field, count, limit in limits
+        if count > limit
+    ]
+
+
+def _check(
+    config: OptimizationConfig, engine: EngineDescription, max_combinations: int
+) -> Iterator[Violation]:
+    yield from _check_strategy(config, engine)
+    yield from _check_symbols(config, engine)
+    yield from _check_dates(config)
+    sound: list[tuple[str, ParameterValues]] = []
+    yield from _check_parameters(config, engine, max_combinations, sound)
+    if len(sound) == len(config.axes):
+        yield from _check_size([values for _, values in sound], max_combinations)
+        yield from _check_constraints(config, dict(sound))
+    yield from _check_target(config, engine)
+    yield from _check_numbers(config)
 
 
 def _check_strategy(config: OptimizationConfig, engine: EngineDescription) -> Iterator[Violation]:
@@ -98,22 +146,23 @@ def _check_strategy(config: OptimizationConfig, engine: EngineDescription) -> It
         names = [strategy.name for strategy in engine.strategies]
         yield Violation(
             "strategy",
-            f"{config.strategy!r} is not registered; {_suggest(config.strategy, names)}",
+            f"{quoted(config.strategy)} is not registered; {_suggest(config.strategy, names)}",
             ViolationKind.UNKNOWN_STRATEGY,
         )
+    else:
+        yield from _check_name("strategy", config.strategy)
 
 
-def _check_symbols(config: OptimizationConfig) -> Iterator[Violation]:
+def _check_symbols(config: OptimizationConfig, engine: EngineDescription) -> Iterator[Violation]:
     if not config.symbols:
         yield Violation("symbols", "name at least one symbol")
-    if len(config.symbols) > MAX_SYMBOLS:
-        yield Violation("symbols", f"has {len(config.symbols):,} symbols; name {MAX_SYMBOLS:,}")
-        return
     for number, symbol in enumerate(config.symbols):
         if not symbol:
             yield Violation(f"symbols[{number}]", "is empty")
+        elif not engine.uses_market_data:  # else the data directory judges it
+            yield from _check_name(f"symbols[{number}]", symbol)
     for symbol in _repeated(config.symbols):
-        yield Violation("symbols", f"{symbol!r} is named more than once")
+        yield Violation("symbols", f"{quoted(symbol)} is named more than once")
 
 
 def _check_dates(config: OptimizationConfig) -> Iterator[Violation]:
@@ -123,13 +172,28 @@ def _check_dates(config: OptimizationConfig) -> Iterator[Violation]:
         )
 
 
-def _check_parameters(config: OptimizationConfig, engine: EngineDescription) -> Iterator[Violation]:
+def _check_parameters(
+    config: OptimizationConfig,
+    engine: EngineDescription,
+    max_combinations: int,
+    sound: list[tuple[str, ParameterValues]],
+) -> Iterator[Violation]:
+    """The axes, one by one; those with values that can be one are put into `sound`."""
     strategy = _declared(config, engine)
     axes = config.axes
     for name in _repeated([axis.name for axis in axes]):
-        yield Violation("parameters", f"{name!r} is named more than once; join its values")
+        yield Violation("parameters", f"{quoted(name)} is named more than once; join its values")
     for number, axis in enumerate(axes):
-        yield from _check_axis(f"parameters[{number}]", axis, strategy)
+        checkpoint()
+        path = f"parameters[{number}]"
+        yield from _check_axis_name(path, axis, strategy)
+        # The reader has reported values that it could not read.
+        if axis.values is not None:
+            shape = list(_check_values(path, axis.values, max_combinations))
+            yield from shape
+            if not shape:
+                sound.append((axis.name, axis.values))
+                yield from _check_fit(path, axis, strategy)
     if strategy is not None:
         given = {axis.name for axis in axes}
         for parameter in strategy.parameters:
@@ -139,53 +203,86 @@ def _check_parameters(config: OptimizationConfig, engine: EngineDescription) -> 
                 )
 
 
-def _check_axis(path: str, axis: Parameter, strategy: Strategy | None) -> Iterator[Violation]:
+def _check_axis_name(path: str, axis: Parameter, strategy: Strategy | None) -> Iterator[Violation]:
     if not axis.name:
         yield Violation(f"{path}.name", "is required")
-    # The reader has reported values that it could not read.
-    shape = [] if axis.values is None else list(_check_values(path, axis.values))
-    yield from shape
-    if strategy is None or not axis.name:
         return
-    declared = {parameter.name: parameter for parameter in strategy.parameters}
-    if axis.name not in declared:
-        hint = _suggest(axis.name, list(declared)) if declared else "it has none"
-        yield Violation(f"{path}.name", f"{strategy.name} has no parameter {axis.name!r}; {hint}")
-    elif axis.values is not None and not shape:
-        yield from _check_fit(path, axis.values, declared[axis.name])
+    yield from _check_name(f"{path}.name", axis.name)
+    if strategy is not None:
+        declared = [parameter.name for parameter in strategy.parameters]
+        if axis.name not in declared:
+            hint = _suggest(axis.name, declared) if declared else "it has none"
+            reason = f"{strategy.name} has no parameter {quoted(axis.name)}; {hint}"
+            yield Violation(f"{path}.name", reason)
 
 
-def _check_values(path: str, values: ParameterValues) -> Iterator[Violation]:
+def _check_name(path: str, name: str) -> Iterator[Violation]:
+    if len(name) > MAX_NAME_CHARACTERS:
+        reason = f"has {len(name):,} characters; {MAX_NAME_CHARACTERS} are allowed"
+        yield Violation(path, f"{quoted(name)} {reason}")
+    if "\0" in name:
+        yield Violation(path, f"{quoted(name)} has a NUL character; leave it out")
+
+
+def _check_values(path: str, values: ParameterValues, max_combinations: int) -> Iterator[Violation]:
     """The values by themselves: a range that can be walked, a list without surprises."""
     if isinstance(values, IntegerRange):
         yield from _check_integer_range(f"{path}.integer_range", values)
     elif isinstance(values, DoubleRange):
         yield from _check_double_range(f"{path}.double_range", values)
     elif isinstance(values, str) or not isinstance(values, Sequence):
-        yield Violation(path, f"is {values!r}; give a range, or a list of values")
+        yield Violation(path, f"is {quoted(values)}; give a range, or a list of values")
     elif not values:
         yield Violation(path, "has no values; name at least one")
+    elif len(values) > max_combinations:
+        yield Violation(
+            path, f"has {len(values):,} values, the server takes grids of {max_combinations:,}"
+        )
     else:
-        kinds = {_type_of(value) for value in values}
-        if None in kinds or (len(kinds) > 1 and not kinds <= _NUMBERS):
-            yield Violation(path, "mixes types; use numbers, texts or bools only")
-        elif any(isinstance(value, float) and not math.isfinite(value) for value in values):
-            yield Violation(path, "has a value that is not finite")
-        elif any(type(value) is int and value not in _INT64 for value in values):
+        yield from _check_list(path, values)
+
+
+def _check_list(path: str, values: Sequence[ParameterValue]) -> Iterator[Violation]:
+    kinds = _types_of(values)
+    if None in kinds or (len(kinds) > 1 and not kinds <= _NUMBERS):
+        yield Violation(path, "mixes types; use numbers, texts or bools only")
+        return
+    if ParameterType.STRING in kinds:
+        yield from _check_texts(path, [str(value) for value in values])
+    elif kinds <= _NUMBERS:
+        yield from _check_list_of_numbers(path, values)
+    repeated = _repeated(values)
+    if repeated:
+        yield Violation(path, f"has {_listing(repeated)} more than once")
+
+
+def _check_list_of_numbers(path: str, values: Sequence[ParameterValue]) -> Iterator[Violation]:
+    if isinstance(values, array):  # of 64 bits each
+        are_finite = bool(np.isfinite(values).all())
+    else:
+        are_finite = all(math.isfinite(value) for value in values if isinstance(value, float))
+        if any(type(value) is int and value not in _INT64 for value in values):
             yield Violation(path, "has a number that does not fit in 64 bits")
-        repeated = _repeated(values)
-        if repeated:
-            yield Violation(path, f"has {_listing(repeated)} more than once")
+    if not are_finite:
+        yield Violation(path, "has a value that is not finite")
 
 
-def _is_sound(values: ParameterValues) -> bool:
-    return not any(_check_values("", values))
+def _check_texts(path: str, values: Sequence[str]) -> Iterator[Violation]:
+    longest = max(values, key=len)
+    if len(longest) > MAX_TEXT_CHARACTERS:
+        reason = f"of {len(longest):,} characters; {MAX_TEXT_CHARACTERS:,} are allowed"
+        yield Violation(path, f"has {quoted(longest)}, a text {reason}")
+    with_nul = next((value for value in values if "\0" in value), None)
+    if with_nul is not None:
+        yield Violation(path, f"has {quoted(with_nul)}, a text with a NUL character; leave it out")
 
 
 def _check_integer_range(path: str, values: IntegerRange) -> Iterator[Violation]:
-    for name, value in (("start", values.start), ("stop", values.stop), ("step", values.step)):
-        if value not in _INT64:
-            yield Violation(f"{path}.{name}", "does not fit in 64 bits")
+    ends = (("start", values.start), ("stop", values.stop), ("step", values.step))
+    too_wide = [name for name, value in ends if value not in _INT64]
+    if too_wide:
+        yield from (Violation(f"{path}.{name}", "does not fit in 64 bits") for name in too_wide)
+        return
     if values.step <= 0:
         yield Violation(f"{path}.step", f"is {values.step}; make it positive")
     if values.stop < values.start:
@@ -217,10 +314,17 @@ def _check_double_range(path: str, values: DoubleRange) -> Iterator[Violation]:
             )
 
 
-def _check_fit(
+def _check_fit(path: str, axis: Parameter, strategy: Strategy | None) -> Iterator[Violation]:
+    """The values against the strategy's declaration: type, bounds, choices."""
+    parameters = strategy.parameters if strategy is not None else ()
+    declared = next((each for each in parameters if each.name == axis.name), None)
+    if declared is not None and axis.values is not None:
+        yield from _check_against(path, axis.values, declared)
+
+
+def _check_against(
     path: str, values: ParameterValues, declared: StrategyParameter
 ) -> Iterator[Violation]:
-    """The values against the strategy's declaration: type, bounds, choices."""
     given = _given_type(values)
     allowed = {declared.type}
     if declared.type is ParameterType.DOUBLE:
@@ -241,17 +345,17 @@ def _check_fit(
                 path, f"has {_shown(high)}, above the maximum {_shown(declared.maximum)}"
             )
     elif declared.choices and not isinstance(values, IntegerRange | DoubleRange):
-        others = [value for value in values if value not in declared.choices]
+        choices = set(declared.choices)
+        others = [value for value in values if value not in choices]
         if others:
-            choices = ", ".join(declared.choices)
-            yield Violation(path, f"has {_listing(others)}; the choices are {choices}")
+            known = listed(declared.choices)
+            yield Violation(path, f"has {_listing(others)}; the choices are {known}")
 
 
-def _check_size(config: OptimizationConfig, max_combinations: int) -> Iterator[Violation]:
-    size = grid_size([axis.values for axis in config.axes if axis.values is not None])
+def _check_size(axes: Sequence[ParameterValues], max_combinations: int) -> Iterator[Violation]:
+    size = grid_size(axes)
     if size > max_combinations:
-        # Python refuses to write out integers of more than 4,300 digits.
-        shown = f"{size:,}" if size < 10**30 else "more than 10^30"
+        shown = f"{size:,}" if size < COUNTED_SIZE else "more than 10^30"
         yield Violation(
             "parameters",
             f"the grid has {shown} combinations before constraints, the server takes "
@@ -259,29 +363,30 @@ def _check_size(config: OptimizationConfig, max_combinations: int) -> Iterator[V
         )
 
 
-def _check_constraints(config: OptimizationConfig) -> Iterator[Violation]:
-    if len(config.constraints) > _MAX_CONSTRAINTS:
-        count = len(config.constraints)
-        yield Violation("constraints", f"are {count:,}; {_MAX_CONSTRAINTS} are allowed")
+def _check_constraints(
+    config: OptimizationConfig, axes: Mapping[str, ParameterValues]
+) -> Iterator[Violation]:
+    if not config.constraints:
         return
-    sample = {axis.name: _first(axis.values) for axis in config.axes if axis.values is not None}
+    parameters = grid_parameters(axes)
     for number, text in enumerate(config.constraints):
+        checkpoint()
         try:
-            check_constraint(text, sample)
+            compiled(text, parameters)
         except InvalidConstraintError as error:
             yield Violation(f"constraints[{number}]", str(error))
 
 
 def _check_target(config: OptimizationConfig, engine: EngineDescription) -> Iterator[Violation]:
     names = [metric.name for metric in engine.metrics]
-    if not config.optimization_target:
+    target = config.optimization_target
+    if not target:
         yield Violation("optimization_target", "is empty; name the metric to rank by")
-    elif names and config.optimization_target not in names:
-        yield Violation(
-            "optimization_target",
-            f"{config.optimization_target!r} is no metric; "
-            f"{_suggest(config.optimization_target, names)}",
-        )
+    elif names and target not in names:
+        reason = f"{quoted(target)} is no metric; {_suggest(target, names)}"
+        yield Violation("optimization_target", reason)
+    else:
+        yield from _check_name("optimization_target", target)
 
 
 def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
@@ -294,9 +399,12 @@ def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
         ("warm_up_bar_count", lambda value: value >= 0, "0 (none) or positive"),
     )
     for name, is_valid, wanted in rules:
-        value = getattr(config, name)
+        value = _as_double(getattr(config, name))
         if not (math.isfinite(value) and is_valid(value)):
             yield Violation(name, f"is {value:g}; make it {wanted}")
+    if MAX_BACKTEST_TIMEOUT_SECONDS < config.backtest_timeout < math.inf:
+        years = f"{MAX_BACKTEST_TIMEOUT_SECONDS:,.0f} s, ten thousand years"
+        yield Violation("backtest_timeout", f"is {config.backtest_timeout:g}; at most {years}")
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**SEED_BITS:
         yield Violation("seed", f"must be a whole number from 0 to 2^{SEED_BITS} - 1")
 
@@ -331,39 +439,56 @@ def _given_type(values: ParameterValues) -> ParameterType:
         return ParameterType.INTEGER
     if isinstance(values, DoubleRange):
         return ParameterType.DOUBLE
-    kinds = {_type_of(value) for value in values}
+    kinds = _types_of(values)
     if kinds == _NUMBERS:
         return ParameterType.DOUBLE
     return kinds.pop() or ParameterType.STRING
 
 
-def _type_of(value: ParameterValue) -> ParameterType | None:
+def _types_of(values: Sequence[ParameterValue]) -> set[ParameterType | None]:
+    """The types of a list's values; None stands for those that no parameter has."""
     types = {
         bool: ParameterType.BOOL,
         int: ParameterType.INTEGER,
         float: ParameterType.DOUBLE,
         str: ParameterType.STRING,
     }
-    return types.get(type(value))
+    sample = values[:1] if isinstance(values, array) else values
+    return {types.get(kind) for kind in {type(value) for value in sample}}
+
+
+def _as_double(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf if number > 0 else -math.inf
 
 
 def _extremes(values: ParameterValues) -> tuple[float, float]:
     if isinstance(values, IntegerRange | DoubleRange):
         return values.start, last_value(values)
+    if isinstance(values, array):
+        return np.min(values).item(), np.max(values).item()
     numbers = [value for value in values if isinstance(value, int | float)]
     return min(numbers), max(numbers)
 
 
-def _first(values: ParameterValues) -> ParameterValue:
-    return values.start if isinstance(values, IntegerRange | DoubleRange) else values[0]
-
-
 def _repeated(values: Iterable[_Value]) -> list[_Value]:
-    return [value for value, count in Counter(values).items() if count > 1]
+    """What comes more than once, each once; in steps, between which other threads get turns."""
+    if isinstance(values, array):
+        ordered = np.sort(values)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return []
+    counts: dict[_Value, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return [value for value, count in counts.items() if count > 1]
 
 
 def _listing(values: Sequence[ParameterValue]) -> str:
-    shown = ", ".join(repr(value) for value in values[:_LISTED_VALUES])
+    shown = ", ".join(
+        quoted(value) if isinstance(value, str) else str(value) for value in values[:_LISTED_VALUES]
+    )
     left_out = len(values) - _LISTED_VALUES
     return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
 
@@ -373,8 +498,9 @@ def _shown(number: float) -> str:
     return str(number).removesuffix(".0")
 
 
-def _suggest(wrong: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(wrong, names, n=1)
+def _suggest(wrong: str, names: Collection[str]) -> str:
+    # Where it is much longer than each name, the comparison would take long and find nothing.
+    near = difflib.get_close_matches(wrong[:MAX_NAME_CHARACTERS], names, n=1)
     if near:
-        return f"did you mean {near[0]!r}?"
-    return f"there are {', '.join(names)}"
+        return f"did you mean {quoted(near[0])}?"
+    return f"there are {listed(names)}"

@@ -1,4 +1,8 @@
-"""Protobuf requests to the optimizer's own types."""
+"""Protobuf requests to the optimizer's own types.
+
+Not on the event loop: a list of a million values takes a while. Nothing is done for each part of a
+request before these are counted.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from stratsweep.v1 import optimization_config_pb2 as config_pb2
-from stratsweep.v1 import parameter_pb2
+from stratsweep.v1 import optimization_service_pb2 as service_pb2
+from stratsweep.v1 import outcome_pb2, parameter_pb2
 
+from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.config import (
     DEFAULT_BACKTEST_TIMEOUT_SECONDS,
     DEFAULT_OPTIMIZATION_TARGET,
@@ -20,13 +26,33 @@ from stratsweep_server.optimization.config import (
     Parameter,
     ParameterValues,
 )
-from stratsweep_server.optimization.validation import Violation
+from stratsweep_server.optimization.grid import number_array
+from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
+from stratsweep_server.rpc.event_stream import StreamOptions
 
 _DIRECTIONS = {
     config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED: OptimizationDirection.MAXIMIZE,
     config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE: OptimizationDirection.MAXIMIZE,
     config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE: OptimizationDirection.MINIMIZE,
 }
+_ARRAY_TYPES = {"integer_list": "q", "double_list": "d"}
+_DURATION_SECONDS = 315_576_000_000
+
+
+def read_request(
+    message: service_pb2.OptimizeRequest,
+) -> tuple[OptimizationConfig, StreamOptions, list[Violation]]:
+    """Read a request; what cannot be read is reported and left at its default.
+
+    Returns:
+        The config, how results are to be sent, and the violations that only the wire form can have:
+        values of no kind, numbers of no enum, dates and durations that are none.
+
+    Raises:
+        InvalidConfigError: It has more parts than it may; they have not been read.
+    """
+    config, violations = read_config(message.config)
+    return config, _read_stream_options(message, violations), violations
 
 
 def read_config(
@@ -35,9 +61,14 @@ def read_config(
     """Read a config; what cannot be read is reported and left at its default.
 
     Returns:
-        The config, and the violations that only the wire form can have: values of no kind, dates
-        and directions that do not parse.
+        The config, and the violations that only the wire form can have.
+
+    Raises:
+        InvalidConfigError: It has more parts than it may; they have not been read.
     """
+    excess = find_excess(len(message.symbols), len(message.parameters), len(message.constraints))
+    if excess:
+        raise InvalidConfigError(excess)
     violations: list[Violation] = []
     direction = _DIRECTIONS.get(message.direction)
     if direction is None:
@@ -55,7 +86,7 @@ def read_config(
         optimization_target=message.optimization_target or DEFAULT_OPTIMIZATION_TARGET,
         direction=direction or OptimizationDirection.MAXIMIZE,
         backtest_timeout=(
-            seconds(message.backtest_timeout)
+            _read_seconds("backtest_timeout", message.backtest_timeout, violations)
             if message.HasField("backtest_timeout")
             else DEFAULT_BACKTEST_TIMEOUT_SECONDS
         ),
@@ -69,9 +100,32 @@ def read_config(
     return config, violations
 
 
-def seconds(duration: Duration) -> float:
-    """A duration in seconds."""
-    return duration.seconds + duration.nanos / 1e9
+def _read_stream_options(
+    message: service_pb2.OptimizeRequest, violations: list[Violation]
+) -> StreamOptions:
+    interval = None
+    if message.HasField("progress_interval"):
+        interval = _read_seconds("progress_interval", message.progress_interval, violations)
+        if interval <= 0:
+            reason = f"is {interval:g} s; make it positive, or leave it out"
+            violations.append(Violation("progress_interval", reason))
+    if message.result_format not in outcome_pb2.ResultFormat.values():
+        violations.append(Violation("result_format", f"{message.result_format} is no format"))
+    return StreamOptions(interval, message.result_format == outcome_pb2.RESULT_FORMAT_ARROW)
+
+
+def _read_seconds(name: str, duration: Duration, violations: list[Violation]) -> float:
+    """A duration in seconds; one that protobuf's own rules do not allow is reported, and is 1 s."""
+    whole, nanos = duration.seconds, duration.nanos
+    is_signed_alike = whole * nanos >= 0
+    if abs(whole) > _DURATION_SECONDS or abs(nanos) >= 10**9 or not is_signed_alike:
+        reason = (
+            f"is no duration: {whole} s and {nanos} ns; at most ten thousand years, and less than "
+            "a second of nanoseconds of the same sign"
+        )
+        violations.append(Violation(name, reason))
+        return 1.0
+    return float(whole + nanos / 1e9)
 
 
 def _read_parameter(
@@ -87,8 +141,10 @@ def _read_parameter(
         values = IntegerRange(integers.start, integers.stop, step)
     elif kind == "double_range":
         values = _read_double_range(message.double_range)
+    elif kind in _ARRAY_TYPES:
+        values = number_array(_ARRAY_TYPES[kind], getattr(message, kind).values)
     else:
-        values = tuple(getattr(message, kind).values)
+        values = tuple(value for value in getattr(message, kind).values)
     return Parameter(message.name, values)
 
 
@@ -109,7 +165,7 @@ def _read_date(name: str, text: str, violations: list[Violation]) -> date | None
         return date.fromisoformat(text)
     except ValueError:
         path = f"date_range.{name}"
-        violations.append(Violation(path, f"{text[:40]!r} is no date; write it as YYYY-MM-DD"))
+        violations.append(Violation(path, f"{quoted(text)} is no date; write it as YYYY-MM-DD"))
         return None
 
 

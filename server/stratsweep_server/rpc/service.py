@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from stratsweep.v1 import optimization_event_pb2, outcome_pb2
+from stratsweep.v1 import optimization_event_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.errors import listed
 from stratsweep_server.market_data.storage import StorageUnavailableError
-from stratsweep_server.optimization import GridSearchOptimizer, Violation
+from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
-from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream, StreamOptions
+from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream
 from stratsweep_server.rpc.status import TooManyOptimizationsError
 
 logger = logging.getLogger(__name__)
@@ -70,11 +71,10 @@ class OptimizationService(OptimizationServiceServicer):
     ) -> None:
         """Run an optimization and stream its events; the call's end is the optimization's end."""
         with self._telling_of_storage(), self._admission() as memory:
-            config, violations = requests.read_config(request.config)
-            options = _read_stream_options(request, violations)
+            config, options, violations = await in_background(requests.read_request, request)
             prepared = await self._optimizer.prepare(config, violations, memory=memory)
             optimization_id = secrets.token_hex(8)
-            started = self._started(optimization_id, prepared)
+            started = await in_background(self._started, optimization_id, prepared)
             if request.validate_only:
                 await context.write(started)
                 return
@@ -106,14 +106,13 @@ class OptimizationService(OptimizationServiceServicer):
             sources=responses.sources(loaded),
         )
 
-    def _started(
-        self, optimization_id: str, prepared: PreparedOptimization
-    ) -> service_pb2.OptimizeResponse:
+    def _started(self, optimization_id: str, prepared: PreparedOptimization) -> bytes:
+        """The serialized message, which repeats the config: a million values take a while."""
         logger.info(
             "optimization %s: %s on %s, %d combinations (%d rejected by constraints)",
             optimization_id,
-            prepared.config.strategy,
-            ", ".join(prepared.config.symbols),
+            listed([prepared.config.strategy]),
+            listed(prepared.config.symbols),
             prepared.total_count,
             prepared.rejected_count,
         )
@@ -122,7 +121,7 @@ class OptimizationService(OptimizationServiceServicer):
             event_time=responses.now(),
             started=responses.started(optimization_id, self._pool.worker_count, prepared),
         )
-        return service_pb2.OptimizeResponse(event=event)
+        return service_pb2.OptimizeResponse(event=event).SerializeToString()
 
     @contextmanager
     def _telling_of_storage(self) -> Iterator[None]:
@@ -143,17 +142,3 @@ class OptimizationService(OptimizationServiceServicer):
                 yield memory
         finally:
             self._running_count -= 1
-
-
-def _read_stream_options(
-    request: service_pb2.OptimizeRequest, violations: list[Violation]
-) -> StreamOptions:
-    interval = None
-    if request.HasField("progress_interval"):
-        interval = requests.seconds(request.progress_interval)
-        if interval <= 0:
-            reason = f"is {interval:g} s; make it positive, or leave it out"
-            violations.append(Violation("progress_interval", reason))
-    if request.result_format not in outcome_pb2.ResultFormat.values():
-        violations.append(Violation("result_format", f"{request.result_format} is no format"))
-    return StreamOptions(interval, request.result_format == outcome_pb2.RESULT_FORMAT_ARROW)

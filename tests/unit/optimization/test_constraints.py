@@ -6,12 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
-from stratsweep_server.optimization.constraint_text import FUNCTIONS, MAX_CHARACTERS, MAX_DEPTH
+from stratsweep_server.optimization.config import IntegerRange
+from stratsweep_server.optimization.constraint_text import FUNCTIONS
 from stratsweep_server.optimization.constraints import (
     InvalidConstraintError,
     accepted_indices,
-    check_constraint,
+    compiled,
+    grid_parameters,
 )
+from stratsweep_server.optimization.grid import expand
+from stratsweep_server.optimization.limits import MAX_CONSTRAINT_CHARACTERS, MAX_CONSTRAINT_DEPTH
 
 AXES = (
     ParameterAxis("fast", range(1, 7)),
@@ -19,7 +23,7 @@ AXES = (
     ParameterAxis("kind", ("simple", "exponential")),
     ParameterAxis("stop", (True, False)),
 )
-SAMPLE = {axis.name: axis.values[0] for axis in AXES}
+SAMPLE = {axis.name: axis.values[:1] for axis in AXES}
 GRID = BacktestPlan("any", AXES, ())
 
 # Texts that mean the same in SQL and in Python, with which the tests filter.
@@ -44,15 +48,18 @@ conditions = st.recursive(
 
 
 def accepted(*constraints, axes=AXES):
-    size = BacktestPlan("any", axes, ()).grid_size
-    return accepted_indices(axes, size, constraints).tolist()
+    return accepted_indices(axes, constraints).tolist()
+
+
+def check_constraint(constraint, values):
+    compiled(constraint, grid_parameters(values))
 
 
 def accepted_values(constraint, **values):
     """The values of a one-parameter grid that a constraint lets through."""
     [(name, items)] = values.items()
     axes = (ParameterAxis(name, items),)
-    check_constraint(constraint, {name: items[0]})
+    check_constraint(constraint, values)
     return [items[index] for index in accepted(constraint, axes=axes)]
 
 
@@ -120,21 +127,275 @@ def test_texts_are_compared_and_matched():
     assert accepted_values("kind = 'and' OR kind IN ('SELECT', 'simple')", kind=kinds) == ["simple"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("%", ["", "a", "aba", "a.b", "a\nb", "abab"]),
+        ("", [""]),
+        ("a%", ["a", "aba", "a.b", "a\nb", "abab"]),
+        ("%b", ["a.b", "a\nb", "abab"]),
+        ("a_b", ["a.b", "a\nb"]),
+        ("a%b", ["a.b", "a\nb", "abab"]),
+        ("aba%ba", []),
+        ("%a%a%", ["aba", "abab"]),
+        ("_", ["a"]),
+        ("a.b", ["a.b"]),
+        ("%.%", ["a.b"]),
+        ("%a_a%", ["aba", "abab"]),
+        ("ab%ab", ["abab"]),
+        ("__%__", ["abab"]),
+    ],
+)
+def test_patterns_match_whole_texts(pattern, matches):
+    kinds = ("", "a", "aba", "a.b", "a\nb", "abab")
+    assert accepted_values(f"kind LIKE '{pattern}'", kind=kinds) == matches
+    others = [kind for kind in kinds if kind not in matches]
+    assert accepted_values(f"kind NOT LIKE '{pattern}'", kind=kinds) == others
+
+
+def test_texts_have_an_order():
+    kinds = ("b", "Z", "ä", "a", "")
+    assert accepted_values("kind > 'a'", kind=kinds) == ["b", "ä"]
+    assert accepted_values("kind = max(kind) OR kind = min(kind)", kind=kinds) == ["ä", ""]
+    assert accepted_values("kind BETWEEN 'Z' AND 'b'", kind=kinds) == ["b", "Z", "a"]
+    assert accepted_values("nullif(kind, 'a') IS NULL", kind=kinds) == ["a"]
+    two = (ParameterAxis("one", ("b", "a")), ParameterAxis("other", ("a", "c")))
+    assert accepted("one < other", axes=two) == [1, 3]
+
+
 def test_switches_are_conditions_by_themselves():
     assert accepted_values("on", on=(True, False)) == [True]
     assert accepted_values("NOT on", on=(True, False)) == [False]
     assert accepted_values("on = false", on=(True, False)) == [False]
 
 
-@pytest.mark.parametrize(
-    "constraint", ["NULL", "n // 0 > 1", "n % 0 = 0", "nullif(n, 0) > 0", "NOT (n // 0 > 1)"]
-)
-def test_what_is_neither_true_nor_false_is_rejected(constraint):
-    assert accepted_values(constraint, n=(0, 0)) == []
+UNDEFINED = [
+    "NULL",
+    "n // 0 > 1",
+    "n % 0 = 0",
+    "mod(n, 0) = 0",
+    "n / 0 > 5",
+    "1 / n > 5",
+    "1.5 // n > 0",
+    "1.5 % n < 1",
+    "1 // NULL > n",
+    "n // NULL > n",
+    "NULL + 1 = 1",
+    "NULL = NULL",
+    "NULL <> 1",
+    "nullif(n, 0) = 0",
+    "nullif(n, 0.0) < 1",
+    "sqrt(n - 2) > 1",
+    "sqrt(n - 2) < 1",
+    "sqrt(n - 2) <> 1",
+    "sqrt(n - 2) = sqrt(n - 2)",
+    "pow(n, -1) > 1",
+    "pow(n - 8, 0.5) = 1",
+    "pow(sqrt(n - 2), 0) = 1",
+    "1 / (1 / n) = 0",
+    "abs(sqrt(n - 2)) >= 0",
+    "round(1 / n, 2) >= 0",
+    "max(1 / n) >= 0",
+    "avg(nullif(n, 0)) < 1",
+    "min(nullif(n, 0)) < 1",
+    "n IN (NULL, 1)",
+    "n NOT IN (1, NULL)",
+    "n BETWEEN NULL AND 5",
+    "(n / 0 > 5) = (n / 0 > 5)",
+    "(n / 0 > 5) + 1 > 0",
+    "nullif(n = 0, true)",
+]
+
+
+@pytest.mark.parametrize("constraint", UNDEFINED)
+def test_what_is_undefined_is_not_true_and_neither_is_its_contrary(constraint):
+    assert accepted_values(constraint, n=(0,)) == []
+    assert accepted_values(f"NOT ({constraint})", n=(0,)) == []
+    assert accepted_values(f"({constraint}) IS NULL", n=(0,)) == [0]
+    assert accepted_values(f"({constraint}) OR n = 0", n=(0,)) == [0]
+    assert accepted_values(f"NOT (({constraint}) AND n = 1)", n=(0,)) == [0]
+    assert accepted_values(f"({constraint}) IS NOT TRUE", n=(0,)) == [0]
 
 
 def test_a_combination_with_an_undefined_condition_is_rejected_and_the_others_are_not():
     assert accepted_values("6 // n >= 2", n=(0, 1, 2, 3, 4)) == [1, 2, 3]
+    assert accepted_values("NOT (6 // n >= 2)", n=(0, 1, 2, 3, 4)) == [4]
+    assert accepted_values("n = max(nullif(n, 4))", n=(0, 1, 2, 3, 4)) == [3]
+    assert accepted_values("n > avg(nullif(n, 0))", n=(0, 1, 2, 3, 4)) == [3, 4]
+    assert accepted_values("pow(x, 400) > 5", x=(1.0, 10.0, 1e300)) == [10.0, 1e300]
+
+
+MOST, LEAST = 2**63 - 1, -(2**63)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values", "expected"),
+    [
+        (f"n * {MOST} > 0", (-2, 2), [2]),
+        (f"n + {MOST} > 0", (-2, 0, 2), [-2, 0, 2]),
+        ("n + 1 > 0", (LEAST, MOST), [MOST]),
+        ("n - 1 < 0", (LEAST, MOST), [LEAST]),
+        ("-n > 0", (LEAST, MOST), [LEAST]),
+        ("abs(n) > 0", (LEAST, MOST), [LEAST, MOST]),
+        ("n // -1 > 0", (LEAST, MOST), [LEAST]),
+        ("n % -1 = 0", (LEAST, MOST), [LEAST, MOST]),
+        ("pow(n, 3) > 0", (-(2**40), 2**40), [2**40]),
+        ("n * n * n * n * n * n * n * n > 1", (-(2**60), 1), [-(2**60)]),
+        ("n < avg(n)", (LEAST, LEAST + 1, MOST, MOST - 1), [LEAST, LEAST + 1]),
+        # Where 64 bits hold everything, whole numbers are exact.
+        (f"n = {MOST}", (MOST, MOST - 1), [MOST]),
+        (f"n = {LEAST}", (LEAST, LEAST + 1), [LEAST]),
+        (f"n IN ({LEAST}, {MOST - 1})", (LEAST, LEAST + 1, MOST - 1, MOST), [LEAST, MOST - 1]),
+        (f"n < {MOST}", (MOST, MOST - 1), [MOST - 1]),
+        ("n = max(n)", (MOST - 1, MOST), [MOST]),
+        ("n % 2 = 1", (2**62, 2**62 + 1), [2**62 + 1]),
+        ("n // 3 * 3 = n", (2**61, 3**38), [3**38]),
+        ("pow(n, 2) = 9223372030926249001", (3_037_000_498, 3_037_000_499), [3_037_000_499]),
+        ("n + 1 - 1 = 9007199254740993", (9_007_199_254_740_993,), [9_007_199_254_740_993]),
+    ],
+)
+def test_whole_numbers_never_overflow(constraint, values, expected):
+    assert accepted_values(constraint, n=values) == expected
+
+
+def test_ranges_up_to_the_end_of_the_integers_are_exact_where_constraints_see_them():
+    high = IntegerRange(MOST - 7, MOST, 2)
+    axes = (ParameterAxis("n", expand(high)),)
+    assert accepted(f"n = {MOST}", axes=axes) == []
+    assert accepted(f"n = {MOST - 1}", axes=axes) == [3]
+    assert accepted("n % 2 = 0", axes=axes) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values", "expected"),
+    [
+        ("n // 2 = -3", (-8, -7, -6, -5), [-7, -6]),
+        ("n // -2 = 3", (-8, -7, -6, -5), [-7, -6]),
+        ("n % 3 = -1", (-7, -4, 2, 4), [-7, -4]),
+        ("n % -3 = 1", (-7, -4, 2, 4), [4]),
+        ("n // 2.0 = -3", (-7, -6, -5), [-7, -6]),
+        ("n // 2 * 2 + n % 2 = n", range(-9, 10), list(range(-9, 10))),
+        ("n // -4 * -4 + n % -4 = n", range(-9, 10), list(range(-9, 10))),
+        ("round(n / 2) = 2", (3, 4, 5), [3, 4, 5]),
+        ("round(n * 1.005, 1) = 3", (3,), [3]),
+        ("floor(n / 2) = -4 OR ceil(n / 2) = -3", (-8, -7, -6), [-8, -7, -6]),
+    ],
+)
+def test_quotients_are_cut_towards_zero_and_remainders_have_the_sign_of_the_left(
+    constraint, values, expected
+):
+    assert accepted_values(constraint, n=values) == expected
+
+
+def quotient(left, right):
+    if left is None or not right:
+        return None
+    return abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+
+
+def remainder(left, right):
+    return left - right * quotient(left, right) if left is not None and right else None
+
+
+def unless_none(function):
+    return lambda *values: None if None in values else function(*values)
+
+
+def conjunction(left, right):
+    if left is False or right is False:
+        return False
+    return None if left is None or right is None else True
+
+
+def contrary(value):
+    return None if value is None else not value
+
+
+NUMERIC = {
+    "({} + {})": unless_none(lambda left, right: left + right),
+    "({} - {})": unless_none(lambda left, right: left - right),
+    "({} * {})": unless_none(lambda left, right: left * right),
+    "({} // {})": quotient,
+    "({} % {})": remainder,
+    "nullif({}, {})": lambda left, right: None if left == right else left,
+    "pow({}, 2 + 0 * {})": unless_none(lambda left, _: left**2),
+}
+COMPARING = {
+    "{} < {}": unless_none(lambda left, right: left < right),
+    "{} >= {}": unless_none(lambda left, right: left >= right),
+    "{} = {}": unless_none(lambda left, right: left == right),
+    "{} <> {}": unless_none(lambda left, right: left != right),
+    "{} IN ({}, 2)": lambda left, right: contrary(
+        conjunction(*(contrary(unless_none(int.__eq__)(left, each)) for each in (right, 2)))
+    ),
+    "{} BETWEEN {} AND 3": lambda left, right: conjunction(
+        unless_none(int.__ge__)(left, right), unless_none(int.__le__)(left, 3)
+    ),
+    "({} IS NULL) = ({} IS NULL)": lambda left, right: (left is None) == (right is None),
+}
+JOINING = {
+    "({}) AND ({})": conjunction,
+    "({}) OR ({})": lambda left, right: contrary(conjunction(contrary(left), contrary(right))),
+    "NOT ({}) AND ({}) IS NOT FALSE": lambda left, right: conjunction(
+        contrary(left), right is not False
+    ),
+}
+PAIR = (ParameterAxis("a", range(-4, 5)), ParameterAxis("b", (-3, 0, 2)))
+
+
+def joined(parts, operators):
+    """Pairs of a constraint's text and the function of a combination that it stands for."""
+
+    def join(drawn):
+        (left_text, left), (template, function), (right_text, right) = drawn
+        return (
+            template.format(left_text, right_text),
+            lambda values: function(left(values), right(values)),
+        )
+
+    return st.tuples(parts, st.sampled_from(list(operators.items())), parts).map(join)
+
+
+leaves = st.sampled_from(
+    [
+        ("a", lambda values: values["a"]),
+        ("b", lambda values: values["b"]),
+        ("-3", lambda _: -3),
+        ("2", lambda _: 2),
+        ("NULL", lambda _: None),
+    ]
+)
+meant_numbers = st.recursive(leaves, lambda parts: joined(parts, NUMERIC), max_leaves=3)
+meant_conditions = st.recursive(
+    joined(meant_numbers, COMPARING), lambda parts: joined(parts, JOINING), max_leaves=3
+)
+
+
+@given(meant_conditions)
+def test_conditions_are_true_where_their_exact_meaning_is(condition):
+    text, meaning = condition
+    plan = BacktestPlan("any", PAIR, ())
+    with contextlib.suppress(InvalidConstraintError):  # of NULLs alone, or longer than allowed
+        found = accepted(text, axes=PAIR)
+        expected = [
+            index for index in range(plan.grid_size) if meaning(plan.combination(index)) is True
+        ]
+        assert found == expected
+
+
+def test_aggregates_are_those_of_the_whole_grid_however_large_it_is():
+    axes = (ParameterAxis("a", range(500)), ParameterAxis("b", range(400)))
+    assert accepted("a = max(a) AND b = min(b)", axes=axes) == [499 * 400]
+    assert accepted("a + b = max(a + b)", axes=axes) == [500 * 400 - 1]
+    assert accepted("a * 400 + b < avg(a * 400 + b)", axes=axes) == list(range(100_000))
+    assert accepted("avg(max(a) - b) = 499 - 199.5", axes=axes) == list(range(200_000))
+
+
+def test_constraints_see_only_what_they_read():
+    axes = tuple(ParameterAxis(f"p{number}", range(2)) for number in range(19))
+    assert accepted("p0 = 1 AND p18 = 1", axes=axes) == list(range(2**18 + 1, 2**19, 2))
+    assert accepted("p7 > p7", axes=axes) == []
+    assert len(accepted("1 = 1", axes=axes)) == 2**19
 
 
 def test_a_parameter_may_be_named_like_a_word_of_sql():
@@ -149,19 +410,33 @@ def test_a_parameter_may_be_named_like_a_word_of_sql():
     [
         ("", "is empty"),
         (" \n", "is empty"),
-        ("fast <", "cannot be evaluated"),
-        ("fast < slow AND", "cannot be evaluated"),
-        ("fast slow", "cannot be evaluated"),
-        ("(fast < slow) slow", "cannot be evaluated"),
-        ("fast < slow, slow > 2", "cannot be evaluated"),
-        ("(fast < slow", "cannot be evaluated"),
-        ("fast < slow)", "cannot be evaluated"),
-        ("fast < slow) AND (", "cannot be evaluated"),
-        ("fast < 'a'", "cannot compare string with numeric"),
-        ("nullif(fast) = 1", "NULLIF expects 2 arguments"),
-        ("fast", "gives a Int64, not true or false; compare it"),
-        ("fast + slow", "not true or false; compare it"),
-        ("kind", "gives a String, not true or false; compare it"),
+        ("fast <", "ends where a parameter, a number or a text should be; write it like"),
+        ("fast < slow AND", "ends where a parameter"),
+        ("fast slow", "has 'slow' where an operator should be"),
+        ("(fast < slow) slow", "has 'slow' where an operator"),
+        ("fast < slow, slow > 2", "has ',' where an operator"),
+        ("(fast < slow", "ends where ')' should be"),
+        ("fast < slow)", "has ')' where an operator"),
+        ("fast < slow) AND (", "has ')' where an operator"),
+        ("fast IN 1", "has '1' where '(' should be"),
+        ("fast IN ()", "has ')' where a parameter"),
+        ("fast NOT 1", "has '1' where IN, BETWEEN or LIKE should be"),
+        ("fast BETWEEN 1 OR 2", "has 'or' where 'AND' should be"),
+        ("stop IS 1", "has '1' where NULL, TRUE or FALSE should be"),
+        ("fast < 'a'", "compares a text with a whole number (<); a text is written 'text'"),
+        ("kind IN ('a', 1)", "compares a text with a whole number"),
+        ("kind + 'a' = 'b'", "applies + to a text; it takes numbers"),
+        ("avg(kind) = 'b'", "applies avg to a text; it takes numbers"),
+        ("fast AND stop", "applies AND to a whole number, not to a condition; compare it"),
+        ("NOT fast", "applies NOT to a whole number"),
+        ("fast LIKE '1%'", "uses LIKE for something else than a text and a pattern"),
+        ("kind LIKE kind", "uses LIKE for something else than a text and a pattern"),
+        ("round(slow, 99) = 1", "rounds to other digits than a number from 0 to 15"),
+        ("round(slow, fast) = 1", "rounds to other digits than"),
+        ("nullif(fast) = 1", "gives nullif 1 arguments, it takes 2"),
+        ("fast", "gives a whole number, not true or false; compare it"),
+        ("fast + slow", "gives a number, not true or false; compare it"),
+        ("kind", "gives a text, not true or false; compare it"),
         ("fst < slow", "names 'fst', which the grid does not have; its parameters are fast, slow"),
         ("Fast < slow", "names 'Fast', which the grid does not have"),
         ("fast < slow AS x", "names 'AS'"),
@@ -175,28 +450,18 @@ def test_a_parameter_may_be_named_like_a_word_of_sql():
         ("1 < fast < 5", "compares twice in a row; write `a < b AND b < c`"),
         ("(1 < fast < 5) OR stop", "compares twice in a row"),
         ("cast(fast AS text) = '1'", "calls 'cast'; the functions are abs, avg"),
-        ("fast < " + "1" * 100, "more than 38 digits"),
+        ("fast < " + "1" * 100, "which does not fit in 64 bits; with a decimal point it is taken"),
+        ("fast < 9223372036854775808", "does not fit in 64 bits"),
+        ("fast < 1e999", "too large for a double"),
     ],
 )
 def test_a_refusal_says_what_is_wrong_and_what_to_do(constraint, part):
     assert part in refusal(constraint)
 
 
-def test_a_panic_of_the_library_is_a_refusal():
-    # polars 2.1 panics here: a BaseException, which nothing would catch on its way to the top.
-    assert "cannot be evaluated" in refusal("1 // NULL > fast")
-
-
 def test_a_refusal_without_parameters_says_so():
     assert "its parameters are none" in refusal("fast < slow", {})
     assert "can be given as its only value" in refusal("fast < slow", {})
-
-
-def test_a_constraint_that_fails_on_some_values_only_is_refused_when_it_meets_them():
-    axes = (ParameterAxis("n", (1.0, 0.0)),)
-    check_constraint("1 // n >= 1", {"n": 1.0})
-    with pytest.raises(InvalidConstraintError, match="cannot be evaluated"):
-        accepted("1 // n >= 1", axes=axes)
 
 
 @pytest.fixture
@@ -225,7 +490,7 @@ def test_no_file_is_ever_read(template, secret_file):
     assert "names '" in refusal(constraint) or "calls '" in refusal(constraint)
     # Parameters with such names do not open the way either.
     words = ("select", "from", "read_csv", "exists", "with", "top_secret", "other", "t", "as")
-    clever = SAMPLE | {name: 1 for word in words for name in (word, word.upper())}
+    clever = SAMPLE | {name: [1] for word in words for name in (word, word.upper())}
     assert "valid columns" not in refusal(constraint, clever)
 
 
@@ -251,21 +516,34 @@ def test_only_parameters_and_a_few_functions_can_be_named(constraint):
 @pytest.mark.parametrize(
     ("constraint", "part"),
     [
-        ("fast" + " + 1" * 20_000 + " < slow", f"{MAX_CHARACTERS} are allowed; write several"),
-        ("fast < slow" + " AND fast < slow" * 20_000, f"{MAX_CHARACTERS} are allowed"),
-        ("(NOT " * 45 + "stop" + ")" * 45, f"parentheses more than {MAX_DEPTH} deep"),
-        ("abs(" * 45 + "fast" + ")" * 45 + " < 3", f"parentheses more than {MAX_DEPTH} deep"),
+        ("fast" + " + 1" * 20_000 + " < slow", "500 are allowed; write several"),
+        ("fast < slow" + " AND fast < slow" * 20_000, "500 are allowed"),
+        ("(NOT " * 45 + "stop" + ")" * 45, "parentheses more than 8 deep"),
+        ("abs(" * 45 + "fast" + ")" * 45 + " < 3", "parentheses more than 8 deep"),
     ],
 )
 def test_a_constraint_that_would_take_the_parser_down_is_refused(constraint, part):
     assert part in refusal(constraint)
 
 
-def test_the_deepest_and_the_longest_constraint_are_evaluated():
-    assert accepted_values("(" * MAX_DEPTH + "n = 1" + ")" * MAX_DEPTH, n=(1, 2)) == [1]
-    longest = " OR ".join(["n = 1"] * 55)
-    assert MAX_CHARACTERS - 20 < len(longest) <= MAX_CHARACTERS
-    assert accepted_values(longest, n=(1, 2)) == [1]
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "(" * MAX_CONSTRAINT_DEPTH + "n = 1" + ")" * MAX_CONSTRAINT_DEPTH,
+        " OR ".join(["n = 1"] * 55),
+        "n" + "+0" * 248 + "=1",
+        "NOT " * 122 + "n = 1",
+        "n = " + "-" * 494 + "1",
+        "-" * 494 + "n = 1",
+        "n IN(" + "7," * 246 + "1)",
+        "(" * 7 + "n IN(1)" + ")IN(true,NULL)" * 7,
+        "(" * 8 + "n=1" + ")BETWEEN true AND 1" * 8,
+        "n//(" * 8 + "n" + ")" * 8 + "=1",
+    ],
+)
+def test_the_deepest_and_the_longest_constraints_are_evaluated(constraint):
+    assert len(constraint) <= MAX_CONSTRAINT_CHARACTERS
+    assert accepted_values(constraint, n=(1, 5)) == [1]
 
 
 operands = st.sampled_from(["fast", "slow", "kind", "stop", "1", "0", ".5", "1e9", "'a'", "null"])

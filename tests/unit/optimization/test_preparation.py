@@ -1,5 +1,7 @@
 """Preparation: from a config and a folder of price files to what can run."""
 
+import asyncio
+import tracemalloc
 from datetime import date
 
 import numpy as np
@@ -10,6 +12,7 @@ from stratsweep_server.backtest import (
     Strategy,
     StrategyParameter,
 )
+from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.market_data.bars import map_bars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import (
@@ -19,10 +22,15 @@ from stratsweep_server.optimization import (
     OptimizationConfig,
     OptimizationState,
     Violation,
+    background,
+    constraints,
 )
+from stratsweep_server.optimization.constraints import accepted_indices
 from stratsweep_server.optimization.memory import MemoryBudget, MemoryExhaustedError
 from stratsweep_server.optimization.preparation import prepare
-from stratsweep_server.optimization.validation import ViolationKind
+from stratsweep_server.optimization.validation import ViolationKind, expand_axes
+
+from tests.waiting import until
 
 from .inline_pool import InlinePool
 
@@ -178,10 +186,9 @@ async def test_constraints_that_reject_everything_are_refused(data):
     assert violation == Violation("constraints", "reject all 4 combinations; loosen one of them")
 
 
-async def test_a_constraint_that_fails_on_some_value_is_refused(data):
-    [violation] = await refusal(data, parameters={"x": [1.0, 0.0]}, constraints=["1 // x > 0"])
-    assert violation.field == "constraints"
-    assert "cannot be evaluated" in violation.description
+async def test_a_constraint_that_is_undefined_for_some_value_rejects_that_one(data):
+    result = await prepared(data, parameters={"x": [1.0, 0.0]}, constraints=["1 // x > 0"])
+    assert result.indices.tolist() == [0]
 
 
 async def test_violations_of_the_config_the_data_and_the_reader_come_together(data):
@@ -296,3 +303,88 @@ async def test_the_memory_that_is_missing_is_reported_with_everything_else(data)
     with MemoryBudget(10_000_000).account() as memory:
         first, second = await refusal(data, symbols=["BAD"], parameters=LARGE, memory=memory)
     assert (first.field, second.field) == ("symbols[0]", "parameters")
+
+
+HOSTILE = [f"a*b//c-{number}<{'a*b//c+' * 65}1" for number in range(100)]
+"""On the grid below they take about a minute."""
+MILLION = {name: IntegerRange(1, 100) for name in "abc"}
+
+
+def prepare_hostile():
+    config = OptimizationConfig("any", ["A"], MILLION, constraints=HOSTILE)
+    work = prepare(config, EngineDescription(), None, max_combinations=10**6)
+    return asyncio.create_task(work)
+
+
+def has_free_turns():
+    return background._threads._turns._free_count == 2
+
+
+async def cancel(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_cancelled_preparation_ends_in_its_thread_too():
+    await until(has_free_turns, "nothing else is prepared")
+    preparing = prepare_hostile()
+    await until(lambda: not has_free_turns(), "it has begun")
+    await cancel([preparing])
+    assert preparing.cancelled()
+    await until(has_free_turns, "its thread does something else")
+
+
+async def test_a_good_request_is_prepared_while_hostile_ones_are(data):
+    hostile = [prepare_hostile() for _ in range(5)]
+    await until(lambda: not has_free_turns(), "they have begun")
+    assert (await prepared(data)).total_count == 4
+    assert not any(task.done() for task in hostile)
+    await cancel(hostile)
+    await until(has_free_turns, "they have ended")
+
+
+async def test_constraints_that_take_too_long_are_refused(data, monkeypatch):
+    monkeypatch.setattr(constraints, "MAX_CONSTRAINT_SECONDS", -1.0)
+    [violation] = await refusal(data, constraints=["x > 1"])
+    assert violation.field == "constraints"
+    assert "take more than -1 s to evaluate on this grid; write fewer" in violation.description
+
+
+@pytest.mark.parametrize(
+    ("parameters", "texts"),
+    [
+        (MILLION, ["a*b+c>7 AND a<avg(a*b*c)", "a BETWEEN b AND c OR (a+b+c) IN (1,2,3)"]),
+        (
+            {
+                "kind": [*(f"kind {number}" for number in range(999)), "x" * 1_000],
+                "n": IntegerRange(1, 1_000),
+            },
+            ["kind LIKE 'kind%' AND kind <> 'kind 7' AND n > 3", "kind < 'y'"],
+        ),
+    ],
+)
+def test_memory_is_bounded_by_the_size_of_the_grid(parameters, texts):
+    axes = expand_axes(OptimizationConfig("any", ["A"], parameters))
+    tracemalloc.start()
+    try:
+        indices = accepted_indices(axes, texts)
+        rows = GridColumns(axes, object).at(indices)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(rows[next(iter(parameters))]) == len(indices) > 100_000
+    assert peak < 64 * 10**6
+
+
+async def test_symbols_without_bars_are_looked_for_up_to_a_hundred_violations(data):
+    found = await refusal(data, symbols=[f"NONE{number}" for number in range(1_000)])
+    assert len(found) == 100
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(date.min, date.max), (date.min, None), (None, date.max)]
+)
+async def test_the_ends_of_the_calendar_are_dates_too(data, first, last):
+    result = await prepared(data, start_date=first, end_date=last, warm_up_bar_count=2**32 - 1)
+    assert [len(bars) for bars in result.bars] == [4]

@@ -1,6 +1,7 @@
 """Validation: what is refused, where, with which advice, and all of it at once."""
 
 import math
+from array import array
 from datetime import date
 
 import pytest
@@ -17,8 +18,8 @@ from stratsweep_server.optimization.config import (
     OptimizationConfig,
     Parameter,
 )
+from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.optimization.validation import (
-    DEFAULT_MAX_COMBINATIONS,
     InvalidConfigError,
     ViolationKind,
     find_violations,
@@ -305,6 +306,136 @@ def test_every_missing_required_parameter_is_named():
     assert violations(strategy="needy", parameters={"must": [1], "also": [True]}) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "field", "description"),
+    [
+        ({"symbols": ["S"] * 1_001}, "symbols", "are 1,001; 1,000 are allowed"),
+        (
+            {"parameters": [Parameter(f"p{n}", [1]) for n in range(65)]},
+            "parameters",
+            "are 65; 64 are allowed",
+        ),
+        ({"constraints": ["fast > 1"] * 101}, "constraints", "are 101; 100 are allowed"),
+    ],
+)
+def test_more_parts_than_allowed_are_counted_and_not_looked_at(changes, field, description):
+    assert violations(strategy="", starting_cash=0, **changes) == [(field, description)]
+
+
+LONG = "x" * 900_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"strategy": LONG}, "strategy"),
+        ({"symbols": [LONG]}, "symbols[0]"),
+        ({"symbols": ["A\0"]}, "symbols[0]"),
+        ({"optimization_target": LONG}, "optimization_target"),
+        ({"parameters": [Parameter(LONG, [1])]}, "parameters[0].name"),
+        ({"parameters": [Parameter("x\0", [1])]}, "parameters[0].name"),
+        ({"parameters": {"label": [LONG, "a"]}}, "parameters[0]"),
+        ({"parameters": {"label": ["a", "a\0"]}}, "parameters[0]"),
+        ({"parameters": {"label": ["\0"]}}, "parameters[0]"),
+        ({"parameters": {"kind": [LONG[:1_000]]}}, "parameters[0]"),
+        ({"parameters": {"label": LONG}}, "parameters[0]"),
+        ({"constraints": [LONG]}, "constraints[0]"),
+        ({"constraints": [f"fast < {LONG[:400]}"]}, "constraints[0]"),
+        ({"constraints": [f"{LONG[:400]}(1) < 2"]}, "constraints[0]"),
+        ({"parameters": {"fast": [10**400]}}, "parameters[0]"),
+        ({"parameters": {"fast": IntegerRange(1, 10**5_000)}}, "parameters[0].integer_range.stop"),
+        (
+            {"parameters": {"fast": IntegerRange(1, 2, -(10**5_000))}},
+            "parameters[0].integer_range.step",
+        ),
+        ({"starting_cash": 10**5_000}, "starting_cash"),
+        ({"max_ranked_results": -(10**5_000)}, "max_ranked_results"),
+    ],
+)
+def test_a_long_text_or_number_is_refused_by_a_short_message(changes, field):
+    for engine in (DECLARED, UNDECLARED):
+        found = violations(engine=engine, **changes)
+        if engine is DECLARED or field != "parameters[0]":
+            assert field in [each for each, _ in found]
+        assert sum(len(description) for _, description in found) < 1_000
+        assert not any("\0" in description for _, description in found)
+
+
+def test_texts_and_names_as_long_as_allowed_are_taken():
+    name = "n" * 250
+    changes = {
+        "strategy": name,
+        "symbols": [name],
+        "optimization_target": name,
+        "parameters": {name: ["t" * 1_000, "t"]},
+    }
+    assert violations(engine=UNDECLARED, **changes) == []
+
+
+def test_a_hint_lists_some_of_many_names():
+    names = [f"strategy_{number}" for number in range(500)]
+    engine = EngineDescription(strategies=tuple(map(Strategy, names)))
+    _, description = only_violation(engine=engine, strategy="zzz")
+    assert description.startswith("'zzz' is not registered; there are strategy_0, strategy_1, ")
+    assert description.endswith("strategy_19 (480 not shown)")
+    parameters = [Parameter(f"n{number}\n", [1]) for number in range(64)]
+    _, description = only_violation(
+        engine=UNDECLARED, parameters=parameters, constraints=["unknown > 1"]
+    )
+    assert "its parameters are 'n0\\n', 'n1\\n'" in description
+    assert "(44 not shown)" in description
+
+
+def test_violations_are_looked_for_up_to_a_hundred():
+    symbols = ["", *(f"S{number // 2}" for number in range(600))]
+    assert len(violations(symbols=symbols, starting_cash=0)) == 100
+    tens = violations(symbols=["", *(f"S{number // 2}" for number in range(100))], starting_cash=0)
+    assert len(tens) == 52
+
+
+def test_a_list_longer_than_the_largest_grid_is_not_looked_at():
+    assert only_violation(engine=UNDECLARED, parameters={"x": [1] * 11}, max_combinations=10) == (
+        "parameters[0]",
+        "has 11 values, the server takes grids of 10",
+    )
+
+
+def test_lists_in_arrays_are_checked_as_others_are():
+    for values in ([5, 7, 5], [3, 10**18], [6], [200]):
+        numbers = array("q", values)
+        assert violations(parameters={"fast": numbers}) == violations(parameters={"fast": values})
+    for values in ([0.5, math.nan], [0.5, 0.25, 0.5], [math.inf], [2.0], [0.0, -0.0]):
+        doubles = array("d", values)
+        assert violations(parameters={"share": doubles}) == violations(parameters={"share": values})
+
+
+@pytest.mark.parametrize("timeout", [315_576_000_001.0, 2.0**63 - 513, 1e308])
+def test_a_timeout_beyond_the_longest_duration_is_refused(timeout):
+    field, description = only_violation(backtest_timeout=timeout)
+    assert field == "backtest_timeout"
+    assert "at most 315,576,000,000 s" in description
+
+
+def test_bounds_are_compared_exactly():
+    bounded = Strategy(
+        "bounded",
+        parameters=(
+            StrategyParameter(
+                "n", ParameterType.INTEGER, 0, minimum=-(2**53) - 1, maximum=2**63 - 2
+            ),
+        ),
+    )
+    engine = EngineDescription(strategies=(bounded,))
+    good = {"n": IntegerRange(-(2**53) - 1, 2**63 - 2, 2**62)}
+    assert violations(engine=engine, strategy="bounded", parameters=good) == []
+    assert violations(
+        engine=engine, strategy="bounded", parameters={"n": [-(2**53) - 2, 2**63 - 1]}
+    ) == [
+        ("parameters[0]", "has -9007199254740994, below the minimum -9007199254740993"),
+        ("parameters[0]", "has 9223372036854775807, above the maximum 9223372036854775806"),
+    ]
+
+
 def test_a_huge_grid_is_refused_without_being_built():
     million = IntegerRange(1, 10**6)
     parameters = {"a": million, "b": million, "c": DoubleRange(0.0, 0.999999, step=1e-6)}
@@ -319,7 +450,7 @@ def test_a_huge_grid_is_refused_without_being_built():
 
 
 def test_a_grid_whose_size_has_thousands_of_digits_is_refused_too():
-    parameters = {f"p{number}": IntegerRange(0, 2**63 - 1) for number in range(300)}
+    parameters = {f"p{number}": IntegerRange(0, 2**63 - 1) for number in range(60)}
     _, description = only_violation(engine=UNDECLARED, parameters=parameters)
     assert description.startswith("the grid has more than 10^30 combinations before constraints")
 
@@ -334,7 +465,7 @@ def test_constraints_are_checked_one_by_one():
     found = violations(constraints=["fast < 7", "fst < 7", "fast <", "fast"])
     assert [field for field, _ in found] == ["constraints[1]", "constraints[2]", "constraints[3]"]
     assert "names 'fst', which the grid does not have; its parameters are fast" in found[0][1]
-    assert "cannot be evaluated" in found[1][1]
+    assert "ends where a parameter, a number or a text should be" in found[1][1]
     assert "compare it with something" in found[2][1]
 
 

@@ -1,0 +1,112 @@
+"""Requests: what is read, and what is refused before it is read."""
+
+import math
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from stratsweep.v1 import optimization_service_pb2 as service_pb2
+from stratsweep_server.optimization.validation import InvalidConfigError
+from stratsweep_server.rpc.requests import read_request
+
+SECONDS = 315_576_000_000
+
+
+def request(**fields):
+    message = service_pb2.OptimizeRequest()
+    message.config.strategy = "any"
+    message.config.symbols.append("A")
+    for name, value in fields.items():
+        getattr(message, name).CopyFrom(value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([2**63 - 1, -(2**63), 0], "integer_list"),
+        ([0.1, 1e308, -5e-324], "double_list"),
+        (["a", ""], "string_list"),
+        ([True, False], "bool_list"),
+        (list(range(25_000)), "integer_list"),
+    ],
+)
+def test_lists_are_read_as_they_were_written(values, kind):
+    message = request()
+    parameter = message.config.parameters.add(name="x")
+    getattr(parameter, kind).values.extend(values)
+    config, _, violations = read_request(message)
+    assert violations == []
+    assert list(config.axes[0].values) == values
+    assert [type(value) for value in config.axes[0].values] == [type(value) for value in values]
+
+
+def test_a_request_with_more_parts_than_allowed_is_refused_with_all_their_counts():
+    message = request()
+    for _ in range(1_900):
+        message.config.parameters.add()
+        message.config.symbols.append("")
+        message.config.constraints.append("")
+    with pytest.raises(InvalidConfigError) as refused:
+        read_request(message)
+    assert [(each.field, each.description) for each in refused.value.violations] == [
+        ("symbols", "are 1,901; 1,000 are allowed"),
+        ("parameters", "are 1,900; 64 are allowed"),
+        ("constraints", "are 1,900; 100 are allowed"),
+    ]
+
+
+@pytest.mark.parametrize("field", ["progress_interval", "backtest_timeout"])
+@pytest.mark.parametrize(
+    "duration",
+    [
+        Duration(seconds=SECONDS + 1),
+        Duration(seconds=-SECONDS - 1),
+        Duration(seconds=2**63 - 1),
+        Duration(seconds=2**63 - 513),
+        Duration(seconds=-(2**63)),
+        Duration(seconds=1, nanos=-1),
+        Duration(seconds=-1, nanos=1),
+        Duration(nanos=10**9),
+        Duration(nanos=-(2**31)),
+        Duration(seconds=5, nanos=2**31 - 1),
+    ],
+)
+def test_what_is_no_duration_is_refused(field, duration):
+    message = request()
+    getattr(message if field == "progress_interval" else message.config, field).CopyFrom(duration)
+    _, _, [violation] = read_request(message)
+    assert violation.field == field
+    assert violation.description.startswith(f"is no duration: {duration.seconds} s")
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [
+        (Duration(seconds=SECONDS, nanos=0), float(SECONDS)),
+        (Duration(seconds=1, nanos=500_000_000), 1.5),
+        (Duration(nanos=1), 1e-9),
+        (Duration(seconds=-1, nanos=-500_000_000), -1.5),
+    ],
+)
+def test_durations_are_read_in_seconds(duration, seconds):
+    message = request()
+    message.config.backtest_timeout.CopyFrom(duration)
+    message.progress_interval.CopyFrom(duration)
+    config, options, violations = read_request(message)
+    assert config.backtest_timeout == options.progress_interval == seconds
+    assert [each.field for each in violations] == (["progress_interval"] if seconds <= 0 else [])
+
+
+def test_the_extremes_of_other_fields_are_read_and_left_to_validation():
+    message = request()
+    message.config.starting_cash = math.nan
+    message.config.max_ranked_results = message.config.warm_up_bar_count = 2**32 - 1
+    message.config.date_range.start_date = "0001-01-01"
+    message.config.date_range.end_date = "9999-12-31"
+    config, _, violations = read_request(message)
+    assert violations == []
+    assert (config.start_date.year, config.end_date.year) == (1, 9999)
+    message.config.date_range.end_date = "9" * 900_000
+    _, _, [violation] = read_request(message)
+    assert violation.field == "date_range.end_date"
+    assert len(violation.description) < 200
