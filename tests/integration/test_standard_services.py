@@ -41,6 +41,16 @@ async def test_health_turns_serving_once_a_worker_is_ready(start_server):
     assert answer.status == States.SERVING
 
 
+async def test_health_lists_the_server_and_its_service(start_server):
+    connected = await start_server()
+    await watched_states(connected.channel, States.SERVING)
+    answer = await health_pb2_grpc.HealthStub(connected.channel).List(
+        health_pb2.HealthListRequest()
+    )
+    states = {name: each.status for name, each in answer.statuses.items()}
+    assert states == {"": States.SERVING, SERVICE: States.SERVING}
+
+
 async def test_health_is_not_serving_while_no_engine_can_be_built(start_server):
     connected = await start_server(engine="tests.engines:ConstructorRaises")
     slots = connected.server.pool.slots
@@ -77,6 +87,7 @@ async def test_a_client_without_our_code_finds_and_calls_the_service_by_reflecti
 
 METHODS = [
     "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/List",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     f"/{SERVICE}/ListStrategies",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import grpc
@@ -20,6 +21,8 @@ from stratsweep_server.rpc.socket_file import SocketFile
 logger = logging.getLogger(__name__)
 
 SERVICE_NAME = optimization_service_pb2.DESCRIPTOR.services_by_name["OptimizationService"].full_name
+_HEALTH_NAMES = ("", SERVICE_NAME)
+"""What health can be asked about: the server, and our service."""
 _UNIX = "unix:"
 _CLOSING_SECONDS = 1.0
 
@@ -42,6 +45,17 @@ _OPTIONS = (
 )
 
 
+class _HealthServicer(health.aio.HealthServicer):
+    """gRPC's own, which does not answer List yet."""
+
+    # The type stubs do not know it yet, either.
+    async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401, ARG002, N802
+        """The state of each name that Check knows."""
+        check = health_pb2.HealthCheckRequest
+        states = {name: await self.Check(check(service=name), context) for name in _HEALTH_NAMES}
+        return health_pb2.HealthListResponse(statuses=states)  # type: ignore[attr-defined]
+
+
 class RpcServer:
     """A gRPC server that is bound on construction.
 
@@ -58,7 +72,7 @@ class RpcServer:
         # The first is the outermost.
         interceptors = [ErrorInterceptor(), self._drain]
         self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
-        self._health = health.aio.HealthServicer()
+        self._health = _HealthServicer()
         add_OptimizationServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -75,7 +89,7 @@ class RpcServer:
         """Tell health checks and watchers."""
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if is_serving else states.NOT_SERVING
-        for name in ("", SERVICE_NAME):
+        for name in _HEALTH_NAMES:
             await self._health.set(name, state)
 
     async def stop(self, grace: float) -> None:
