@@ -6,12 +6,14 @@ STAMP  := $(VENV)/.installed
 # Options of `make demo`: DATA=folder SYMBOL=SPY uses your own price files.
 DATA   ?=
 SYMBOL ?=
-# Options of `make bench` and `make load-test`: FIGURES="pool.overhead --quick", LOAD=--quick.
+# Options of `make bench`, `make load-test` and `make fuzz`: FIGURES="pool.overhead --quick",
+# LOAD=--quick, FUZZ="--seconds 600 --seed 7".
 FIGURES ?=
 LOAD    ?=
+FUZZ    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test oracles soak lint format proto constraints bench load-test clean
+.PHONY: help setup demo serve test oracles soak lint format proto constraints bench load-test fuzz clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +78,9 @@ $(VENV)/.%-installed: $(STAMP) # install a dependency group that only its own ta
 
 load-test: $(STAMP) # press a real server with many concurrent optimizations for a minute (LOAD=--quick)
 	$(BIN)/python -m tests.load $(LOAD)
+
+fuzz: $(STAMP) # attack real servers with bytes and values that nobody sends in good faith (FUZZ="--seconds 600")
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean: # remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

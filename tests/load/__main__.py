@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.load.scenario import Findings, Load, press
-from tests.load.tally import percentile
+from tests.load.tally import Tally, percentile
 
 _MEBIBYTE = 2**20
 
@@ -65,13 +65,14 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         ("outcomes checked in undisturbed streams", f"{tally.outcome_count:,}"),
         ("events received", f"{tally.event_count:,}"),
         ("events per second", f"{tally.event_count / findings.elapsed:,.0f}"),
-        ("health check p50 / p99 while loaded", _latencies(tally.health_seconds)),
+        *latency_rows(tally),
         ("seconds in all", f"{findings.elapsed:.1f}"),
     ]
     if before is not None and after is not None:
         memory = f"{before.resident / _MEBIBYTE:.0f} / {after.resident / _MEBIBYTE:.0f} MiB"
         rows += [
             ("server memory before / after", memory),
+            *findings.memory.rows(),
             (
                 "processes below the server before / after",
                 f"{len(before.pids)} / {len(after.pids)}",
@@ -83,8 +84,13 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
     return rows
 
 
-def _latencies(values: list[float]) -> str:
-    return f"{percentile(values, 0.5) * 1e3:.1f} / {percentile(values, 0.99) * 1e3:.1f} ms"
+def latency_rows(tally: Tally) -> list[tuple[str, str]]:
+    """How long the calls of each kind took that are answered at once."""
+    rows = []
+    for kind, values in sorted(tally.seconds.items()):
+        times = [percentile(values, fraction) * 1e3 for fraction in (0.5, 0.99, 1)]
+        rows.append((f"{kind} p50 / p99 / max", "{:,.1f} / {:,.1f} / {:,.1f} ms".format(*times)))
+    return rows
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -16,16 +17,26 @@ from grpc_status import rpc_status
 from stratsweep.v1 import optimization_service_pb2, parameter_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceStub
 
+from tests.fuzz.attacks import Arsenal
+from tests.fuzz.calls import CHANNEL_OPTIONS, send
+from tests.fuzz.methods import methods_of
+from tests.fuzz.verdict import violations
 from tests.load.stream_check import StreamCheck
 from tests.load.tally import Tally
 from tests.requests import optimize_request, seconds
 
 Request = optimization_service_pb2.OptimizeRequest
 
+HEALTH_SECONDS = 5.0
+"""In which a health check must be answered, whatever else the server does."""
+HOSTILE_SECONDS = 30.0
+"""In which a hostile request must be refused or begin."""
+SMALL_SECONDS = 60.0
+"""In which a small optimization must have ended, whatever else the server does."""
+
 _HEALTH_PAUSE = 0.02
 _REFUSED_PAUSE = 0.2
 _FAULTY_TIMEOUT = 1.0
-_OPTIONS = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own for each client
 
 
 class RefusedError(Exception):
@@ -85,11 +96,26 @@ class Client:
             "slowly read stream", lambda: self._undisturbed("quick", 200, pause=0.01)
         )
 
+    async def small(self) -> None:
+        """Waits for a handful of backtests, again and again, and takes the time."""
+        await self._repeat("small optimization", self._small)
+
+    async def _small(self) -> None:
+        with self._timed("small optimization"):
+            await self._undisturbed("quick", 10, deadline=SMALL_SECONDS)
+        await asyncio.sleep(0.05)
+
     async def _undisturbed(
-        self, strategy: str, count: int, *, pause: float = 0.0, **options: Any
+        self,
+        strategy: str,
+        count: int,
+        *,
+        pause: float = 0.0,
+        deadline: float | None = None,
+        **options: Any,
     ) -> None:
         request, check = self._request(strategy, count, **options)
-        call = self._stub.Optimize(request)
+        call = self._stub.Optimize(request, timeout=deadline)
         try:
             async for response in call:
                 check.see(response.event)
@@ -177,6 +203,17 @@ class Client:
         await self._expect_status(missing, grpc.StatusCode.UNIMPLEMENTED)
         await asyncio.sleep(0.05)
 
+    async def attacker(self) -> None:
+        """Sends hostile requests, small and large: each is refused or answered by the contract."""
+        arsenal = Arsenal(await methods_of(self._channel), self._random.randrange(2**32))
+        numbers = itertools.count()
+        await self._repeat("hostile request", lambda: self._attack(arsenal, next(numbers)))
+
+    async def _attack(self, arsenal: Arsenal, number: int) -> None:
+        attack = arsenal.small(number) if number % 4 else arsenal.large(number)
+        ending = await send(self._channel, attack, HOSTILE_SECONDS)
+        self._tally.violate(f"{attack.path}, {text}" for text in violations(attack, ending))
+
     async def validator(self) -> None:
         """Asks for nothing but validation of a large grid."""
         await self._repeat("validation", self._validated)
@@ -205,9 +242,9 @@ class Client:
         await self._repeat("health check", self._checked)
 
     async def _checked(self) -> None:
-        start = time.perf_counter()
-        answer = await self._health.Check(health_pb2.HealthCheckRequest())
-        self._tally.health_seconds.append(time.perf_counter() - start)
+        question = health_pb2.HealthCheckRequest()
+        with self._timed("health check"):
+            answer = await self._health.Check(question, timeout=HEALTH_SECONDS)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             self._tally.violate([f"health says {answer.status}"])
         await asyncio.sleep(_HEALTH_PAUSE)
@@ -224,11 +261,18 @@ class Client:
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                     self._tally.violate([f"{kind}: {error.code().name}: {error.details()}"])
-                    return
+                    await asyncio.sleep(_REFUSED_PAUSE)
+                    continue
                 self._check_refusal(error)
                 await self._back_off()
             else:
                 self._tally.calls[kind] += 1
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._tally.seconds[kind].append(time.perf_counter() - start)
 
     async def _back_off(self) -> None:
         self._tally.calls["refusal for overload"] += 1
@@ -265,7 +309,7 @@ class Client:
 @asynccontextmanager
 async def connected(address: str, *arguments: Any) -> AsyncIterator[Client]:
     """A client that is ready to act."""
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         yield Client(channel, *arguments)
 
 

@@ -1,7 +1,8 @@
 """One load test from the server's start to its end, and what must hold all the way.
 
 warm up ─▶ note what the server holds ─▶ load (client processes; some are killed) ─▶ settle
-    ─▶ compare what it holds ─▶ is it idle? ─▶ is it still right? ─▶ SIGTERM ─▶ what is left?
+    ─▶ compare what it holds ─▶ is it idle? ─▶ is it still right? ─▶ SIGTERM under load
+    ─▶ what is left?
 """
 
 from __future__ import annotations
@@ -9,29 +10,25 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.load.client_process import PATIENCE_SECONDS
-from tests.load.processes import Usage, usage
-from tests.load.server_program import ROOT, ServerProgram
+from tests.load.client_program import start_clients, tally_of
+from tests.load.ending import GRACE_SECONDS, stop_under_load
+from tests.load.leftovers import idle_share, idle_violations, leaks, settled, warmed_up
+from tests.load.log_check import log_violations
+from tests.load.memory import MemoryWatch
+from tests.load.processes import Usage
+from tests.load.server_program import ServerProgram
 from tests.load.tally import Tally
-from tests.waiting import is_alive
 
 SEED = 20_240_229
 
 _STREAM_KINDS = {"steady": 8, "grouped": 3, "faulty": 2, "slow_reader": 2, "canceller": 1}
 _STREAM_SHARES = sum(_STREAM_KINDS.values())
 _CLIENT_PROCESSES = 2
-_SETTLE_SECONDS = 15.0
-_IDLE_SECONDS = 2.0
-_IDLE_SHARE = 0.01
-"""Of one core: below it a server counts as idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +57,7 @@ class Findings:
         elapsed: Seconds from the first call to the last answer.
         before: What the server held when it was warm.
         after: The same when the load was gone and things had settled.
+        memory: The peaks in between.
         idle_share: CPU of server and workers afterwards, in cores.
         killed_clients: Client processes that were killed in the middle of their streams.
         violations: What was not as it must be.
@@ -69,6 +67,7 @@ class Findings:
     elapsed: float = 0.0
     before: Usage | None = None
     after: Usage | None = None
+    memory: MemoryWatch | None = None
     idle_share: float = 0.0
     killed_clients: int = 0
     violations: list[str] = field(default_factory=list)
@@ -77,34 +76,41 @@ class Findings:
 async def press(load: Load, folder: Path) -> Findings:
     """Run the whole load test; the server's log and files are in `folder`."""
     findings = Findings()
-    arguments = ("--workers", str(load.workers), "--engine", "tests.load.engine:LoadEngine")
+    arguments = ("--workers", str(load.workers), "--engine", "tests.fuzz.engine:OpenEngine")
     limit = ("--max-optimizations", str(load.optimizations + 2))  # so that some are refused
-    with ServerProgram(folder, *arguments, *limit) as server:
-        await _tally_of(server, 1.0, 200, {"steady": 4, "canceller": 2, "health": 1})
-        findings.before = await _settled(server, None)
+    grace = ("--grace", str(GRACE_SECONDS))
+    with ServerProgram(folder, *arguments, *limit, *grace) as server:
+        warm_up = {"steady": 4, "canceller": 2, "health": 1}
+        await tally_of(server.address, 1.0, 200, warm_up, SEED)
+        findings.before = await warmed_up(server)
         await _load(server, load, findings)
-        findings.after = await _settled(server, findings.before)
-        findings.violations += _leaks(findings.before, findings.after)
-        findings.idle_share = await _idle_share(server)
-        if findings.idle_share > _IDLE_SHARE:
-            findings.violations.append(f"idle, it uses {findings.idle_share:.1%} of a core")
-        last = await _tally_of(server, 0.1, 1_000, {"steady": 1, "faulty": 1, "health": 1})
+        findings.after = await settled(server, findings.before)
+        findings.violations += leaks(findings.before, findings.after)
+        findings.idle_share = await idle_share(server)
+        findings.violations += idle_violations(findings.idle_share)
+        last_kinds = {"steady": 1, "faulty": 1, "health": 1}
+        last = await tally_of(server.address, 0.1, 1_000, last_kinds, SEED)
         findings.violations += [f"after the load: {text}" for text in last.violations]
-        await _end(server, findings)
+        findings.violations += await stop_under_load(server)
+    findings.violations += log_violations(server.log.read_bytes(), is_json=False)
     findings.violations += findings.tally.violations
     return findings
 
 
 async def _load(server: ServerProgram, load: Load, findings: Findings) -> None:
     start = time.monotonic()
+    findings.memory = MemoryWatch(server.pid)
+    watch = asyncio.create_task(findings.memory.watch())
     crowd = [
-        _tally_of(server, load.duration, load.combinations, kinds, SEED + number)
+        tally_of(server.address, load.duration, load.combinations, kinds, SEED + number)
         for number, kinds in enumerate(_shares(load.optimizations))
     ]
     tallies, findings.killed_clients = await asyncio.gather(
         asyncio.gather(*crowd), _kill_clients(server, load)
     )
     findings.elapsed = time.monotonic() - start
+    watch.cancel()
+    findings.violations += findings.memory.violations()
     for tally in tallies:
         findings.tally.add(tally)
     if server.exit_code() is not None:
@@ -112,46 +118,15 @@ async def _load(server: ServerProgram, load: Load, findings: Findings) -> None:
 
 
 def _shares(optimizations: int) -> list[dict[str, int]]:
-    """Which clients each process has. Probes have one of their own: they measure the server."""
+    """Which clients each process has. Probes have one of their own: they measure the
+    server. So have attackers, whose requests take long to make."""
     processes: list[dict[str, int]] = [Counter() for _ in range(_CLIENT_PROCESSES)]
     wheel = [kind for kind, share in _STREAM_KINDS.items() for _ in range(share)]
     for number in range(optimizations - 1):
         kind = wheel[number * 5 % _STREAM_SHARES]  # 5 spreads the kinds: it is prime to the sum
         processes[number % _CLIENT_PROCESSES][kind] += 1
     probes = dict.fromkeys(("health", "list_strategies", "invalid", "garbage", "validator"), 1)
-    return [*processes, {**probes, "deadline": 1}]
-
-
-async def _tally_of(
-    server: ServerProgram,
-    duration: float,
-    combinations: int,
-    kinds: dict[str, int],
-    seed: int = SEED,
-) -> Tally:
-    """Run one process of clients to its end."""
-    process = await _client_process(server, seed, duration, combinations, kinds)
-    try:
-        async with asyncio.timeout(duration + PATIENCE_SECONDS + 30):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise RuntimeError(f"a client process ended with {process.returncode}")
-    return Tally.from_json(output.decode())
-
-
-async def _client_process(
-    server: ServerProgram, seed: int, duration: float, combinations: int, kinds: dict[str, int]
-) -> asyncio.subprocess.Process:
-    pairs = [f"{kind}={count}" for kind, count in kinds.items()]
-    numbers = (str(seed), str(duration), str(combinations))
-    command = ("-m", "tests.load.client_process", server.address, *numbers, *pairs)
-    return await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=subprocess.PIPE, cwd=ROOT
-    )
+    return [*processes, {**probes, "small": 1, "deadline": 1}, {"attacker": 2}]
 
 
 async def _kill_clients(server: ServerProgram, load: Load) -> int:
@@ -160,7 +135,7 @@ async def _kill_clients(server: ServerProgram, load: Load) -> int:
     end = time.monotonic() + load.duration
     killed = 0
     while time.monotonic() < end:
-        process = await _client_process(server, killed, 0.0, load.combinations, {"victim": 1})
+        process = await start_clients(server.address, 0.0, load.combinations, {"victim": 1}, killed)
         await asyncio.sleep(generator.uniform(1.0, 3.0))
         if killed % 2:
             process.send_signal(signal.SIGSTOP)
@@ -169,62 +144,3 @@ async def _kill_clients(server: ServerProgram, load: Load) -> int:
         await process.wait()
         killed += 1
     return killed
-
-
-async def _settled(server: ServerProgram, before: Usage | None) -> Usage:
-    """What the server holds once it has let go of everything, or when patience is over."""
-    deadline = time.monotonic() + (_SETTLE_SECONDS if before is not None else 2.0)
-    while True:
-        await asyncio.sleep(0.25)
-        now = usage(server.pid)
-        is_over = time.monotonic() > deadline
-        if is_over or (before is not None and not _leaks(before, now)):
-            return now
-
-
-def _leaks(before: Usage, after: Usage) -> list[str]:
-    found = []
-    if len(after.pids) != len(before.pids):
-        found.append(f"{len(after.pids)} processes below the server, {len(before.pids)} before")
-    if after.zombies:
-        found.append(f"{len(after.zombies)} zombies below the server")
-    if after.descriptors > before.descriptors:
-        found.append(f"{after.descriptors} open descriptors, {before.descriptors} before")
-    return found
-
-
-async def _idle_share(server: ServerProgram) -> float:
-    """Cores that server and workers use when left alone, once replaced workers have started."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    while True:
-        before = usage(server.pid)
-        await asyncio.sleep(_IDLE_SECONDS)
-        used = usage(server.pid).cpu_seconds - before.cpu_seconds
-        if used <= _IDLE_SHARE * _IDLE_SECONDS or time.monotonic() > deadline:
-            return used / _IDLE_SECONDS
-
-
-async def _end(server: ServerProgram, findings: Findings) -> None:
-    """Ask the server to stop, and look for what it leaves."""
-    pids = usage(server.pid).pids
-    code = await asyncio.to_thread(server.stop)
-    if code != 0:
-        findings.violations.append(f"it ended with {code} on SIGTERM")
-    left = await _left_over(pids)
-    if left:
-        findings.violations.append(f"{len(left)} of its processes outlived it")
-    files = sorted(path.name for path in server.scratch.iterdir())
-    if files:
-        findings.violations.append(f"it left files: {', '.join(files)}")
-    tracebacks = server.log.read_text().count("Traceback (most recent call last)")
-    if tracebacks:
-        findings.violations.append(f"{tracebacks} tracebacks in its log, {server.log}")
-
-
-async def _left_over(pids: Collection[int]) -> list[int]:
-    deadline = time.monotonic() + 5.0
-    while left := [pid for pid in pids if is_alive(pid)]:
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(0.05)
-    return left

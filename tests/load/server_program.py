@@ -18,17 +18,22 @@ class ServerProgram:
     Args:
         folder: Where its log and its shared files go.
         arguments: Further command-line arguments.
+        max_memory: Bytes of address space that it and each of its workers may have, or None.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, max_memory: int | None = None) -> None:
         self.scratch = folder / "scratch"
         self.log = folder / "server.log"
         self._arguments = arguments
+        self._max_memory = max_memory
 
     def __enter__(self) -> ServerProgram:
-        self.scratch.mkdir()
+        self.scratch.mkdir(parents=True)
         command = [sys.executable, "-m", "stratsweep_server", "--listen", "127.0.0.1:0"]
         command += ["--exit-on-stdin-eof", "--scratch", str(self.scratch), *self._arguments]
+        if self._max_memory is not None:
+            limit = f'ulimit -v {self._max_memory // 1_024} && exec "$@"'
+            command = ["sh", "-c", limit, "sh", *command]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -73,3 +78,7 @@ class ServerProgram:
         """
         self._process.terminate()
         return self._process.wait(patience)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
@@ -17,17 +17,17 @@ class Tally:
 
     Attributes:
         calls: How many calls of each kind ended as they should.
+        seconds: How long each call of a kind took that is answered at once.
         event_count: Events received.
         outcome_count: Outcomes checked in streams that were not disturbed.
-        health_seconds: Latency of each health check.
         violation_count: How often something was not as it must be.
         violations: The first of them, in words.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     event_count: int = 0
     outcome_count: int = 0
-    health_seconds: list[float] = field(default_factory=list)
     violation_count: int = 0
     violations: list[str] = field(default_factory=list)
 
@@ -43,7 +43,8 @@ class Tally:
         self.calls += other.calls
         self.event_count += other.event_count
         self.outcome_count += other.outcome_count
-        self.health_seconds += other.health_seconds
+        for kind, values in other.seconds.items():
+            self.seconds[kind] += values
         self.violation_count += other.violation_count
         room = _KEPT_VIOLATIONS - len(self.violations)
         self.violations += other.violations[:room]
@@ -56,7 +57,8 @@ class Tally:
     def from_json(text: str) -> Tally:
         """Read `to_json` back."""
         values = json.loads(text)
-        return Tally(**{**values, "calls": Counter(values["calls"])})
+        counts = Counter(values.pop("calls"))
+        return Tally(calls=counts, seconds=defaultdict(list, values.pop("seconds")), **values)
 
 
 def percentile(values: list[float], fraction: float) -> float:
