@@ -57,10 +57,9 @@ def simulate_one(targets, opens, closes, days, cash, commission, slippage):
             account, trades = rebalance(account, target, opens[bar], commission, slippage)
             add_trades(sums, trades)
         equity = account.cash + account.units * closes[bar]
-        if equity <= 0.0:
+        if not has_left(account.cash, equity):
             account, trades = close(account, closes[bar], 0.0)
             add_trades(sums, trades)
-            account = Account(0.0, 0.0, 0.0, 0.0)
             equity = 0.0
         open_bars += account.units != 0.0
         change = equity / before - 1.0
@@ -111,40 +110,55 @@ def close(account, price, commission):
     """Trade everything held, which completes the round trip. Nothing held is no round trip."""
     if account.units == 0.0:
         return account, NO_TRADES
-    closed = fill(account, -account.units, price, commission)
-    profit, value = closed.trip_flow, closed.trip_value
+    flow = flow_of(-account.units, price, commission)
+    if not has_left(account.cash, account.cash + flow):
+        flow = -account.cash  # the broker bears the rest
+    profit, value = account.trip_flow + flow, account.trip_value
     if abs(profit) <= ROUNDING * value:
         profit = 0.0
     rate = profit / value if value > 0.0 else 0.0
     trades = (1.0, 1.0 if profit > 0.0 else 0.0, max(profit, 0.0), max(-profit, 0.0), rate)
-    return Account(closed.cash, 0.0, 0.0, 0.0), trades
+    return Account(account.cash + flow, 0.0, 0.0, 0.0), trades
 
 
 @obvious
 def resize(account, target, open_price, commission, slippage):
     equity = account.cash + account.units * open_price
-    if equity <= 0.0:
+    if not has_left(account.cash, equity):
         return account
-    wanted = units_for(target, equity, open_price, commission) - account.units
-    price = fill_price(open_price, wanted, slippage)
-    change = units_for(target, equity, price, commission) - account.units
-    if change * wanted <= 0.0:
+    side = units_for(target, equity, open_price, commission) - account.units
+    price = fill_price(open_price, side, slippage)
+    units = units_for(target, equity, price, commission)
+    if (units - account.units) * side <= 0.0:
         return account
-    return fill(account, change, price, commission)
+    return fill(account, units, price, commission)
 
 
 @obvious
 def fill(account, units, price, commission):
-    """Buy units, or sell them where negative."""
-    flow = -units * (price * (1.0 + commission if units > 0.0 else 1.0 - commission))
-    is_adding = account.units == 0.0 or (account.units > 0.0) == (units > 0.0)
-    added = abs(units) * price if is_adding else 0.0
+    """Buy or sell what leaves so many units."""
+    change = units - account.units
+    flow = flow_of(change, price, commission)
+    is_adding = account.units == 0.0 or (account.units > 0.0) == (change > 0.0)
+    added = abs(change) * price if is_adding else 0.0
     return Account(
         account.cash + flow,
-        account.units + units,
+        units,
         account.trip_flow + flow,
         account.trip_value + added,
     )
+
+
+@obvious
+def has_left(cash, equity):
+    """Whether equity is more than what rounding leaves of the cash."""
+    return equity > ROUNDING * cash
+
+
+@obvious
+def flow_of(units, price, commission):
+    """Return the cash that a fill brings, negative where it costs."""
+    return -units * (price * (1.0 + commission if units > 0.0 else 1.0 - commission))
 
 
 @obvious

@@ -91,8 +91,8 @@ def run(market: Market, variant: Variant, targets: np.ndarray) -> Any:
         ).run(targets=targets)
 
 
-def account_of(result: Any, variant: Variant) -> Account:
-    """The referee's equity curve and trades."""
+def account_of(result: Any) -> Account:
+    """The referee's equity curve and trades; the last of a ruined account without its debts."""
     equity = result["_equity_curve"]["Equity"].to_numpy(copy=True)
     equity[0] = CASH  # it fills the first bar, on which nothing trades, from the second
     trades = result["_trades"]
@@ -103,26 +103,28 @@ def account_of(result: Any, variant: Variant) -> Account:
         is_open[trade.entry_bar :] = True
     profits = trades["PnL"].to_numpy(dtype=np.float64, copy=True)
     returns = trades["ReturnPct"].to_numpy(dtype=np.float64, copy=True)
-    cost, value = cost_of_ruin(result, variant)
-    profits[-1:] += cost
-    returns[-1:] += cost / value
+    debts, value = debts_of(result)
+    profits[-1:] += debts
+    returns[-1:] += debts / value
     return Account(equity, is_open, profits, returns)
 
 
-def cost_of_ruin(result: Any, variant: Variant) -> tuple[float, float]:
-    """What leaving cost when equity fell to zero, and the value of that position at its entry.
+def debts_of(result: Any) -> tuple[float, float]:
+    """What its last trade lost beyond all that there was, and the value of that at its entry.
 
-    The referee charges it, our engine does not; 0 where there was no ruin.
+    At ruin the referee closes at the close, with costs, and forgets the debts: starting cash + the
+    profits of its trades is less than its equity, 0. In our engine a trade loses no more than there
+    was, and profits add up to equity.
     """
     if result["Equity Final [$]"] > 0:
         return 0.0, 1.0
-    trade = result["_trades"].iloc[-1]
-    value = abs(trade["Size"]) * trade["EntryPrice"]
-    return trade["Commission"] - value * variant.commission, value
+    trades = result["_trades"]
+    last = trades.iloc[-1]
+    return -(CASH + trades["PnL"].sum()), abs(last["Size"]) * last["EntryPrice"]
 
 
 def figures_by_its_definitions(
-    ours: Mapping[str, float], market: Market, variant: Variant, result: Any
+    ours: Mapping[str, float], market: Market, result: Any
 ) -> dict[str, float]:
     """What backtesting.py should report, from what our engine reports.
 
@@ -136,20 +138,18 @@ def figures_by_its_definitions(
         "Max. Drawdown [%]": -100 * ours["max_drawdown"],
         "# Trades": ours["trade_count"],
         "Win Rate [%]": 100 * ours.get("win_rate", math.nan),
-        "Expectancy [%]": 100 * expectancy_as_backtesting_py_defines_it(ours, variant, result),
+        "Expectancy [%]": 100 * expectancy_as_backtesting_py_defines_it(ours, result),
         "Exposure Time [%]": 100 * exposure_as_backtesting_py_defines_it(ours, market, result),
         "Profit Factor": profit_factor_as_backtesting_py_defines_it(result),
     }
 
 
-def expectancy_as_backtesting_py_defines_it(
-    ours: Mapping[str, float], variant: Variant, result: Any
-) -> float:
-    """The mean return of the completed trades, less the cost of leaving at ruin."""
-    cost, value = cost_of_ruin(result, variant)
+def expectancy_as_backtesting_py_defines_it(ours: Mapping[str, float], result: Any) -> float:
+    """The mean return of the completed trades, less the debts at ruin."""
+    debts, value = debts_of(result)
     if not ours["trade_count"]:
         return math.nan
-    return ours["average_trade_return"] - cost / value / ours["trade_count"]
+    return ours["average_trade_return"] - debts / value / ours["trade_count"]
 
 
 def profit_factor_as_backtesting_py_defines_it(result: Any) -> float:

@@ -32,7 +32,7 @@ def test_every_metric_is_what_backtesting_py_reports(market_name, strategy):
         differing += disagreements_with(result, ours, market, variant)
         # Without a position on the first bar: else its figures begin with the equity after it.
         if result["_strategy"].targets[0] == 0:
-            expected = figures_by_its_definitions(ours, market, variant, result)
+            expected = figures_by_its_definitions(ours, market, result)
             if market.freq == "1D" and ours["final_equity"] > 0:
                 expected |= annualized_by_its_definitions(ours, market)
             reported = {name: result[name] for name in expected}
@@ -66,4 +66,4 @@ def disagreements_with(
     result: Any, ours: dict[str, float], market: Market, variant: Variant
 ) -> list[str]:
     """Where our metrics differ from those of the referee's equity curve and trades."""
-    return disagreements(ours, metrics_of(account_of(result, variant), market), variant)
+    return disagreements(ours, metrics_of(account_of(result), market), variant)

@@ -65,7 +65,7 @@ def random_bars(seed, count, volatility=0.02, tick=None, symbol="TEST", days=Non
 def markets(draw, min_count=2, max_count=150, symbol="TEST", days=None):
     seed = draw(st.integers(0, 2**32 - 1))
     count = draw(st.integers(min_count, max_count))
-    volatility = draw(st.sampled_from([0.001, 0.02, 0.1]))
+    volatility = draw(st.sampled_from([0.001, 0.02, 0.1, 0.3]))
     tick = draw(st.sampled_from([None, 0.01, 1.0]))
     gaps = np.random.default_rng(seed).integers(1, 5, count)
     days = np.cumsum(gaps) if draw(st.booleans()) else None

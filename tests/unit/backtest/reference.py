@@ -19,20 +19,30 @@ class Fill:
     units: float
     price: float
     commission: float
+    borne_by_broker: float = 0.0
 
     @property
     def flow(self):
-        return -self.units * self.price - self.commission
+        return -self.units * self.price - self.commission + self.borne_by_broker
 
 
 @dataclass
 class Ledger:
     cash: float
     fills: list = field(default_factory=list)
+    is_empty: bool = False
     ruin_bar: int | None = None
 
+    def trade(self, fill):
+        """Add a fill; debts that one leaves which closes a position are the broker's."""
+        debts = -(self.cash_now() + fill.flow)
+        if -debts <= ROUNDING * self.cash_now() and self.units_now() + fill.units == 0:
+            fill.borne_by_broker = debts
+            self.is_empty = True
+        self.fills.append(fill)
+
     def cash_now(self):
-        return self.cash + sum(fill.flow for fill in self.fills)
+        return 0.0 if self.is_empty else self.cash + sum(fill.flow for fill in self.fills)
 
     def units_now(self):
         """What the fills since the last flat moment add up to; exactly 0 when flat."""
@@ -70,11 +80,11 @@ def run_ledger(targets, opens, closes, cash, commission, slippage):
     for bar in range(1, len(closes)):
         if wanted[bar] != wanted[bar - 1]:
             for units, price in changes(ledger, wanted[bar], opens[bar], commission, slippage):
-                ledger.fills.append(Fill(bar, units, price, abs(units) * price * commission))
+                ledger.trade(Fill(bar, units, price, abs(units) * price * commission))
         units = ledger.units_now()
-        if ledger.cash_now() + units * closes[bar] <= 0:
+        if ledger.cash_now() + units * closes[bar] <= ROUNDING * ledger.cash_now():
             if units != 0:
-                ledger.fills.append(Fill(bar, -units, closes[bar], 0.0))
+                ledger.trade(Fill(bar, -units, closes[bar], 0.0))
             ledger.ruin_bar = bar
             break
     return ledger
@@ -92,7 +102,7 @@ def changes(ledger, target, open_, commission, slippage):
         equity = ledger.cash_now() + units * open_
         buys = units_for(equity, open_) > units
         change = units_for(equity, buy if buys else sell) - units
-        if equity > 0 and change != 0 and (change > 0) == buys:
+        if equity > ROUNDING * ledger.cash_now() and change != 0 and (change > 0) == buys:
             yield change, buy if buys else sell
         return
     if units != 0:

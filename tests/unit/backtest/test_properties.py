@@ -15,6 +15,7 @@ from .markets import (
     ALL_IN,
     ALL_IN_BOTH_WAYS,
     PARTIAL,
+    bars_of,
     markets,
     random_bars,
     run_targets,
@@ -32,6 +33,7 @@ PARAMETERS = {
     "momentum": {"period": 4, "threshold": 0.01},
     "buy_and_hold": {},
 }
+LEVELS = st.sampled_from([ALL_IN_BOTH_WAYS, PARTIAL])
 CURRENCY = {"final_equity", "expectancy"}
 # The bars that the last of a strategy's indicators needs: on the last of them it may decide.
 NEEDED_BARS = {
@@ -59,6 +61,14 @@ def sides_of(name):
     if name == "buy_and_hold":
         return [{}]
     return [{"allow_short": allow_short} for allow_short in (False, True)]
+
+
+def profit_of_trades(metrics):
+    return metrics.get("expectancy", 0.0) * metrics["trade_count"]
+
+
+def approximately(expected):
+    return pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 def integers_of(name):
@@ -166,6 +176,38 @@ def test_a_strategy_that_stays_flat_has_no_return_and_no_sharpe_ratio(data, comm
     assert metrics["max_drawdown"] == 0
     assert metrics["trade_count"] == 0
     assert "sharpe_ratio" not in metrics
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(1, 3), st.sampled_from([0, 0.001, 0.3]), st.sampled_from([0, 0.01]))
+def test_the_profits_of_trades_add_up_to_the_change_of_equity(data, count, commission, slippage):
+    sleeves = []
+    for number in range(count):
+        bars = data.draw(markets(symbol=f"S{number}"))
+        targets = data.draw(target_paths(len(bars), data.draw(LEVELS)))
+        targets[-2:] = 0  # closed at the last open
+        sleeves.append((targets, bars))
+    metrics = run_targets(*sleeves, commission=commission, slippage=slippage)
+    assert profit_of_trades(metrics) == approximately(metrics["final_equity"] - 10_000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_an_open_position_has_the_rest_of_the_change_of_equity(data):
+    bars = data.draw(markets())
+    targets = data.draw(target_paths(len(bars), data.draw(LEVELS)))
+    metrics = run_targets((targets, bars))
+    last = bars.close[-1]
+    longer = bars_of(np.append(bars.open, [last] * 2), np.append(bars.close, [last] * 2))
+    closed = run_targets((np.append(targets[:-1], [0, 0, 0]), longer))
+    assert closed["final_equity"] == approximately(metrics["final_equity"])
+    assert profit_of_trades(closed) == approximately(metrics["final_equity"] - 10_000)
+
+
+def test_such_accounts_are_ruined_while_they_hold_and_while_they_trade():
+    walks = [random_bars(seed, 100, volatility=0.3) for seed in range(20)]
+    for targets in (-np.ones(100), np.arange(100) % 3 - 1.0):
+        assert min(run_targets((targets, bars))["final_equity"] for bars in walks) == 0
 
 
 @settings(max_examples=100, deadline=None)

@@ -120,15 +120,15 @@ def test_ruin_at_a_close_ends_the_position_and_all_trading():
     bars = bars_of(opens=[100, 100, 150, 10, 10], closes=[100, 150, 250, 10, 20])
     metrics = run_targets(([-1, -1, 1, 1, 1], bars))
     # Bar 1: short 100 units at 100: cash 20,000; marked at 150: 5,000.
-    # Bar 2: marked at 250: 20,000 - 25,000 is below zero: closed there, a loss of 15,000.
-    # Nothing is bought at 10, equity stays 0.
+    # Bar 2: marked at 250: 20,000 - 25,000 is below zero. The 20,000 go, all of the 10,000 that
+    #        the trade began with is lost. Nothing is bought at 10, equity stays 0.
     assert metrics["final_equity"] == 0
     assert metrics["total_return"] == -1
     assert metrics["cagr"] == -1
     assert metrics["max_drawdown"] == 1
     assert metrics["trade_count"] == 1
-    assert metrics["expectancy"] == pytest.approx(-15_000)
-    assert metrics["average_trade_return"] == pytest.approx(-1.5)
+    assert metrics["expectancy"] == -10_000
+    assert metrics["average_trade_return"] == -1
     assert metrics["exposure_time"] == 0.2
     # Returns -0.5, -1, 0, 0.
     assert metrics["omega_ratio"] == 0
@@ -144,7 +144,32 @@ def test_ruin_in_a_gap_leaves_nothing_to_trade_with(last_target):
     # Bar 1: short 100 units: cash 20,000. Bar 2 opens at 300: 10,000 short of buying them back.
     assert metrics["final_equity"] == 0
     assert metrics["trade_count"] == 1
-    assert metrics["expectancy"] == pytest.approx(-20_000)
+    assert metrics["expectancy"] == -10_000
+
+
+def test_a_ruined_trade_loses_what_the_account_had_when_it_began():
+    bars = bars_of(opens=[100, 100, 120, 120], closes=[100, 110, 120, 400])
+    metrics = run_targets(([1, 0, -0.5, -0.5], bars), commission=0.01)
+    # Bar 1: buy 10,000 / 101 = 99.0099 units. Bar 2: they bring 120 * 0.99 each: 11,762.3762,
+    #        a profit of 1,762.3762. Bar 3: short half of it, 5,881.1881 / 121.2 = 48.5247 units,
+    #        for 120 * 0.99 each: cash 17,527.1052; 19,409.8612 to be had at 400. All is lost.
+    assert metrics["final_equity"] == 0
+    assert metrics["trade_count"] == 2
+    assert metrics["win_rate"] == 0.5
+    assert metrics["expectancy"] == pytest.approx(-5_000)
+    assert metrics["profit_factor"] == pytest.approx(1_762.37623762 / 11_762.37623762)
+    returns = [1_762.37623762 / 9_900.99009901, -11_762.37623762 / 5_822.95853346]
+    assert metrics["average_trade_return"] == pytest.approx(sum(returns) / 2)
+
+
+def test_a_ruined_sleeve_stays_at_nothing_and_the_others_go_on():
+    ruined = bars_of([100, 100, 100, 10], [100, 250, 100, 10], symbol="RUINED")
+    other = bars_of([100, 100, 100, 100], [100, 100, 110, 120], symbol="OTHER")
+    metrics = run_targets(([-1, -1, 1, 1], ruined), ([1, 1, 1, 1], other))
+    # Each began with 5,000; OTHER's 50 units are worth 6,000.
+    assert metrics["final_equity"] == pytest.approx(6_000)
+    assert metrics["trade_count"] == 1
+    assert metrics["expectancy"] == -5_000
 
 
 def test_a_size_is_not_changed_at_an_open_that_leaves_no_equity():

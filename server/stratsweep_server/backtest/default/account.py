@@ -68,17 +68,26 @@ def rebalance(
     equity = account.cash + account.units * price
     side = equity * _units(target, price, commission) - account.units if stays_on_side else target
     opening_price = buy if side > 0.0 else sell
-    units = equity * _units(target, opening_price, commission) - account.units
-    is_filling = is_trading & (equity > 0.0) & (units * side > 0.0)
-    return _fill(account, units if is_filling else 0.0, opening_price, commission), trades
+    units = equity * _units(target, opening_price, commission)
+    is_filling = (
+        is_trading & has_left(account.cash, equity) & ((units - account.units) * side > 0.0)
+    )
+    return _fill(account, units if is_filling else account.units, opening_price, commission), trades
+
+
+@inlined
+def has_left(cash: float, equity: float) -> bool:
+    """Whether equity is more than what rounding may leave of a short's cash at its ruin."""
+    return equity > ROUNDING * cash
 
 
 @inlined
 def _close(
     account: Account, is_closing: bool, price: float, commission: float
 ) -> tuple[Account, TradeTotals]:
-    """Trade everything held."""
+    """Trade everything held. What the account cannot pay, it does not: the broker bears it."""
     flow = account.units * _net_price(price, -account.units, commission)
+    flow = flow if has_left(account.cash, account.cash + flow) else -account.cash
     profit, value = account.trip_flow + flow, account.trip_value
     is_something = is_closing & (abs(profit) > ROUNDING * value)
     profit = profit if is_something else 0.0
@@ -100,13 +109,14 @@ def _close(
 
 @inlined
 def _fill(account: Account, units: float, price: float, commission: float) -> Account:
-    """Buy units, or sell them where negative."""
-    flow = -units * _net_price(price, units, commission)
-    is_adding = (account.units == 0.0) | ((account.units > 0.0) == (units > 0.0))
-    added = abs(units) * price if is_adding else 0.0
+    """Buy or sell, so that so many units are held: exactly as many, however few are left."""
+    change = units - account.units
+    flow = -change * _net_price(price, change, commission)
+    is_adding = (account.units == 0.0) | ((account.units > 0.0) == (change > 0.0))
+    added = abs(change) * price if is_adding else 0.0
     return Account(
         account.cash + flow,
-        account.units + units,
+        units,
         account.trip_flow + flow,
         account.trip_value + added,
     )

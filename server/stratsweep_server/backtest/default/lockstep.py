@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.account import Account, TradeTotals, rebalance
+from stratsweep_server.backtest.default.account import Account, TradeTotals, has_left, rebalance
 from stratsweep_server.backtest.default.compilation import compiled, inlined
 from stratsweep_server.backtest.default.figures import (
     EXPOSURE,
@@ -244,19 +244,18 @@ def _mark(sleeve: NDArray[np.float64], close_price: float, count: int) -> None:
     """Mark the sleeve at a close; what is ruined there is closed, and stays at nothing."""
     is_ruined = 0
     for lane in range(count):
-        units = sleeve[_UNITS + lane]
-        equity = sleeve[_CASH + lane] + units * close_price
+        cash, units = sleeve[_CASH + lane], sleeve[_UNITS + lane]
+        equity = cash + units * close_price
         sleeve[_EQUITY + lane] = equity
         sleeve[_OPEN_BARS + lane] += 1.0 if units != 0.0 else 0.0
-        is_ruined |= equity <= 0.0
+        is_ruined |= not has_left(cash, equity)
     if is_ruined:
         for lane in range(count):
-            if sleeve[_EQUITY + lane] <= 0.0:
+            if not has_left(sleeve[_CASH + lane], sleeve[_EQUITY + lane]):
                 if sleeve[_UNITS + lane] != 0.0:
                     sleeve[_OPEN_BARS + lane] -= 1.0
                 account = _account(sleeve, lane)
                 _settle(sleeve, lane, rebalance(account, True, 0.0, close_price, 0.0, 0.0))
-                sleeve[_CASH + lane] = 0.0
                 sleeve[_EQUITY + lane] = 0.0
 
 

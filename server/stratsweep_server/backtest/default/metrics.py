@@ -111,8 +111,8 @@ _DEFINITIONS = (
     ),
     _Definition(
         "trade_count",
-        "Completed round trips: flat to flat, or to a reversal. A change of size completes none; a "
-        "position open at the end is none.",
+        "Completed round trips: flat to flat, to a reversal, or to ruin. A change of size "
+        "completes none; a position open at the end is none.",
         lambda figures: figures.sums.trade_count.copy(),
     ),
     _Definition(
@@ -128,7 +128,8 @@ _DEFINITIONS = (
     ),
     _Definition(
         "expectancy",
-        "Mean profit per round trip after costs, in currency. Absent without round trips.",
+        "Mean profit per round trip after costs, in currency; times trade_count, and with the "
+        "profit of a position still open, the change of equity. Absent without round trips.",
         lambda figures: _per_trade(figures.sums.gross_profit - figures.sums.gross_loss, figures),
     ),
     _Definition(

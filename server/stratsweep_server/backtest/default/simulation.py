@@ -17,12 +17,16 @@ Execution model:
   price the change has the other sign, or equity at the open is not positive, nothing is traded.
 - **Marking.** Equity is marked at each close. A position open at the end is marked at the last
   close, not closed, and is not a completed round trip.
-- **Ruin.** When equity at a close is zero or less (a short can do that), the position is closed
-  at that close without costs, equity is zero from then on, and nothing trades any more.
+- **Ruin.** A sleeve loses what it has and no more; the broker bears the rest. A closing that costs
+  more than there is, which only a short's can, takes all there is and leaves nothing to open with.
+  So does the close of a bar at which equity is zero or less: the position ends there. Equity is
+  zero from that close on, and nothing trades any more.
 
-A round trip lasts from flat to flat, or to a reversal. Its profit is the sum of its cash flows,
-costs included; its return is profit / Σ(units added * fill price), commission excluded. A profit
-or loss of less than 1e-12 of that value is the rounding of the arithmetic and counts as 0.
+A round trip lasts from flat to flat, to a reversal, or to ruin. Its profit is the sum of its cash
+flows, costs included, so that the profits of all and of the open position are the change of equity;
+of a ruined one, it is all that the sleeve had when it began, lost. Its return is profit / Σ(units
+added * fill price), commission excluded. A profit or loss of less than 1e-12 of that value is the
+rounding of the arithmetic and counts as 0.
 
 Two kernels do this, and agree within 1e-9 of each figure: `trade_jumps` where the positions of a
 combination are in one symbol and stay for a while, `lockstep` elsewhere. Which one runs a

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest.default.account import Account, TradeTotals, rebalance
+from stratsweep_server.backtest.default.account import Account, TradeTotals, has_left, rebalance
 from stratsweep_server.backtest.default.compilation import compiled, inlined
 from stratsweep_server.backtest.default.figures import (
     EXPOSURE,
@@ -267,13 +267,14 @@ def _run(
         _add_trades(sums, trades)
         cash, units = account.cash, account.units
         marked = cash + units * close_prices[first]
-        if marked <= 0.0:
+        if not has_left(cash, marked):
             return False
         _add_return(sums, marked / equity - 1.0)
         if units == 0.0:
             equity = marked
             water = _mark(water, equity, days[first])
             continue
+        peak = water.peak
         water = _hold(
             water,
             close_prices,
@@ -286,7 +287,7 @@ def _run(
             first,
             end,
         )
-        if water.kept <= 0.0:
+        if not has_left(2.0 * max(cash, 0.0), water.kept * peak):  # may be ruined
             return False
         if units > 0.0 and abs(cash) <= ROUNDING * marked:
             _add_returns_between(sums, prefix_sums, first, end - 1)
