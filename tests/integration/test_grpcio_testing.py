@@ -64,6 +64,8 @@ class BridgeContext:
         self.written: queue.SimpleQueue = queue.SimpleQueue()
 
     async def write(self, message) -> None:
+        if isinstance(message, bytes):  # serialized already
+            message = service_pb2.OptimizeResponse.FromString(message)
         self.written.put(message)
 
 
