@@ -1,13 +1,15 @@
-"""Importing modules that the operator names, and hiding modules that others would import."""
+"""Importing modules that the operator names, and keeping others from importing what is heavy."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 class EngineLoadError(Exception):
@@ -64,3 +66,40 @@ def hidden(*modules: str) -> Iterator[None]:
         for name in modules:
             del sys.modules[name]
         sys.modules.update(loaded)
+
+
+@contextmanager
+def deferred(classes: Mapping[str, Sequence[str]]) -> Iterator[None]:
+    """Let imports of modules that are not loaded yet give stand-ins of classes for a while.
+
+    Whoever keeps a stand-in can do two things with it as with the class: ask whether something is
+    an instance, and make one. Only the second loads the module. A module that is loaded already is
+    imported as it is, and one that is not installed not at all.
+
+    Args:
+        classes: By name of the module, the names of the classes that are wanted of it.
+    """
+    missing = [name for name in classes if name not in sys.modules]
+    for name in missing:
+        if importlib.util.find_spec(name) is not None:
+            module = ModuleType(name)
+            for each in classes[name]:
+                setattr(module, each, _StandIn(each, (), {"__module__": name}))
+            sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in missing:
+            sys.modules.pop(name, None)
+
+
+class _StandIn(type):
+    """The type of a class that stands for one of the same name in a module."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        module = sys.modules.get(cls.__module__)  # whose instances there can be once it is loaded
+        real = getattr(module, cls.__name__, None)
+        return isinstance(real, type) and real is not cls and isinstance(instance, real)
+
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - of any class
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)(*arguments, **options)

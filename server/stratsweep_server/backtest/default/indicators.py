@@ -4,7 +4,8 @@ They are TA-Lib's, except for those that it computes by running sums (`windows`)
 
 `import talib` imports polars and pandas to accept their series. polars starts threads on import,
 which a fork server must not have, and both cost every worker time and memory for nothing: bars are
-numpy arrays. So they are hidden while it is imported.
+numpy arrays. So talib gets stand-ins of their classes, with which it takes the series of a strategy
+that imports them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest.default.windows import window_deviation, window_mean
-from stratsweep_server.backtest.importing import hidden
+from stratsweep_server.backtest.importing import deferred
 from stratsweep_server.backtest.indicators import indicator
 from stratsweep_server.market_data.bars import Bars, read_only
 
 Values = NDArray[np.float64]
 
 
-with hidden("polars", "pandas"):
+with deferred({"polars": ("DataFrame", "Series"), "pandas": ("DataFrame", "Series")}):
     import talib
 
 
