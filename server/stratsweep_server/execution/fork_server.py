@@ -63,11 +63,12 @@ def start_fork_server(*, is_default_engine: bool) -> None:
     if _is_running() and _has_socket():
         return  # without a change of the environment, which no other thread should have to expect
     try:
+        with held_signals():
+            # In case it is started: that lets signals through, so there is nothing yet to leave.
+            resource_tracker.ensure_running()
         _provide_directory()
         if _is_running():
             _retire()
-        with held_signals():
-            resource_tracker.ensure_running()  # in case it is started: that lets signals through
         with held_signals(), one_thread_each():
             forkserver.ensure_running()
     except OSError as error:
