@@ -121,26 +121,36 @@ async def serve(config: ServerConfig) -> None:
     _look_after_signals(stop, server.pool.reload)
     if config.exit_on_stdin_eof:
         _stop_on_stdin_eof(stop)
-    async with server:
-        logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
-        print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
-        # What is imported stays: walking through it held up every stream for 20 ms at a time.
-        gc.freeze()
-        await stop.wait()
-        _ignore_hang_up()
-        logger.info("stopping; running optimizations get %g s", config.grace)
+    try:
+        async with server:
+            logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
+            print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
+            # What is imported stays: walking through it held up every stream for 20 ms at a time.
+            gc.freeze()
+            await stop.wait()
+            _ignore_hang_up()
+            logger.info("stopping; running optimizations get %g s", config.grace)
+    except asyncio.CancelledError:  # by a second Ctrl-C
+        raise KeyboardInterrupt from None
     logger.info("stopped")
 
 
 def _look_after_signals(stop: asyncio.Event, reload: Callable[[], None]) -> None:
     """Stop on SIGTERM and SIGINT; on SIGHUP, too, in a terminal, whose window was closed then."""
     loop = asyncio.get_running_loop()
+    serving = asyncio.current_task(loop)
 
     def handle() -> None:
         stop.set()
-        # The next one has its default action: it ends the process at once.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        # A second SIGTERM has its default action: it ends the process at once. A second Ctrl-C
+        # gives no grace; asyncio's own way would cancel gRPC's tasks, too, and wait for them.
+        loop.remove_signal_handler(signal.SIGTERM)
+        if serving is not None:
+            loop.add_signal_handler(signal.SIGINT, end, serving)
+
+    def end(serving: asyncio.Task[None]) -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        serving.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_OPTIMIZATIONS = 64
 _RETRY_SECONDS = 5.0
+_FIRST_WRITE_SECONDS = 1.0
 
 
 def _ignore(error: StorageUnavailableError) -> None:
@@ -76,12 +78,12 @@ class OptimizationService(OptimizationServiceServicer):
             optimization_id = secrets.token_hex(8)
             started = await in_background(self._started, optimization_id, prepared)
             if request.validate_only:
-                await context.write(started)
+                await _write_first(context, started)
                 return
             async with self._optimizer.start(
                 prepared, optimization_id=optimization_id, memory=memory
             ) as optimization:
-                await context.write(started)
+                await _write_first(context, started)
                 stream = EventStream(optimization, options, HEARTBEAT_SECONDS)
                 async for response in stream.responses():
                     await context.write(response)
@@ -142,3 +144,17 @@ class OptimizationService(OptimizationServiceServicer):
                 yield memory
         finally:
             self._running_count -= 1
+
+
+async def _write_first(context: grpc.aio.ServicerContext[Any, Any], message: bytes) -> None:
+    """Write a call's first message, and let a cancellation wait for it.
+
+    gRPC sends the headers along. Cancelled in between it takes them for unsent, and can send no
+    status any more.
+    """
+    writing = asyncio.ensure_future(context.write(message))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing], timeout=_FIRST_WRITE_SECONDS)
+        raise
