@@ -77,7 +77,10 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
                 "processes below the server before / after",
                 f"{len(before.pids)} / {len(after.pids)}",
             ),
-            ("descriptors before / after", f"{before.descriptors} / {after.descriptors}"),
+            (
+                "descriptors before / after",
+                f"{before.descriptors.total()} / {after.descriptors.total()}",
+            ),
             ("threads before / after", f"{before.threads} / {after.threads}"),
             ("cores used when idle afterwards", f"{findings.idle_share:.3f}"),
         ]

@@ -46,8 +46,11 @@ def leaks(before: Usage, after: Usage) -> list[str]:
         found.append(f"{len(after.pids)} processes below the server, {len(before.pids)} before")
     if after.zombies:
         found.append(f"{len(after.zombies)} zombies below the server")
-    if after.descriptors > before.descriptors:
-        found.append(f"{after.descriptors} open descriptors, {before.descriptors} before")
+    if after.descriptors.total() > before.descriptors.total():
+        found.append(
+            f"{after.descriptors.total()} open descriptors, {before.descriptors.total()} before; "
+            f"there are more of {dict(after.descriptors - before.descriptors)}"
+        )
     return found
 
 

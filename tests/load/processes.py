@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ class Usage:
     Attributes:
         pids: The descendants, without the process itself.
         zombies: Those of them that nobody has reaped.
-        descriptors: Open file descriptors of the process itself.
+        descriptors: Open file descriptors of the process itself, by their kind, such as `socket`.
         threads: Threads of the process itself.
         resident: Bytes of memory of the process itself.
         cpu_seconds: Used by the process and its living descendants.
@@ -25,7 +27,7 @@ class Usage:
 
     pids: frozenset[int]
     zombies: frozenset[int]
-    descriptors: int
+    descriptors: Counter[str]
     threads: int
     resident: int
     cpu_seconds: float
@@ -39,7 +41,7 @@ def usage(pid: int) -> Usage:
     return Usage(
         pids=frozenset(pids),
         zombies=frozenset(each for each, stat in stats.items() if stat[0] == "Z"),
-        descriptors=_count(f"/proc/{pid}/fd"),
+        descriptors=_descriptors(pid),
         threads=_count(f"/proc/{pid}/task"),
         resident=resident_bytes(pid),
         cpu_seconds=ticks / _TICKS_PER_SECOND,
@@ -77,6 +79,14 @@ def peak_bytes(pid: int) -> int:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("the kernel does not say the peak")
+
+
+def _descriptors(pid: int) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found[str(path.readlink()).partition(":[")[0]] += 1
+    return found
 
 
 def _count(folder: str) -> int:
