@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_ESTABLISHED = "01"
+"""Of a connection in /proc/net/tcp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,25 @@ def peak_bytes(pid: int) -> int:
 
 
 def _descriptors(pid: int) -> Counter[str]:
+    """By kind, without connections that are established: their clients hold them."""
+    held_by_clients = _established(pid)
     found: Counter[str] = Counter()
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found[str(path.readlink()).partition(":[")[0]] += 1
+            kind, _, inode = str(path.readlink()).partition(":[")
+            found[kind] += inode.rstrip("]") not in held_by_clients
     return found
+
+
+def _established(pid: int) -> set[str]:
+    """The inodes of TCP connections that neither side has closed."""
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    rows = [row.split() for table in tables if table.exists() for row in _rows(table)]
+    return {fields[9] for fields in rows if fields[3] == _ESTABLISHED}
+
+
+def _rows(table: Path) -> list[str]:
+    return table.read_text().splitlines()[1:]
 
 
 def _count(folder: str) -> int:
