@@ -27,12 +27,14 @@ from stratsweep_server.backtest.indicators import (
     indicator,
 )
 from stratsweep_server.backtest.registry import Parameter, strategy
+from stratsweep_server.backtest.settings import BacktestSettings
 from stratsweep_server.market_data.bars import Bars
 
 __all__ = [
     "BacktestConfig",
     "BacktestEngine",
     "BacktestResult",
+    "BacktestSettings",
     "Bars",
     "BatchConfig",
     "BatchResult",

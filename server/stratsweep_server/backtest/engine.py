@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.backtest.settings import BacktestSettings
 from stratsweep_server.market_data.bars import Bars
 
 ParameterValue: TypeAlias = int | float | str | bool
@@ -39,17 +40,14 @@ class StrategyConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestConfig:
-    """One backtest: a strategy with its parameters, on symbols, over dates.
+class BacktestConfig(BacktestSettings):
+    """One backtest: a strategy with its parameters, on symbols, over dates, with an account.
 
-    Attributes:
+    Attributes, beside `starting_cash`, `commission` and `slippage` of `BacktestSettings`:
         strategy: Name and parameters.
         symbols: The instruments, each an equal-capital sleeve of the portfolio.
         start_date: First day, included; None where the request has none.
         end_date: Last day, included; None where the request has none.
-        starting_cash: The account at the start, positive, in the prices' currency.
-        commission: Fraction of each fill's value, per side, in [0, 1).
-        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         bars: The bars of each symbol within the dates, read-only, and before the first day those
             for warm-up where the request asks for them; None for an engine that loads its own data.
         seed_of: Gives the seed of the backtest with these parameters, see `seed`.
@@ -59,9 +57,6 @@ class BacktestConfig:
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
-    starting_cash: float = 10_000.0
-    commission: float = 0.0
-    slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)
 
@@ -91,19 +86,17 @@ def _ignore(position: int | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchConfig:
+class BatchConfig(BacktestSettings):
     """Backtests that differ in nothing but their strategy's parameters, in columns.
 
     Attributes:
         strategy: The strategy's id.
         count: The number of backtests, at least 1.
         parameters: The column of each parameter of the grid, by name, each of length `count`.
-        symbols: As in `BacktestConfig`, like the attributes that follow.
+        symbols: As in `BacktestConfig`, like the attributes that follow, and those of
+            `BacktestSettings`.
         start_date: First day, included; None where the request has none.
         end_date: Last day, included; None where the request has none.
-        starting_cash: The account at the start of each backtest.
-        commission: Fraction of each fill's value, per side, in [0, 1).
-        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         bars: The bars of each symbol; None for an engine that loads its own data.
         begin: To be called with the position (0 … count - 1) of the one backtest that runs from
             now on, or with None when all of them do, as at the start. An engine that works on one
@@ -119,9 +112,6 @@ class BatchConfig:
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
-    starting_cash: float = 10_000.0
-    commission: float = 0.0
-    slippage: float = 0.0
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     begin: Callable[[int | None], None] = field(default=_ignore, repr=False, compare=False)
     seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)

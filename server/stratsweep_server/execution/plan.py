@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import ParameterColumn, ParameterValue
+from stratsweep_server.backtest.settings import BacktestSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +25,15 @@ class ParameterAxis:
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestPlan:
+class BacktestPlan(BacktestSettings):
     """Everything that the backtests of one optimization have in common.
 
-    Attributes:
+    Attributes, beside those of `BacktestSettings`:
         strategy: The strategy's id.
         axes: The grid's axes; the last one varies fastest with the combination index.
         symbols: The instruments.
         start_date: First day, or None.
         end_date: Last day, or None.
-        starting_cash: The account at the start.
-        commission: Fraction of a fill's value per side.
-        slippage: Fraction of the price per side.
         bar_counts: The number of each symbol's bars in the file that comes with the plan, in its
             order; None when the engine loads its own.
         seed: What the seeds of the backtests follow from, 0 … 2^64 - 1.
@@ -48,9 +46,6 @@ class BacktestPlan:
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
-    starting_cash: float = 10_000.0
-    commission: float = 0.0
-    slippage: float = 0.0
     bar_counts: Mapping[str, int] | None = None
     seed: int = 0
     defaults: Mapping[str, ParameterValue] = field(default_factory=dict)

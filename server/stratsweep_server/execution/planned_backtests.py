@@ -13,6 +13,7 @@ from stratsweep_server.backtest import BacktestConfig, BacktestEngine, BatchConf
 from stratsweep_server.backtest.generators import SeededRuns
 from stratsweep_server.backtest.indicators import begin_plan
 from stratsweep_server.backtest.seeds import BacktestSeeds
+from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns
 from stratsweep_server.market_data.bars import Bars
@@ -67,9 +68,7 @@ class PlannedBacktests:
             "symbols": plan.symbols,
             "start_date": plan.start_date,
             "end_date": plan.end_date,
-            "starting_cash": plan.starting_cash,
-            "commission": plan.commission,
-            "slippage": plan.slippage,
+            **settings_of(plan),
             "bars": self._bars,
             "seed_of": BacktestSeeds(plan.seed, plan.defaults).of,
         }

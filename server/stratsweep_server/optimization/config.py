@@ -9,10 +9,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from stratsweep_server.backtest import ParameterValue
-
-DEFAULT_OPTIMIZATION_TARGET = "sharpe_ratio"
-DEFAULT_BACKTEST_TIMEOUT_SECONDS = 300.0
-DEFAULT_STARTING_CASH = 10_000.0
+from stratsweep_server.backtest.settings import BacktestSettings
 
 
 class OptimizationDirection(Enum):
@@ -69,10 +66,10 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizationConfig:
+class OptimizationConfig(BacktestSettings):
     """What to optimize. Equal configs give equal rankings on any number of workers.
 
-    Attributes:
+    Attributes, beside those of `BacktestSettings`:
         strategy: The strategy's id.
         symbols: Instruments, each with an equal share of the starting cash.
         parameters: The axes of the grid, the last one varying fastest: a mapping of name to values,
@@ -85,9 +82,6 @@ class OptimizationConfig:
         optimization_target: The metric to rank by.
         direction: Which end of the target is best.
         backtest_timeout: Seconds that one backtest may run, from its own start, positive.
-        starting_cash: The account at the start, positive.
-        commission: Fraction of each fill's value per side, in [0, 1).
-        slippage: Fraction of the price by which each fill is worse, per side, in [0, 1).
         max_ranked_results: Rows of the ranking to keep; 0 keeps all.
         warm_up_bar_count: Bars before the first day that strategies see of each symbol, as far as
             there are so many; nothing trades on them.
@@ -101,12 +95,9 @@ class OptimizationConfig:
     start_date: date | None = None
     end_date: date | None = None
     constraints: Sequence[str] = ()
-    optimization_target: str = DEFAULT_OPTIMIZATION_TARGET
+    optimization_target: str = "sharpe_ratio"
     direction: OptimizationDirection = OptimizationDirection.MAXIMIZE
-    backtest_timeout: float = DEFAULT_BACKTEST_TIMEOUT_SECONDS
-    starting_cash: float = DEFAULT_STARTING_CASH
-    commission: float = 0.0
-    slippage: float = 0.0
+    backtest_timeout: float = 300.0
     max_ranked_results: int = 0
     warm_up_bar_count: int = 0
     seed: int = 0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
@@ -241,11 +242,9 @@ def _assemble(
         symbols=tuple(config.symbols),
         start_date=config.start_date,
         end_date=config.end_date,
-        starting_cash=config.starting_cash,
-        commission=config.commission,
-        slippage=config.slippage,
         seed=config.seed,
         defaults=unnamed_defaults(config, engine),
+        **settings_of(config),
     )
     metric_count = len(engine.metrics) or UNDECLARED_METRICS
     bar_count = sum(map(len, bars))

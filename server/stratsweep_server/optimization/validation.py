@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -24,6 +24,7 @@ from stratsweep_server.backtest import (
     StrategyParameter,
 )
 from stratsweep_server.backtest.seeds import SEED_BITS
+from stratsweep_server.backtest.settings import POSITIVE, SETTING_RULES, SettingRule
 from stratsweep_server.execution.plan import ParameterAxis
 from stratsweep_server.market_data.errors import listed, quoted
 from stratsweep_server.optimization.background import checkpoint
@@ -59,6 +60,12 @@ _Value = TypeVar("_Value", bound=ParameterValue)
 _LISTED_VALUES = 5
 _INT64 = range(-(2**63), 2**63)
 _NUMBERS = {ParameterType.INTEGER, ParameterType.DOUBLE}
+_NUMBER_RULES = {
+    "backtest_timeout": POSITIVE,
+    **SETTING_RULES,
+    "max_ranked_results": SettingRule(lambda value: value >= 0, "0 (all) or positive"),
+    "warm_up_bar_count": SettingRule(lambda value: value >= 0, "0 (none) or positive"),
+}
 
 
 class ViolationKind(Enum):
@@ -390,18 +397,10 @@ def _check_target(config: OptimizationConfig, engine: EngineDescription) -> Iter
 
 
 def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
-    rules: tuple[tuple[str, Callable[[float], bool], str], ...] = (
-        ("backtest_timeout", lambda value: value > 0, "positive"),
-        ("starting_cash", lambda value: value > 0, "positive"),
-        ("commission", lambda value: 0 <= value < 1, "a fraction from 0 up to, not including, 1"),
-        ("slippage", lambda value: 0 <= value < 1, "a fraction from 0 up to, not including, 1"),
-        ("max_ranked_results", lambda value: value >= 0, "0 (all) or positive"),
-        ("warm_up_bar_count", lambda value: value >= 0, "0 (none) or positive"),
-    )
-    for name, is_valid, wanted in rules:
+    for name, rule in _NUMBER_RULES.items():
         value = _as_double(getattr(config, name))
-        if not (math.isfinite(value) and is_valid(value)):
-            yield Violation(name, f"is {value:g}; make it {wanted}")
+        if not (math.isfinite(value) and rule.holds(value)):
+            yield Violation(name, f"is {value:g}; make it {rule.wanted}")
     if MAX_BACKTEST_TIMEOUT_SECONDS < config.backtest_timeout < math.inf:
         years = f"{MAX_BACKTEST_TIMEOUT_SECONDS:,.0f} s, ten thousand years"
         yield Violation("backtest_timeout", f"is {config.backtest_timeout:g}; at most {years}")

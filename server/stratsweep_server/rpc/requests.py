@@ -7,7 +7,6 @@ request before these are counted.
 from __future__ import annotations
 
 from datetime import date
-from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from stratsweep.v1 import optimization_config_pb2 as config_pb2
@@ -16,9 +15,6 @@ from stratsweep.v1 import outcome_pb2, parameter_pb2
 
 from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.config import (
-    DEFAULT_BACKTEST_TIMEOUT_SECONDS,
-    DEFAULT_OPTIMIZATION_TARGET,
-    DEFAULT_STARTING_CASH,
     DoubleRange,
     IntegerRange,
     OptimizationConfig,
@@ -28,6 +24,7 @@ from stratsweep_server.optimization.config import (
 )
 from stratsweep_server.optimization.grid import number_array
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
+from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 from stratsweep_server.rpc.event_stream import StreamOptions
 
 _DIRECTIONS = {
@@ -73,8 +70,13 @@ def read_config(
     direction = _DIRECTIONS.get(message.direction)
     if direction is None:
         violations.append(Violation("direction", f"{message.direction} is no direction"))
+    given = {each.name: value for each, value in message.ListFields() if each.name in PLAIN_FIELDS}
+    if message.HasField("backtest_timeout"):
+        given["backtest_timeout"] = _read_seconds(
+            "backtest_timeout", message.backtest_timeout, violations
+        )
     config = OptimizationConfig(
-        strategy=message.strategy,
+        **{"strategy": "", **given},
         symbols=tuple(message.symbols),
         parameters=tuple(
             _read_parameter(f"parameters[{number}]", parameter, violations)
@@ -83,19 +85,7 @@ def read_config(
         start_date=_read_date("start_date", message.date_range.start_date, violations),
         end_date=_read_date("end_date", message.date_range.end_date, violations),
         constraints=tuple(message.constraints),
-        optimization_target=message.optimization_target or DEFAULT_OPTIMIZATION_TARGET,
         direction=direction or OptimizationDirection.MAXIMIZE,
-        backtest_timeout=(
-            _read_seconds("backtest_timeout", message.backtest_timeout, violations)
-            if message.HasField("backtest_timeout")
-            else DEFAULT_BACKTEST_TIMEOUT_SECONDS
-        ),
-        starting_cash=_or_default(message, "starting_cash", DEFAULT_STARTING_CASH),
-        commission=message.commission,
-        slippage=message.slippage,
-        max_ranked_results=message.max_ranked_results,
-        warm_up_bar_count=message.warm_up_bar_count,
-        seed=message.seed,
     )
     return config, violations
 
@@ -167,11 +157,3 @@ def _read_date(name: str, text: str, violations: list[Violation]) -> date | None
         path = f"date_range.{name}"
         violations.append(Violation(path, f"{quoted(text)} is no date; write it as YYYY-MM-DD"))
         return None
-
-
-_Default = TypeVar("_Default")
-
-
-def _or_default(message: config_pb2.OptimizationConfig, name: str, default: _Default) -> _Default:
-    value: _Default = getattr(message, name)
-    return value if message.HasField(name) else default  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from stratsweep_server.optimization.config import (
     Parameter,
 )
 from stratsweep_server.optimization.preparation import MarketDataSummary, PreparedOptimization
+from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 
 _DIRECTIONS = {
     OptimizationDirection.MAXIMIZE: optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE,
@@ -97,22 +98,15 @@ def started(
 def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationConfig:
     """The effective config."""
     return optimization_config_pb2.OptimizationConfig(
-        strategy=value.strategy,
+        **{name: getattr(value, name) for name in PLAIN_FIELDS},
         symbols=value.symbols,
         date_range=optimization_config_pb2.DateRange(
             start_date=_iso(value.start_date), end_date=_iso(value.end_date)
         ),
         parameters=[_parameter(axis) for axis in value.axes],
         constraints=value.constraints,
-        optimization_target=value.optimization_target,
         direction=_DIRECTIONS[value.direction],
         backtest_timeout=duration(value.backtest_timeout),
-        starting_cash=value.starting_cash,
-        commission=value.commission,
-        slippage=value.slippage,
-        max_ranked_results=value.max_ranked_results,
-        warm_up_bar_count=value.warm_up_bar_count,
-        seed=value.seed,
     )
 
 

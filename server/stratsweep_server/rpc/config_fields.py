@@ -1,0 +1,13 @@
+"""Which fields of the contract's config are carried over by their name, as they are."""
+
+from __future__ import annotations
+
+from stratsweep.v1.optimization_config_pb2 import OptimizationConfig
+
+PLAIN_FIELDS = frozenset(
+    field.name
+    for field in OptimizationConfig.DESCRIPTOR.fields
+    if field.message_type is None and field.enum_type is None and not field.is_repeated
+)
+"""The single numbers and texts. Each is an attribute of the optimizer's `OptimizationConfig`, too;
+one that a request does not set takes its default there."""
