@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stratsweep._version import __version__
+from stratsweep.config import OptimizationConfig, OptimizationDirection
 from stratsweep.errors import (
     DeadlineExceededError,
     InvalidConfigError,
@@ -31,8 +32,6 @@ from stratsweep.results import (
     BacktestFailure,
     FailureKind,
     MarketDataSummary,
-    OptimizationConfig,
-    OptimizationDirection,
     OptimizationEvent,
     OptimizationResult,
     OptimizationStarted,

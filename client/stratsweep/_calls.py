@@ -14,8 +14,9 @@ import grpc
 from grpc import aio
 
 from stratsweep._channel import becomes_ready, becomes_ready_async
-from stratsweep._requests import Span, seconds
+from stratsweep._requests import seconds
 from stratsweep._status import is_without_server
+from stratsweep.config import Span
 
 _Response = TypeVar("_Response")
 _Response_co = TypeVar("_Response_co", covariant=True)

@@ -9,7 +9,8 @@ import threading
 import grpc
 from grpc import aio
 
-from stratsweep._requests import Span, seconds
+from stratsweep._requests import seconds
+from stratsweep.config import Span
 
 _SERVICE_CONFIG = {
     "methodConfig": [

@@ -8,15 +8,15 @@ from functools import partial
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
+from stratsweep._requests import plain_values
 from stratsweep._rows import Block, MessageBlock, Rows
+from stratsweep.config import OptimizationConfig, OptimizationDirection
 from stratsweep.errors import ServerError, StreamInterruptedError
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
 from stratsweep.results import (
     BacktestFailure,
     FailureKind,
     MarketDataSummary,
-    OptimizationConfig,
-    OptimizationDirection,
     OptimizationEvent,
     OptimizationResult,
     OptimizationStarted,
@@ -236,21 +236,14 @@ def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDat
 def _config(message: optimization_config_pb2.OptimizationConfig) -> OptimizationConfig:
     minimize = message.direction == optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
     return OptimizationConfig(
-        strategy=message.strategy,
+        **plain_values(message),
         symbols=tuple(message.symbols),
         start_date=_date(message.date_range.start_date),
         end_date=_date(message.date_range.end_date),
         parameters={each.name: _grid_values(each) for each in message.parameters},
         constraints=tuple(message.constraints),
-        optimization_target=message.optimization_target,
         direction=OptimizationDirection.MINIMIZE if minimize else OptimizationDirection.MAXIMIZE,
         backtest_timeout=_span(message.backtest_timeout),
-        starting_cash=message.starting_cash,
-        commission=message.commission,
-        slippage=message.slippage,
-        max_ranked_results=message.max_ranked_results,
-        warm_up_bar_count=message.warm_up_bar_count,
-        seed=message.seed,
     )
 
 

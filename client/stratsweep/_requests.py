@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Required, TypeAlias, TypedDict
+from typing import Any, Unpack
 
 from google.protobuf import duration_pb2
+from google.protobuf.descriptor import FieldDescriptor
 
+from stratsweep.config import ConfigOptions, Span
 from stratsweep.parameters import (
     DoubleRange,
     GridValues,
     IntegerRange,
-    ParameterValues,
     ValueList,
     grid_values,
 )
@@ -23,30 +25,12 @@ from stratsweep.v1 import (
     parameter_pb2,
 )
 
-Span: TypeAlias = float | timedelta
-"""A span of time: seconds, or a timedelta."""
-
-_UINT32_MAXIMUM = 2**32 - 1
-_UINT64_MAXIMUM = 2**64 - 1
-
-
-class ConfigOptions(TypedDict, total=False):
-    """The keywords of `Client.optimize` that say what to optimize; its docstring explains them."""
-
-    symbols: Required[str | Sequence[str]]
-    parameters: Required[Mapping[str, ParameterValues]]
-    constraints: str | Sequence[str]
-    start_date: date | str | None
-    end_date: date | str | None
-    optimization_target: str | None
-    minimize: bool
-    backtest_timeout: Span | None
-    starting_cash: float | None
-    commission: float
-    slippage: float
-    max_ranked_results: int
-    warm_up_bar_count: int
-    seed: int
+_UNSIGNED_BITS = {FieldDescriptor.TYPE_UINT32: 32, FieldDescriptor.TYPE_UINT64: 64}
+_PLAIN_FIELDS = {
+    field.name: field
+    for field in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields
+    if field.message_type is None and field.enum_type is None and not field.is_repeated
+}
 
 
 def optimize_request(
@@ -65,60 +49,43 @@ def optimize_request(
 
 
 def optimization_config(
-    strategy: str,
-    *,
-    symbols: str | Sequence[str],
-    parameters: Mapping[str, ParameterValues],
-    constraints: str | Sequence[str] = (),
-    start_date: date | str | None = None,
-    end_date: date | str | None = None,
-    optimization_target: str | None = None,
-    minimize: bool = False,
-    backtest_timeout: Span | None = None,
-    starting_cash: float | None = None,
-    commission: float = 0.0,
-    slippage: float = 0.0,
-    max_ranked_results: int = 0,
-    warm_up_bar_count: int = 0,
-    seed: int = 0,
+    strategy: str, **options: Unpack[ConfigOptions]
 ) -> optimization_config_pb2.OptimizationConfig:
     """Return the config message; what is not given is left to the server's default.
 
     Raises:
-        TypeError: A parameter's values are not of one usable type.
+        TypeError: A keyword is unknown, a parameter's values are not of one usable type, or a value
+            is not of its field's type.
         ValueError: A parameter has no values, or a number does not fit into its field.
     """
-    for name, count in (
-        ("max_ranked_results", max_ranked_results),
-        ("warm_up_bar_count", warm_up_bar_count),
-    ):
-        if not 0 <= count <= _UINT32_MAXIMUM:
-            raise ValueError(f"{name} must be 0 or more, not {count}")
-    if not 0 <= seed <= _UINT64_MAXIMUM:
-        raise ValueError(f"seed must be from 0 to 2^64 - 1, not {seed}")
+    _check_names(options)
     config = optimization_config_pb2.OptimizationConfig(
         strategy=strategy,
-        symbols=_texts(symbols),
+        symbols=_texts(options["symbols"]),
         parameters=[
-            _parameter(name, grid_values(name, values)) for name, values in parameters.items()
+            _parameter(name, grid_values(name, values))
+            for name, values in options.get("parameters", {}).items()
         ],
-        constraints=_texts(constraints),
-        optimization_target=optimization_target or "",
-        starting_cash=starting_cash,
-        commission=commission,
-        slippage=slippage,
-        max_ranked_results=max_ranked_results,
-        warm_up_bar_count=warm_up_bar_count,
-        seed=seed,
+        constraints=_texts(options.get("constraints", ())),
     )
+    for name, value in options.items():
+        if name in _PLAIN_FIELDS and value is not None:
+            _set(config, name, value)
+    start_date, end_date = options.get("start_date"), options.get("end_date")
     if start_date is not None or end_date is not None:
         config.date_range.start_date = _day(start_date)
         config.date_range.end_date = _day(end_date)
-    if minimize:
+    if options.get("minimize"):
         config.direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
+    backtest_timeout = options.get("backtest_timeout")
     if backtest_timeout is not None:
         config.backtest_timeout.CopyFrom(_duration("backtest_timeout", backtest_timeout))
     return config
+
+
+def plain_values(config: optimization_config_pb2.OptimizationConfig) -> dict[str, Any]:
+    """Return the single numbers and texts of a config by name."""
+    return {name: getattr(config, name) for name in _PLAIN_FIELDS}
 
 
 def seconds(span: Span | None) -> float | None:
@@ -152,6 +119,28 @@ def _list_parameter(name: str, values: ValueList) -> parameter_pb2.Parameter:
     }
     lists[type(values[0])].values.extend(values)
     return parameter
+
+
+def _check_names(options: Mapping[str, object]) -> None:
+    """Refuse keywords as Python does, and say what may have been meant."""
+    known = ConfigOptions.__annotations__
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"optimize() got an unexpected keyword argument {name!r}{hint}")
+    if "symbols" not in options:
+        raise TypeError("optimize() missing the keyword argument 'symbols'")
+
+
+def _set(config: optimization_config_pb2.OptimizationConfig, name: str, value: object) -> None:
+    bits = _UNSIGNED_BITS.get(_PLAIN_FIELDS[name].type)
+    if bits and isinstance(value, int) and not 0 <= value < 2**bits:
+        raise ValueError(f"{name} must be from 0 to 2^{bits} - 1, not {value}")
+    try:
+        setattr(config, name, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _texts(texts: str | Sequence[str]) -> Sequence[str]:

@@ -14,14 +14,10 @@ from grpc import aio
 from stratsweep._calls import AsyncPatientStream, AsyncStreamCall, Patience, response_async
 from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_async_channel
 from stratsweep._events import EventAssembler, strategy_list
-from stratsweep._requests import (
-    ConfigOptions,
-    Span,
-    optimization_config,
-    optimize_request,
-)
+from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc
 from stratsweep.client import DEFAULT_ADDRESS
+from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import OptimizationCancelledError
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
 from stratsweep.strategies import StrategyList

@@ -11,13 +11,9 @@ import grpc
 from stratsweep._calls import Patience, PatientStream, StreamCall, response
 from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_channel
 from stratsweep._events import EventAssembler, strategy_list
-from stratsweep._requests import (
-    ConfigOptions,
-    Span,
-    optimization_config,
-    optimize_request,
-)
+from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc
+from stratsweep.config import ConfigOptions, Span
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from stratsweep.parameters import GridValues, ParameterValue
+from stratsweep.config import OptimizationConfig
+from stratsweep.parameters import ParameterValue
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
     from stratsweep._tables import RankingTable
-
-
-class OptimizationDirection(StrEnum):
-    """Which end of the optimization target is best."""
-
-    MAXIMIZE = "MAXIMIZE"
-    MINIMIZE = "MINIMIZE"
 
 
 class OptimizationState(StrEnum):
@@ -44,45 +38,6 @@ class FailureKind(StrEnum):
     """It ran past `backtest_timeout` and its process was killed."""
     CRASHED = "CRASHED"
     """Its process died, twice: the second time alone on a fresh worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizationConfig:
-    """What the server runs: the request with every default filled in.
-
-    Attributes:
-        strategy: The strategy's id.
-        symbols: The instruments, each an equal share of the starting cash.
-        start_date: First day, included; None where the engine loads its own data.
-        end_date: Last day, included; None where the engine loads its own data.
-        parameters: The axes of the grid, in grid order: the last varies fastest.
-        constraints: SQL boolean expressions that every combination fulfils.
-        optimization_target: The metric to rank by.
-        direction: Which end of the target is best.
-        backtest_timeout: How long one backtest may run.
-        starting_cash: The account at the start, in the prices' currency.
-        commission: Fraction of each fill's value, per side.
-        slippage: Fraction of the price by which each fill is worse, per side.
-        max_ranked_results: Limit of the ranking; 0 is every result.
-        warm_up_bar_count: Bars before the first day that indicators may use.
-        seed: What random numbers in backtests follow from, with each one's parameter values.
-    """
-
-    strategy: str
-    symbols: tuple[str, ...]
-    start_date: date | None
-    end_date: date | None
-    parameters: Mapping[str, GridValues]
-    constraints: tuple[str, ...]
-    optimization_target: str
-    direction: OptimizationDirection
-    backtest_timeout: timedelta
-    starting_cash: float
-    commission: float
-    slippage: float
-    max_ranked_results: int
-    warm_up_bar_count: int = 0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

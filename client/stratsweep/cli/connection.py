@@ -6,10 +6,11 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 # Shorter than the Python clients': a person waits, and no connection of before is to be mended.
 _CONNECT_TIMEOUT_SECONDS = 2.0
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 _OPTIONS = (
     click.option(
@@ -66,13 +65,6 @@ _OPTIONS = (
         help="A Python module with strategies, for the private server. Repeatable.",
     ),
 )
-
-
-def server_options(command: _Command) -> _Command:
-    """Add the options that choose a server to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +161,22 @@ def _client_of(address: str, connect_timeout: float) -> Client:
 def _add_log(error: StratsweepError, log: str) -> None:
     if log:
         error.add_note(f"The private server's log ends with:\n{log}")
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose a server to a command, which gets them as `choice`."""
+
+    @wraps(command)
+    def with_choice(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - click's
+        choice = ServerChoice(
+            **{each.name: options.pop(each.name) for each in fields(ServerChoice)}
+        )
+        choice.check()
+        command(*arguments, choice=choice, **options)
+
+    for option in reversed(_OPTIONS):
+        with_choice = option(with_choice)
+    return with_choice
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from stratsweep.cli.formatting import format_value
+from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
-from stratsweep.results import OptimizationConfig, OptimizationResult
+from stratsweep.results import OptimizationResult
 from stratsweep.strategies import StrategyList
 
 

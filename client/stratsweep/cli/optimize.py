@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,12 +15,12 @@ from stratsweep.cli.option_types import DayType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
+from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError
 from stratsweep.parameters import GridValues
 from stratsweep.results import OptimizationResult, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
-    from stratsweep._requests import ConfigOptions
     from stratsweep.client import Client
 
 _DEFAULT_TABLE_ROWS = 20
@@ -67,13 +67,17 @@ Example:
     help='Run only combinations that fulfil this, such as "fast < slow". Repeatable.',
 )
 @click.option(
-    "--target", metavar="METRIC", help="The metric to rank by. Default: the server's, sharpe_ratio."
+    "--target",
+    "optimization_target",
+    metavar="METRIC",
+    help="The metric to rank by. Default: the server's, sharpe_ratio.",
 )
 @click.option("--minimize", is_flag=True, help="Rank the smallest value first.")
 @click.option("--from", "start_date", type=DayType(), metavar="DATE", help="First day, YYYY-MM-DD.")
 @click.option("--to", "end_date", type=DayType(), metavar="DATE", help="Last day, included.")
 @click.option(
     "--warm-up",
+    "warm_up_bar_count",
     type=click.IntRange(min=0, max=_UINT32_MAXIMUM),
     metavar="N",
     default=0,
@@ -81,11 +85,14 @@ Example:
 )
 @click.option(
     "--timeout",
+    "backtest_timeout",
     type=SecondsType(),
     metavar="SECONDS",
     help="Kill a single backtest that runs longer. Default: 300.",
 )
-@click.option("--cash", type=float, help="The account at the start. Default: 10000.")
+@click.option(
+    "--cash", "starting_cash", type=float, help="The account at the start. Default: 10000."
+)
 @click.option("--commission", type=float, default=0.0, help="Fraction per side: 0.001 is 0.1 %.")
 @click.option("--slippage", type=float, default=0.0, help="Fraction of the price, per side.")
 @click.option(
@@ -121,51 +128,26 @@ Example:
 @click.pass_context
 def optimize(
     context: click.Context,
+    /,
     strategy: str,
-    symbols: tuple[str, ...],
     parameters: tuple[tuple[str, GridValues], ...],
-    constraints: tuple[str, ...],
-    target: str | None,
-    minimize: bool,
-    start_date: date | None,
-    end_date: date | None,
-    warm_up: int,
-    timeout: float | None,
-    cash: float | None,
-    commission: float,
-    slippage: float,
-    seed: int,
     top: int | None,
     output_format: str,
     outputs: tuple[Path, ...],
     quiet: bool,
-    server: str | None,
-    connect_timeout: float | None,
-    data: str | None,
-    workers: int | None,
-    engine: str | None,
-    strategies: tuple[str, ...],
+    choice: ServerChoice,
+    **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
     """Run one backtest per combination of the parameters' values and rank them."""
-    choice = ServerChoice(server, connect_timeout, data, workers, engine, strategies)
-    choice.check()
     table_only = output_format == "table" and not outputs
-    config: ConfigOptions = {
-        "symbols": symbols,
-        "parameters": _by_name(parameters),
-        "constraints": constraints,
-        "start_date": start_date,
-        "end_date": end_date,
-        "warm_up_bar_count": warm_up,
-        "optimization_target": target,
-        "minimize": minimize,
-        "backtest_timeout": timeout,
-        "starting_cash": cash,
-        "commission": commission,
-        "slippage": slippage,
-        "seed": seed,
-        "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
-    }
+    config = cast(
+        ConfigOptions,
+        options
+        | {
+            "parameters": _by_name(parameters),
+            "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
+        },
+    )
     with choice.connect() as client:
         result = _run(client, strategy, config, quiet=quiet)
     is_written = write_results(result, outputs)
@@ -195,7 +177,7 @@ def _run(
             "parameters": list(config["parameters"]),
             "constraints": list(config["constraints"]),
         }
-        error.violations = in_command_line_words(error.violations, given)
+        error.violations = in_command_line_words(error.violations, given, optimize)
         raise
 
 

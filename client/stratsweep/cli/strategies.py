@@ -11,21 +11,11 @@ from stratsweep.cli.documents import catalogue_json
 @click.command(short_help="List strategies, metrics and symbols.")
 @server_options
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def strategies(
-    server: str | None,
-    connect_timeout: float | None,
-    data: str | None,
-    workers: int | None,
-    engine: str | None,
-    strategies: tuple[str, ...],
-    output_format: str,
-) -> None:
+def strategies(choice: ServerChoice, output_format: str) -> None:
     """List the strategies with their parameters, the metrics, and the symbols with their dates.
 
     Of modules of your own it says which file was loaded, when, and whether it has changed since.
     """
-    choice = ServerChoice(server, connect_timeout, data, workers, engine, strategies)
-    choice.check()
     with choice.connect() as client:
         catalogue = client.list_strategies()
     if output_format == "json":

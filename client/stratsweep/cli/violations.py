@@ -5,32 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import click
+
 from stratsweep.errors import Violation
 
-_OPTIONS = {
-    "strategy": "STRATEGY",
-    "symbols": "--symbol",
-    "parameters": "--param",
-    "constraints": "--where",
-    "optimization_target": "--target",
+# Fields that no parameter of the command has the name of.
+_OTHERS = {
     "direction": "--minimize",
     "date_range": "--from/--to",
     "date_range.start_date": "--from",
     "date_range.end_date": "--to",
-    "backtest_timeout": "--timeout",
-    "starting_cash": "--cash",
-    "commission": "--commission",
-    "slippage": "--slippage",
     "max_ranked_results": "--top",
-    "warm_up_bar_count": "--warm-up",
-    "seed": "--seed",
 }
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\.?(.*)")
 _RANGE_FIELDS = ("start", "stop", "step")
 
 
 def in_command_line_words(
-    violations: Sequence[Violation], elements: Mapping[str, Sequence[str]]
+    violations: Sequence[Violation],
+    elements: Mapping[str, Sequence[str]],
+    command: click.Command,
 ) -> tuple[Violation, ...]:
     """Replace the paths of fields by the options that set them.
 
@@ -38,22 +32,30 @@ def in_command_line_words(
         violations: What the server refused.
         elements: What was given, in order, for each repeated field: `symbols`, `parameters` (their
             names) and `constraints`.
+        command: The command, whose parameters have the names of the fields that they set.
     """
-    return tuple(Violation(*_translate(each, elements)) for each in violations)
+    words = _OTHERS | {
+        each.name: each.opts[0] if isinstance(each, click.Option) else each.human_readable_name
+        for each in command.params
+        if each.name
+    }
+    return tuple(Violation(*_translate(each, elements, words)) for each in violations)
 
 
-def _translate(violation: Violation, elements: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+def _translate(
+    violation: Violation, elements: Mapping[str, Sequence[str]], words: Mapping[str, str]
+) -> tuple[str, str]:
     path = violation.field.removeprefix("config.")
     match = _ELEMENT.fullmatch(path)
     if match is None:
-        return _OPTIONS.get(path, violation.field), violation.description
+        return words.get(path, violation.field), violation.description
     field, index, rest = match[1], int(match[2]), match[3]
     given = elements.get(field, ())
     if index >= len(given):
         return violation.field, violation.description
     leaf = rest.rpartition(".")[2]
     prefix = f"{leaf} " if leaf in _RANGE_FIELDS else ""
-    return f"{_OPTIONS[field]} {_quoted(given[index])}", prefix + violation.description
+    return f"{words[field]} {_quoted(given[index])}", prefix + violation.description
 
 
 def _quoted(text: str) -> str:

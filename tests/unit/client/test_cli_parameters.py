@@ -3,6 +3,7 @@
 import click
 import pytest
 from stratsweep import DoubleRange, IntegerRange, Violation
+from stratsweep.cli.optimize import optimize
 from stratsweep.cli.parameters import ParameterType, parse_values
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.v1 import optimization_config_pb2
@@ -63,11 +64,11 @@ GIVEN = {"symbols": ["SPY"], "parameters": ["fast", "slow"], "constraints": ["fa
     ],
 )
 def test_a_field_is_named_by_its_option(field, option, description):
-    (translated,) = in_command_line_words([Violation(field, "is bad")], GIVEN)
+    (translated,) = in_command_line_words([Violation(field, "is bad")], GIVEN, optimize)
     assert translated == Violation(option, description)
 
 
 def test_every_field_of_the_config_has_an_option():
     for each in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields:
-        (translated,) = in_command_line_words([Violation(each.name, "is bad")], {})
+        (translated,) = in_command_line_words([Violation(each.name, "is bad")], {}, optimize)
         assert translated.field != each.name

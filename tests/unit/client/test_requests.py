@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from stratsweep import DoubleRange, IntegerRange
 from stratsweep._requests import optimization_config, optimize_request
+from stratsweep.config import ConfigOptions
 from stratsweep.v1 import optimization_config_pb2, outcome_pb2
 
 
@@ -67,9 +68,25 @@ def test_every_keyword_reaches_its_field():
 
 def test_every_field_of_the_config_has_a_keyword():
     fields = {each.name for each in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields}
-    keywords = set(optimization_config.__kwdefaults__) | {"strategy", "symbols", "parameters"}
+    keywords = {*ConfigOptions.__annotations__, "strategy"}
     renamed = {"minimize": "direction", "start_date": "date_range", "end_date": "date_range"}
     assert {renamed.get(each, each) for each in keywords} == fields
+
+
+def test_a_misspelled_keyword_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(TypeError, match="'comission'; did you mean 'commission'"):
+        optimization_config("s", symbols="X", comission=0.1)
+    with pytest.raises(TypeError, match="'symbols'"):
+        optimization_config("s", parameters={})
+
+
+def test_a_value_of_another_type_is_refused_by_its_name():
+    with pytest.raises(TypeError, match="commission: "):
+        optimization_config("s", symbols="X", commission="0.1 %")
+
+
+def test_a_strategy_that_needs_no_parameters_is_asked_for_without_any():
+    assert not optimization_config("buy_and_hold", symbols="X").parameters
 
 
 def test_spans_are_seconds_or_timedeltas():
@@ -101,5 +118,5 @@ def test_a_negative_limit_is_refused_by_its_name():
     for seed in (-1, 2**64):
         with pytest.raises(ValueError, match=r"seed must be from 0 to 2\^64 - 1"):
             optimization_config("s", symbols="X", parameters={}, seed=seed)
-    with pytest.raises(ValueError, match="max_ranked_results must be 0 or more, not -1"):
+    with pytest.raises(ValueError, match=r"max_ranked_results must be from 0 to 2\^32 - 1, not -1"):
         optimization_config("s", symbols="X", parameters={}, max_ranked_results=-1)

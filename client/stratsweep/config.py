@@ -1,0 +1,82 @@
+"""What to optimize: the keywords of a call, and the config that a server makes of them.
+
+A new field is a keyword here and an attribute below it; plain numbers and texts travel by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Required, TypeAlias, TypedDict
+
+from stratsweep.parameters import GridValues, ParameterValues
+
+Span: TypeAlias = float | timedelta
+"""A span of time: seconds, or a timedelta."""
+
+
+class ConfigOptions(TypedDict, total=False):
+    """The keywords of `Client.optimize` that say what to optimize; its docstring explains them."""
+
+    symbols: Required[str | Sequence[str]]
+    parameters: Mapping[str, ParameterValues]
+    constraints: str | Sequence[str]
+    start_date: date | str | None
+    end_date: date | str | None
+    optimization_target: str | None
+    minimize: bool
+    backtest_timeout: Span | None
+    starting_cash: float | None
+    commission: float
+    slippage: float
+    max_ranked_results: int
+    warm_up_bar_count: int
+    seed: int
+
+
+class OptimizationDirection(StrEnum):
+    """Which end of the optimization target is best."""
+
+    MAXIMIZE = "MAXIMIZE"
+    MINIMIZE = "MINIMIZE"
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationConfig:
+    """What the server runs: the request with every default filled in.
+
+    Attributes:
+        strategy: The strategy's id.
+        symbols: The instruments, each an equal share of the starting cash.
+        start_date: First day, included; None where the engine loads its own data.
+        end_date: Last day, included; None where the engine loads its own data.
+        parameters: The axes of the grid, in grid order: the last varies fastest.
+        constraints: SQL boolean expressions that every combination fulfils.
+        optimization_target: The metric to rank by.
+        direction: Which end of the target is best.
+        backtest_timeout: How long one backtest may run.
+        starting_cash: The account at the start, in the prices' currency.
+        commission: Fraction of each fill's value, per side.
+        slippage: Fraction of the price by which each fill is worse, per side.
+        max_ranked_results: Limit of the ranking; 0 is every result.
+        warm_up_bar_count: Bars before the first day that indicators may use.
+        seed: What random numbers in backtests follow from, with each one's parameter values.
+    """
+
+    strategy: str
+    symbols: tuple[str, ...]
+    start_date: date | None
+    end_date: date | None
+    parameters: Mapping[str, GridValues]
+    constraints: tuple[str, ...]
+    optimization_target: str
+    direction: OptimizationDirection
+    backtest_timeout: timedelta
+    starting_cash: float
+    commission: float
+    slippage: float
+    max_ranked_results: int
+    warm_up_bar_count: int = 0
+    seed: int = 0
