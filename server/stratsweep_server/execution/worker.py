@@ -73,6 +73,7 @@ def connect(
     for number in (signal.SIGINT, signal.SIGHUP):  # they are the server's business
         signal.signal(number, signal.SIG_IGN)
     release_signals()  # the fork server holds them
+    sys.excepthook = sys.__excepthook__  # the fork server has one of its own
     die_with_server()
     mark_descendants()
     _redirect_output(output)

@@ -38,6 +38,28 @@ def test_a_fork_server_is_started_once_and_by_a_process_that_has_imported_nothin
     assert forkserver.__name__ in process.stdout.split()
 
 
+BREAKS_OFF_STARTS = """
+import os
+from multiprocessing import forkserver
+from stratsweep_server.execution.fork_server import start_fork_server
+
+start_fork_server(is_default_engine=False)
+for beginning in (b"", b"\\x80\\x05X\\xff\\x00\\x00\\x00half a "):
+    sentinel, pipe = forkserver.connect_to_new_process([])
+    os.write(pipe, beginning)
+    os.close(pipe)  # as a server does that ends while it starts a worker
+    os.read(sentinel, 1)  # until that process has ended
+"""
+
+
+@pytest.mark.skipif(default_start_method() != "forkserver", reason="there is no fork server here")
+def test_a_process_whose_server_ends_while_it_is_started_says_nothing():
+    process = subprocess.run(
+        [sys.executable, "-c", BREAKS_OFF_STARTS], capture_output=True, text=True, check=True
+    )
+    assert process.stderr == ""
+
+
 def test_processes_get_one_thread_for_each_numeric_library_unless_the_user_says_otherwise(
     monkeypatch,
 ):
