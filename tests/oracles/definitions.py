@@ -1,4 +1,4 @@
-"""Our metrics as the README defines them, worked out from a referee's equity curve and trades."""
+"""Our metrics as `docs/trading-model.md` defines them, from a referee's equity curve and trades."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Target positions worked out from the strategies' definitions, with pandas and numpy alone.
 
 Each strategy compares figures, and a comparison can be a tie. What decides is a gap: a difference
-as a fraction of the price (of 100 for an RSI). Gaps within `TIE` count as none, as the README
-says, and `Decisions` counts them.
+as a fraction of the price (of 100 for an RSI). Gaps within `TIE` count as none, as
+`docs/trading-model.md` says, and `Decisions` counts them.
 """
 
 from __future__ import annotations

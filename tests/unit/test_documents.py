@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import click
 import pytest
@@ -14,29 +13,23 @@ from stratsweep_server.backtest import Strategy, StrategyParameter
 from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.default.strategies import BUILT_IN
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+from tests.documents import DOCUMENTS, PAGES, README, ROOT, Document
+
+README_MAX_LINES = 200
+COMMAND_LINE = Document("docs/command-line.md")
+SERVER = Document("docs/server.md")
+ARCHITECTURE = Document("ARCHITECTURE.md")
+CONTRIBUTING = Document("CONTRIBUTING.md")
+DECISIONS = [each for each in DOCUMENTS if each.name.startswith("docs/decisions/")]
 PACKAGES = [ROOT, ROOT / "server" / "stratsweep_server", ROOT / "client" / "stratsweep"]
 
 
-def text_of(document: str) -> str:
-    return (ROOT / document).read_text(encoding="utf-8")
-
-
-def section(document: str, title: str) -> str:
-    """The text under a heading, up to the next one of the same level."""
-    _, found, rest = text_of(document).partition(f"\n## {title}\n")
-    assert found, f"{document} has no section {title!r}"
-    return rest.partition("\n## ")[0]
-
-
-def rows_of(document: str, title: str) -> list[str]:
-    """The rows of a section's tables that begin with a name in backticks."""
-    return [line for line in section(document, title).splitlines() if line.startswith("| `")]
+def each_of(documents: list[Document]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("document", documents, ids=lambda document: document.name)
 
 
 def strategy_row(strategy: Strategy) -> str:
-    """The README's row of a strategy."""
+    """The row of a strategy in the table of built-in ones."""
     parameters = ", ".join(map(_parameter_text, strategy.parameters)) or "none"
     return f"| `{strategy.name}` | {strategy.description} | {parameters} |"
 
@@ -49,57 +42,81 @@ def _parameter_text(parameter: StrategyParameter) -> str:
     return f"`{parameter.name}` {shown} ({parameter.minimum:g} to {parameter.maximum:g})"
 
 
-def anchor(heading: str) -> str:
-    return "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+@each_of(DOCUMENTS)
+def test_every_link_leads_somewhere(document: Document):
+    for link in document.links:
+        path, _, anchor = link.partition("#")
+        if link.startswith("https://"):
+            continue
+        target = (document.path.parent / path).resolve() if path else document.path
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in Document(str(target.relative_to(ROOT))).anchors, link
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_somewhere(document):
-    text = text_of(document)
-    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    for link in links:
-        is_here = link in anchors if link.startswith("#") else (ROOT / link).exists()
-        assert is_here or link.startswith("https://"), link
+def test_the_readme_is_read_in_five_minutes():
+    assert len(README.text.splitlines()) <= README_MAX_LINES
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_every_file_that_is_named_exists(document):
-    names = re.findall(r"`([\w./-]+(?:/|\.(?:py|proto|txt|md|yaml|toml)))`", text_of(document))
-    assert names
+def test_the_readme_links_to_every_page():
+    assert {page.path for page in PAGES} - README.linked_documents == set()
+
+
+@each_of(PAGES)
+def test_each_page_says_first_what_it_answers_and_leads_to_its_neighbours(document: Document):
+    title, _, first, *_ = document.text.splitlines()
+    assert title.startswith("# ")
+    assert first.startswith("This page answers ")
+    assert len(document.linked_documents - {document.path}) >= 2
+
+
+@each_of([ARCHITECTURE, CONTRIBUTING, *DECISIONS])
+def test_every_file_that_is_named_exists(document: Document):
+    names = re.findall(r"`([\w./-]+(?:/|\.(?:py|proto|txt|md|yaml|toml)))`", document.text)
     missing = [name for name in names if not any((base / name).exists() for base in PACKAGES)]
     assert missing == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_make_target_that_is_named_exists(document):
-    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", text_of(document))) <= targets
+@each_of(DOCUMENTS)
+def test_every_make_target_that_is_named_exists(document: Document):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", document.text)) <= targets
 
 
-def test_the_readme_defines_every_metric_as_the_engine_does():
+def test_every_metric_is_defined_as_the_engine_defines_it():
     metrics = DefaultEngine().describe().metrics
-    assert rows_of("README.md", "Metrics") == [
+    assert Document("docs/trading-model.md").rows("Metrics") == [
         f"| `{metric.name}` | {metric.description} |" for metric in metrics
     ]
 
 
-def test_the_readme_has_every_strategy_with_its_parameters_defaults_and_bounds():
+def test_every_built_in_strategy_is_there_with_its_parameters_defaults_and_bounds():
     declared = DefaultEngine().describe().strategies
     built_in = [strategy for strategy in declared if strategy.name in BUILT_IN]
-    assert rows_of("README.md", "Strategies") == [strategy_row(each) for each in built_in]
+    rows = Document("docs/strategies.md").rows("Built-in")
+    assert rows == [strategy_row(each) for each in built_in]
 
 
 @pytest.mark.parametrize(
-    ("title", "command"),
-    [("Command line", command_line.commands["optimize"]), ("Server", server_command_line)],
+    ("page", "command"),
+    [(COMMAND_LINE, command_line.commands["optimize"]), (SERVER, server_command_line)],
+    ids=lambda each: each.name,
 )
-def test_the_readme_has_every_option_and_no_other(title: str, command: click.Command):
-    documented = set(re.findall(r"`(--[\w-]+)", " ".join(rows_of("README.md", title))))
+def test_every_option_is_there_and_no_other(page: Document, command: click.Command):
+    documented = set(re.findall(r"`(--[\w-]+)", " ".join(page.rows("Options"))))
     options = {each.opts[0] for each in command.params if isinstance(each, click.Option)}
     assert documented == options
 
 
-def test_the_readme_has_every_exit_code():
-    table = re.findall(r"^\| (\d+) \|", section("README.md", "Command line"), re.MULTILINE)
+@each_of([README, *PAGES])
+def test_every_option_that_is_named_exists(document: Document):
+    commands = [server_command_line, *command_line.commands.values()]
+    options = {name for command in commands for each in command.params for name in each.opts}
+    assert set(re.findall(r"`(?:[^`]* )?(--[\w-]+)", document.prose)) <= options
+
+
+def test_every_exit_code_is_there():
+    table = re.findall(r"^\| (\d+) \|", COMMAND_LINE.section("Exit codes"), re.MULTILINE)
     assert [int(code) for code in table] == [code.value for code in ExitCode]

@@ -1,7 +1,7 @@
-"""The README's code, run as it stands in an empty folder: what rots there fails here.
+"""The code of README and docs/, run as it stands in an empty folder: what rots there fails here.
 
 A comment before each block names it (`run: name`) or says why it is not run (`not run: reason`).
-The one change made is the server's address: the README has the default port, the tests a free one.
+The one change made is the server's address: the pages have the default port, the tests a free one.
 JavaScript is not run: its names are compared with the contract.
 """
 
@@ -26,9 +26,8 @@ from stratsweep.v1 import optimization_service_pb2
 from stratsweep_server.market_data.price_file import read_bars
 
 from examples.demo import write_synthetic_market
+from tests.documents import GUIDES, README, ROOT, Document
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -39,7 +38,7 @@ needs_grpc_tools = pytest.mark.skipif(
     importlib.util.find_spec("grpc_tools") is None, reason="grpcio-tools is not installed"
 )
 
-BLOCKS = dict(re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```\n", README, re.DOTALL))
+BLOCKS = {name: block for guide in GUIDES for name, block in guide.blocks.items()}
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Desk:
     address: str = DEFAULT_ADDRESS
 
     def save(self, name: str, file_name: str) -> None:
-        """Save a block under the name that the README gives it."""
+        """Save a block under the name that its page gives it."""
         (self.path / file_name).write_text(self.block(name), encoding="utf-8")
 
     def block(self, name: str) -> str:
@@ -109,33 +108,47 @@ def served_desk(desk, address) -> Desk:
     return desk
 
 
+def columns(table: str) -> list[str]:
+    """The names of a printed ranking's columns."""
+    (header,) = re.findall(r"^ +rank .*$", table, re.MULTILINE)
+    return header.split()
+
+
 def ranking(table: str) -> list[list[str]]:
     """The rows of a printed ranking, the first by rank."""
     return [line.split() for line in table.splitlines() if re.match(r" +\d+  ", line)]
 
 
-def test_every_block_is_run_or_says_why_not():
-    openings = re.findall(r"^(.*)\n```(\w+)\n", README, re.MULTILINE)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_every_block_is_run_or_says_why_not(guide: Document):
     unmarked = [
         (before, language)
-        for before, language in openings
+        for before, language in guide.openings
         if language != "text" and not re.fullmatch(r"<!-- (run|not run): .+ -->", before)
     ]
     assert unmarked == []
+
+
+def test_every_block_that_is_to_be_run_is_named_here_and_no_name_is_given_twice():
+    names = [name for guide in GUIDES for name in guide.blocks]
+    assert len(names) == len(set(names)) == sum(guide.text.count("<!-- run:") for guide in GUIDES)
     strings = {
         node.value
         for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant)
     }
-    assert BLOCKS.keys() <= strings
+    assert set(names) - strings == set()
 
 
 def test_the_sample_output_is_what_the_demo_prints():
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
     printed = subprocess.run(demo, capture_output=True, text=True, check=True).stdout
-    sample = README.partition("$ make demo\n")[2].partition("```")[0]
+    sample = README.text.partition("$ make demo\n")[2].partition("```")[0]
+    shown = ranking(sample)
     assert len(ranking(printed)) == 10
-    assert ranking(sample) == ranking(printed)
+    assert shown
+    assert shown == ranking(printed)[: len(shown)], "the README shows the best ones"
+    assert columns(sample) == columns(printed)
 
 
 def test_the_price_file_is_one():
@@ -147,6 +160,11 @@ def test_the_first_command_ends_with_a_ranking(desk):
     rows = ranking(desk.shell("optimize"))
     assert len(rows) == 20
     assert rows[0][0] == "1"
+
+
+def test_the_shortest_strategy_works_when_pasted(desk):
+    desk.save("short-strategy", "my_strategies.py")
+    assert len(ranking(desk.shell("short-strategy-command"))) == 10
 
 
 def test_the_strategy_works_when_pasted(desk):
@@ -175,6 +193,10 @@ def test_the_server_starts_as_written(desk, monkeypatch):
     assert (program, command) == ("stratsweep", "serve")
     with ServerProcess(options) as server:
         assert server.address
+
+
+def test_the_shortest_client_ends_with_a_result(served_desk):
+    assert served_desk.python("short-client").startswith("{'fast': ")
 
 
 def test_the_client_iterates_and_ends_with_a_result(served_desk):
@@ -243,8 +265,9 @@ def test_json_is_one_document_with_the_fields_that_are_named(desk):
     document = json.loads(desk.shell("json"))
     assert document["state"] == "SUCCEEDED"
     assert document["total_count"] == len(document["ranked_results"]) == 15
+    described = Document("docs/command-line.md").section("JSON")
     for field in (*document, *document["ranked_results"][0]):
-        assert f"`{field}`" in README
+        assert f"`{field}`" in described
 
 
 def test_the_file_of_options_is_read(desk, monkeypatch):
