@@ -71,6 +71,11 @@ def test_each_page_says_first_what_it_answers_and_leads_to_its_neighbours(docume
     assert len(document.linked_documents - {document.path}) >= 2
 
 
+def test_the_architecture_links_to_the_decisions_of_every_floor():
+    assert DECISIONS
+    assert {page.path for page in DECISIONS} - ARCHITECTURE.linked_documents == set()
+
+
 @each_of([ARCHITECTURE, CONTRIBUTING, *DECISIONS])
 def test_every_file_that_is_named_exists(document: Document):
     names = re.findall(r"`([\w./-]+(?:/|\.(?:py|proto|txt|md|yaml|toml)))`", document.text)
