@@ -13,7 +13,7 @@ LOAD    ?=
 FUZZ    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test oracles soak lint format proto constraints bench load-test fuzz clean
+.PHONY: help setup demo serve check test oracles soak lint format proto constraints bench load-test fuzz clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,8 @@ demo: $(STAMP) # start a server, optimize 100 combinations, show the ranking (DA
 
 serve: $(STAMP) # run a server on 127.0.0.1:50051 (DATA=folder for your price files)
 	$(BIN)/stratsweep serve $(if $(DATA),--data '$(DATA)')
+
+check: lint test # lint and test: what every commit passes
 
 test: $(STAMP) # run every test but the referees'
 	$(BIN)/python -m pytest --ignore=tests/oracles
