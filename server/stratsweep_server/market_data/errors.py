@@ -25,13 +25,13 @@ def quoted(text: object) -> str:
     return repr(shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…")
 
 
-def listed(names: Collection[str]) -> str:
-    """List names of unknown origin for a message: at most 20, those that look strange quoted."""
+def listed(names: Collection[str], limit: int = _LONGEST_LIST) -> str:
+    """List names of unknown origin for a message: so many, those that look strange quoted."""
     shown = ", ".join(
         name if name.isprintable() and 0 < len(name) <= _LONGEST_ECHO else quoted(name)
-        for name in islice(names, _LONGEST_LIST)
+        for name in islice(names, limit)
     )
-    left_out = len(names) - _LONGEST_LIST
+    left_out = len(names) - limit
     return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
 
 

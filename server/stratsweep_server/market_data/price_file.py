@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.price_content import read_table
 from stratsweep_server.market_data.price_numbers import Floats, read_numbers
-from stratsweep_server.market_data.price_table import PriceTable, read_table
+from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.price_times import bar_times
 
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit
@@ -121,11 +122,22 @@ def _prices(table: PriceTable, numbers: Mapping[str, Floats], role: str) -> Floa
 
 
 def _volume(table: PriceTable, numbers: Mapping[str, Floats]) -> Floats:
-    if "volume" not in numbers:
-        return np.full(len(table.rows), np.nan)
-    values = numbers["volume"]
+    """Return the traded volume, or the number of ticks where only that is counted.
+
+    MetaTrader writes both, and zeros for the volume of markets that tell none.
+    """
+    counts = [
+        _quantities(table, numbers[role], role.replace("_", " "))
+        for role in ("volume", "tick_volume")
+        if role in numbers
+    ]
+    counts = [each for each in counts if each.any()] or counts
+    return counts[0] if counts else np.full(len(table.rows), np.nan)
+
+
+def _quantities(table: PriceTable, values: Floats, name: str) -> Floats:
     table.refuse(
         (values < 0) | np.isinf(values),
-        lambda index: f"the volume {values[index]} is not a quantity; leave it empty if unknown",
+        lambda index: f"the {name} {values[index]} is not a quantity; leave it empty if unknown",
     )
     return values

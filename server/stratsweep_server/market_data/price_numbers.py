@@ -3,7 +3,9 @@
 Text is a plain number (1004.5, 1.0045e3), or has a comma before its decimals (1004,5), or has the
 other mark between thousands, too (1,004.5 and 1.004,5). The file's own numbers have to tell which:
 `1,004` is 1004 beside `998.5`, and 1.004 beside `0,98`. A file whose numbers all fit both ways is
-refused. Where they fit neither way, the one that most of them fit says which number is wrong.
+refused. Where they fit neither way, the one that most of them fit says which number is wrong. A
+currency sign in front ($1004.5), and in volumes a letter behind (1.2M), are read where all numbers
+of a column have one.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from stratsweep_server.market_data.price_table import PriceTable
 Floats: TypeAlias = NDArray[np.float64]
 _Texts: TypeAlias = Mapping[str, pl.Series]
 
-_ROLES = ("open", "high", "low", "close", "adjusted_close", "volume")
+_ROLES = ("open", "high", "low", "close", "adjusted_close", "volume", "tick_volume")
+_VOLUMES = ("volume", "tick_volume")
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 
 # By itself, such a number is one of thousands or one with three decimals.
 _AMBIGUOUS = r"^[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 _FOUR_DIGITS = r"^[+-]?[0-9]{4}"
+_CURRENCY_SIGNS = frozenset("$€£¥")
+_MAGNITUDES = {"K": "e3", "M": "e6", "B": "e9"}
+_SCALED = r"^[0-9][0-9.,]*[KMB]$"
 _HOW_TO_WRITE = "write numbers as 1004.5, without currency signs or marks between thousands"
 
 
@@ -67,7 +73,7 @@ def read_numbers(table: PriceTable) -> dict[str, Floats]:
             reason = f"the {_name(role)} column holds {column.dtype}"
             raise InvalidBarsError(table.file_name, None, reason)
     texts = {
-        role: column.cast(pl.String)
+        role: _without_signs(column.cast(pl.String), role)
         for role, column in columns.items()
         if column.dtype in _TEXT_TYPES
     }
@@ -79,6 +85,19 @@ def read_numbers(table: PriceTable) -> dict[str, Floats]:
         notation = _notation(table, texts)
         numbers |= {role: notation.read(text) for role, text in texts.items()}
     return {role: column.to_numpy(writable=True) for role, column in numbers.items()}
+
+
+def _without_signs(text: pl.Series, role: str) -> pl.Series:
+    """Take off a currency sign or spell a magnitude (1.2M) that all numbers of a column have."""
+    sample = text[text.is_not_null().arg_max() or 0] or "" if len(text) else ""
+    is_signed, is_scaled = sample[:1] in _CURRENCY_SIGNS, sample[-1:] in _MAGNITUDES
+    if is_signed and text.str.starts_with(sample[0]).all():
+        return text.str.slice(1)
+    if is_scaled and role in _VOLUMES:
+        filled = text.set(text == "-", None)
+        if filled.str.contains(_SCALED).all():
+            return filled.str.replace_many(_MAGNITUDES)
+    return text
 
 
 def _are_plain(text: pl.Series, numbers: pl.Series) -> bool:

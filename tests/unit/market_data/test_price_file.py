@@ -289,8 +289,59 @@ def test_a_file_without_a_time_says_so():
     assert refusal("Open,High,Low,Close\n1,1,1,1").reason.startswith("no column for time among")
 
 
-def test_a_file_without_column_names_says_which_are_wanted():
-    assert "wanted are a time" in refusal("\n".join(ROWS)).reason
+@pytest.mark.parametrize(
+    ("row", "names"),
+    [
+        (ROWS[0], "Date,Open,High,Low,Close,Volume"),
+        ("20240102 093000;100.00;100.70;99.60;100.30;0", "Date;Open;High;Low;Close;Volume"),
+        ("2024.01.02,09:30,1.1,1.2,1.0,1.1", "Date,Open,High,Low,Close,Volume"),
+        ("2024-01-02\t1\t2\t1\t2", "Date<tab>Open<tab>High<tab>Low<tab>Close"),
+        (
+            "1735516800000,100.0,100.7,99.6,100.3,5626.0,1735520399999,1.0,10,1.0,1.0,0",
+            "Date,Open,High,Low,Close,Volume and a name for each of its 12 columns",
+        ),
+    ],
+)
+def test_a_file_without_a_line_of_names_says_that_it_is_missing(row, names):
+    for above in ("", "https://www.example.com\n"):
+        reason = refusal(f"{above}{row}\n{row}\n").reason
+        assert reason.startswith("the first line")
+        assert " has values, not names: add a line above it with names" in reason
+        assert reason.endswith(f"in the order of its values, such as {names}")
+
+
+@pytest.mark.parametrize(
+    "above", ["sep=;\n", "https://www.example.com\n", "Prices, adjusted\n\nof X\n", "# 2024\n\n\n"]
+)
+def test_lines_of_text_above_the_names_are_left_out_and_counted(above):
+    text = PLAIN.replace(",", ";")
+    assert same(read(above + text), read(PLAIN))
+    bad = above + with_row("2024-01-03,11,13,10,,1").replace(",", ";")
+    assert refusal(bad).row == 3 + above.count("\n")
+    wide = above + with_row("2024-01-03,11,13,10,12,1,9").replace(",", ";")
+    assert refusal(wide).row == 3 + above.count("\n")
+
+
+def test_lines_of_values_above_the_names_are_not_left_out():
+    assert "values, not names" in refusal("\n".join([ROWS[0], HEADER, *ROWS[1:]])).reason
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "second", "expected"),
+    [
+        ("<VOL>;<TICKVOL>", "0;5", "0;7", [5, 7]),
+        ("<TICKVOL>;<VOL>", "5;0", "7;0", [5, 7]),
+        ("<TICKVOL>;<VOL>", "5;0", "7;300", [0, 300]),
+        ("<TICKVOL>;<VOL>", "0;0", "0;0", [0, 0]),
+        ("tick_volume;real_volume", "5;0", "7;0", [5, 7]),
+        ("<TICKVOL>;x", "5;0", "7;0", [5, 7]),
+        ("<VOL>;x", "5;0", "7;0", [5, 7]),
+    ],
+)
+def test_the_volume_of_metatrader_is_its_ticks_where_it_tells_none(names, first, second, expected):
+    text = f"<DATE>;<OPEN>;<HIGH>;<LOW>;<CLOSE>;{names}\n"
+    text += f"2024.01.02;1;2;1;2;{first}\n2024.01.03;1;2;1;2;{second}\n"
+    assert read(text).volume.tolist() == expected
 
 
 @pytest.mark.parametrize("name", ["close", "CLOSE", "Close.1", "Close_duplicated_0"])

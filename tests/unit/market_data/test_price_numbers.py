@@ -164,6 +164,22 @@ def test_the_first_bad_line_is_refused_whichever_its_column():
     assert refusal(["1", "1", "x"], ["1", "many", "1"]).row == 3
 
 
+@pytest.mark.parametrize("sign", ["$", "€", "£", "¥"])
+def test_a_currency_sign_that_all_prices_have_is_taken_off(sign):
+    assert read([f"{sign}1,004.50", f"{sign}998.5"]).close.tolist() == [1004.5, 998.5]
+    assert refusal([f"{sign}1004.5", "998.5"]).row == 2
+    assert refusal([f"{sign}1004.5", "$€998.5"]).row is not None
+
+
+def test_volumes_that_all_have_a_magnitude_are_scaled():
+    volumes = ["1.23M", "562.60K", "1B", "-", ""]
+    assert read(["1"] * 5, volumes).volume[:3].tolist() == [1_230_000, 562_600, 10**9]
+    assert np.isnan(read(["1"] * 5, volumes).volume[3:]).all()
+    assert read(["1"] * 2, ["1,23M", "562,60K"]).volume.tolist() == [1_230_000, 562_600]
+    assert refusal(["1"] * 3, ["1.23M", "5", "1M"]).row in (2, 3)
+    assert refusal(["1K"] * 3).row == 2
+
+
 decimals = st.integers(0, 4)
 values = st.lists(st.decimals(1, 3_000_000, allow_nan=False, places=4), min_size=1, max_size=8)
 

@@ -1,0 +1,34 @@
+"""The content of a Parquet file to a table of the columns that matter."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+
+from stratsweep_server.market_data.column_levels import SeveralSymbolsError, names_of_pairs
+from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
+from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.price_table import PriceTable
+
+
+def read_parquet(file_name: str, content: bytes) -> PriceTable:
+    """Read the columns that matter; rows are counted from 1.
+
+    Raises:
+        InvalidBarsError: It is not Parquet, or lacks a column.
+    """
+    try:
+        names = list(pl.read_parquet_schema(io.BytesIO(content)))
+        positions = column_positions(names_of_pairs(names))
+        wanted = [names[position] for position in positions.values()]
+        frame = pl.read_parquet(io.BytesIO(content), columns=wanted)
+    except (ColumnNamesError, SeveralSymbolsError) as error:
+        raise InvalidBarsError(file_name, None, str(error)) from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise InvalidBarsError(
+            file_name, None, "the file is damaged or is not Parquet; write it again"
+        ) from error
+    columns = {role: frame[names[position]] for role, position in positions.items()}
+    return PriceTable(file_name, columns, np.arange(1, frame.height + 1))

@@ -1,0 +1,27 @@
+"""The content of a price file to a table, whatever its format."""
+
+from __future__ import annotations
+
+from stratsweep_server.market_data.csv_file import read_csv
+from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.parquet_file import read_parquet
+from stratsweep_server.market_data.price_table import PriceTable
+
+
+def read_table(file_name: str, content: bytes) -> PriceTable:
+    """Read the columns that matter.
+
+    Args:
+        file_name: Its extension, in any case, says whether this is CSV or Parquet.
+        content: The whole file.
+
+    Raises:
+        InvalidBarsError: It is empty, not what its extension says, or lacks rows or a column.
+    """
+    if not content.strip():
+        raise InvalidBarsError(file_name, None, "the file is empty")
+    read = read_parquet if file_name.lower().endswith(".parquet") else read_csv
+    table = read(file_name, content)
+    if not len(table.rows):
+        raise InvalidBarsError(file_name, None, "there is no row under the column names")
+    return table
