@@ -10,7 +10,8 @@ from stratsweep_server.market_data.errors import listed
 
 # How pandas writes a name of two levels where there is room for one.
 _PAIR = re.compile(r"""^\((['"])(?P<first>.*)\1, (['"])(?P<second>.*)\3\)$""")
-_LEVEL_NAMES = frozenset(("ticker", "tickers", "symbol", "symbols"))
+# What the levels themselves are called, where they have a name.
+_LEVEL_NAMES = frozenset(("ticker", "tickers", "symbol", "symbols", "price", "attributes"))
 _MISSING = frozenset(("null", "nan", "none", "n/a"))
 _FEWEST_PRICES = 3
 
@@ -40,9 +41,30 @@ def names_of_pairs(names: Sequence[str]) -> list[str]:
     ]
 
 
+def names_without_symbol(names: Sequence[str], symbol: str) -> list[str]:
+    """Return the names of prices where each has the file's symbol beside it, such as `Close_SPY`.
+
+    Args:
+        names: Of the columns.
+        symbol: The file's.
+    """
+    if len(price_columns(names)) >= _FEWEST_PRICES or not symbol:
+        return list(names)
+    beside = re.escape(symbol)
+    return [
+        re.sub(rf"^{beside}[ _.|-]|[ _.|-]{beside}$", "", name, count=1, flags=re.IGNORECASE)
+        for name in names
+    ]
+
+
 def is_price(name: str) -> bool:
     """Whether a name is that of an open, high, low or close."""
     return bool(price_columns([name]))
+
+
+def is_level_name(field: str) -> bool:
+    """Whether a field is what pandas calls a level of columns, and so no column itself."""
+    return field.strip().lower() in _LEVEL_NAMES
 
 
 def is_of_symbols(fields: Sequence[str], names: Sequence[str]) -> bool:
@@ -59,7 +81,7 @@ def is_of_symbols(fields: Sequence[str], names: Sequence[str]) -> bool:
         return False
     if any(is_price(field) for field in of_prices):
         return False
-    return fields[0].strip().lower() in _LEVEL_NAMES or not any(map(is_value, fields))
+    return is_level_name(fields[0]) or not any(map(is_value, fields))
 
 
 def check_one_symbol(names: Sequence[str], symbols: Sequence[str]) -> None:

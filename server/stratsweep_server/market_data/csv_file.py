@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.column_levels import SeveralSymbolsError
+from stratsweep_server.market_data.column_levels import SeveralSymbolsError, names_without_symbol
 from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
 from stratsweep_server.market_data.csv_header import NoColumnNamesError, read_header
 from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -29,7 +30,8 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
     blank_lines = _blank_lines(text)
     try:
         header = read_header(text[blank_lines:])
-        positions = column_positions(header.names)
+        names = names_without_symbol(header.names, symbol_of(file_name))
+        positions = column_positions(names)
     except (ColumnNamesError, NoColumnNamesError, SeveralSymbolsError) as error:
         raise InvalidBarsError(file_name, None, str(error)) from error
     names_start = _line_start(text, blank_lines, header.last_line)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stratsweep_server.market_data.column_levels import (
     check_one_symbol,
+    is_level_name,
     is_of_symbols,
     is_price,
     names_of_pairs,
@@ -107,7 +108,9 @@ def _line_of_names(lines: Sequence[str]) -> int:
 
 
 def _has_values(fields: Sequence[str]) -> bool:
-    return sum(is_value(field) for field in fields) >= _FEWEST_VALUES
+    return (
+        not is_level_name(fields[0]) and sum(is_value(field) for field in fields) >= _FEWEST_VALUES
+    )
 
 
 def _advice(values: Sequence[str], separator: str) -> str:
@@ -135,8 +138,9 @@ def _complete(
     else:
         return names, 0, 0
     check_one_symbol(names, tickers)
-    if not is_price(names[0]) and tickers[0]:
-        names = ["", *names[1:]]  # what pandas calls the level
+    names = [name or ticker for name, ticker in zip(names, tickers, strict=True)]
+    if is_level_name(tickers[0]) or is_level_name(names[0]):
+        names[0] = ""
     index = below[tickers_below] if len(below) > tickers_below else []
     if _names_index(index, names):
         names = [field or name for field, name in zip(index, names, strict=False)]

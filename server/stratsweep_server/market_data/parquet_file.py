@@ -7,9 +7,14 @@ import io
 import numpy as np
 import polars as pl
 
-from stratsweep_server.market_data.column_levels import SeveralSymbolsError, names_of_pairs
+from stratsweep_server.market_data.column_levels import (
+    SeveralSymbolsError,
+    names_of_pairs,
+    names_without_symbol,
+)
 from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
 from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
 
 
@@ -21,7 +26,8 @@ def read_parquet(file_name: str, content: bytes) -> PriceTable:
     """
     try:
         names = list(pl.read_parquet_schema(io.BytesIO(content)))
-        positions = column_positions(names_of_pairs(names))
+        plain = names_without_symbol(names_of_pairs(names), symbol_of(file_name))
+        positions = column_positions(plain)
         wanted = [names[position] for position in positions.values()]
         frame = pl.read_parquet(io.BytesIO(content), columns=wanted)
     except (ColumnNamesError, SeveralSymbolsError) as error:
