@@ -100,8 +100,8 @@ def catalogue_tables(catalogue: StrategyList) -> str:
         )
     elif not catalogue.symbols:
         texts.append(
-            "There are no symbols: the data directory has no SYMBOL.csv or SYMBOL.parquet, or the "
-            "engine loads its own data.\n"
+            "There are no symbols: the data directory has no price file such as SYMBOL.csv or "
+            "SYMBOL.parquet, or the engine loads its own data.\n"
         )
     return "\n".join(texts)
 

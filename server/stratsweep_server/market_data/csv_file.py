@@ -16,8 +16,7 @@ from stratsweep_server.market_data.csv_header import NoColumnNamesError, read_he
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+from stratsweep_server.market_data.text_encoding import not_utf_8, text_of
 
 
 def read_csv(file_name: str, content: bytes) -> PriceTable:
@@ -26,7 +25,7 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
     Raises:
         InvalidBarsError: It is not CSV, has no names, or lacks a column.
     """
-    text = content.removeprefix(_BYTE_ORDER_MARK)
+    text = text_of(file_name, content)
     blank_lines = _blank_lines(text)
     try:
         header = read_header(text[blank_lines:])
@@ -92,7 +91,7 @@ def _csv_error(
         decoded = body.decode()
     except UnicodeDecodeError as error:
         row = lines_above + body.count(b"\n", 0, error.start) + 1
-        return InvalidBarsError(file_name, row, "the text is not UTF-8; save the file as UTF-8")
+        return InvalidBarsError(file_name, row, not_utf_8(body, error.start))
     with contextlib.suppress(csv.Error):
         for row, fields in _records(decoded, separator):
             if len(fields) > width:

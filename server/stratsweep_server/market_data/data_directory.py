@@ -23,10 +23,10 @@ from stratsweep_server.market_data.errors import (
     NoBarsError,
     UnknownSymbolError,
 )
+from stratsweep_server.market_data.file_names import is_unread_file_of, symbol_of
 from stratsweep_server.market_data.price_file import read_bars
 from stratsweep_server.market_data.storage import StorageUnavailableError
 
-_EXTENSIONS = (".csv", ".parquet")
 _LONGEST_SYMBOL = 64
 # What a file cannot be read for although nothing is wrong with it.
 _OF_THE_DISK = {
@@ -63,7 +63,7 @@ class SymbolCoverage:
 
 
 class DataDirectory:
-    """A folder of `SYMBOL.csv` and `SYMBOL.parquet` files. Safe to use from several threads.
+    """A folder of price files, named by their symbols. Safe to use from several threads.
 
     The folder is looked at anew on each call, so files may come, change and go while the server
     runs; what was read is kept until its file changes. A symbol never becomes part of a path: it is
@@ -118,7 +118,7 @@ class DataDirectory:
             raise InvalidSymbolError(symbol)
         file_names = self._file_names()
         if symbol not in file_names:
-            raise UnknownSymbolError(symbol, _nearest(symbol, file_names))
+            raise self._unknown(symbol, file_names)
         file_name = _only(file_names[symbol])
         with self._opened(symbol, file_name) as file:
             version = _version(file)
@@ -163,8 +163,8 @@ class DataDirectory:
         """List the price files of each symbol; more than one is an error of that symbol."""
         found: dict[str, list[str]] = {}
         for path in sorted(self._list()):
-            if path.suffix.lower() in _EXTENSIONS and _is_symbol(path.stem):
-                found.setdefault(path.stem, []).append(path.name)
+            if _is_symbol(symbol := symbol_of(path.name)):
+                found.setdefault(symbol, []).append(path.name)
         return found
 
     def _list(self) -> list[Path]:
@@ -184,9 +184,13 @@ class DataDirectory:
                 raise self._unavailable(error) from error
             names = self._file_names()  # or the folder is gone by now
             if symbol not in names:
-                raise UnknownSymbolError(symbol, _nearest(symbol, names)) from error
+                raise self._unknown(symbol, names) from error
             reason = f"the file cannot be read: {error.strerror}"
             raise InvalidBarsError(file_name, None, reason) from error
+
+    def _unknown(self, symbol: str, names: Iterable[str]) -> UnknownSymbolError:
+        others = (path.name for path in self._list() if is_unread_file_of(path.name, symbol))
+        return UnknownSymbolError(symbol, _nearest(symbol, names), tuple(sorted(others)))
 
     def _unavailable(self, error: OSError) -> StorageUnavailableError:
         return StorageUnavailableError("data directory", self._path, error, self._list)

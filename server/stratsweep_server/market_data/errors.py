@@ -35,6 +35,9 @@ def listed(names: Collection[str], limit: int = _LONGEST_LIST) -> str:
     return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
 
 
+_READ = "give it as .csv, .txt, .tsv, one of these with .gz or .zst, or .parquet"
+
+
 class MarketDataError(Exception):
     """Bars could not be provided."""
 
@@ -60,12 +63,16 @@ class UnknownSymbolError(MarketDataError):
     Attributes:
         symbol: The symbol.
         nearest: Names that there are, most similar first; may be empty.
+        unread: Names of files that seem to have its prices, in formats that are not read.
     """
 
-    def __init__(self, symbol: str, nearest: tuple[str, ...]) -> None:
+    def __init__(self, symbol: str, nearest: tuple[str, ...], unread: tuple[str, ...] = ()) -> None:
         self.symbol = symbol
         self.nearest = nearest
+        self.unread = unread
         hint = f"the nearest: {', '.join(nearest)}" if nearest else "no symbol is named like it"
+        if unread:
+            hint = f"{listed(unread, 3)} is there, but files like it are not read: {_READ}"
         super().__init__(
             f"no bars for the symbol {quoted(symbol)}; {hint}; "
             "`stratsweep strategies` lists every symbol"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from stratsweep_server.market_data.csv_file import read_csv
 from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.file_names import is_parquet
 from stratsweep_server.market_data.parquet_file import read_parquet
 from stratsweep_server.market_data.price_table import PriceTable
+from stratsweep_server.market_data.unpacking import unpacked
 
 
 def read_table(file_name: str, content: bytes) -> PriceTable:
     """Read the columns that matter.
 
     Args:
-        file_name: Its extension, in any case, says whether this is CSV or Parquet.
+        file_name: Its extension, in any case, says whether this is CSV or Parquet, and compressed.
         content: The whole file.
 
     Raises:
         InvalidBarsError: It is empty, not what its extension says, or lacks rows or a column.
     """
+    content = unpacked(file_name, content)
     if not content.strip():
         raise InvalidBarsError(file_name, None, "the file is empty")
-    read = read_parquet if file_name.lower().endswith(".parquet") else read_csv
+    read = read_parquet if is_parquet(file_name) else read_csv
     table = read(file_name, content)
     if not len(table.rows):
         raise InvalidBarsError(file_name, None, "there is no row under the column names")

@@ -26,7 +26,7 @@ _ORDERED = (
 
 
 def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
-    """Read and check the bars of a `.csv` or `.parquet` file.
+    """Read and check the bars of a price file.
 
     Columns are found by name in any case and order: a time (Date, Datetime, Timestamp, Time, Date
     with Time, or the nameless index that pandas writes), Open, High, Low, Close, and optionally

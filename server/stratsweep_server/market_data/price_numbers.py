@@ -70,7 +70,7 @@ def read_numbers(table: PriceTable) -> dict[str, Floats]:
     columns = {role: table.columns[role] for role in _ROLES if role in table.columns}
     for role, column in columns.items():
         if not (column.dtype.is_numeric() or column.dtype in (*_TEXT_TYPES, pl.Null)):
-            reason = f"the {_name(role)} column holds {column.dtype}"
+            reason = f"the {_name(role)} column holds {column.dtype.base_type()}"
             raise InvalidBarsError(table.file_name, None, reason)
     texts = {
         role: _without_signs(column.cast(pl.String), role)

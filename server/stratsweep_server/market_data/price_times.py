@@ -78,7 +78,9 @@ def _check_stored(table: PriceTable, role: str) -> None:
     dtype = column.dtype
     name = "time" if role == "clock" else role
     if not (dtype.is_numeric() or dtype in _STORED_TYPES[role]):
-        raise InvalidBarsError(table.file_name, None, f"the {name} column holds {dtype}, not times")
+        raise InvalidBarsError(
+            table.file_name, None, f"the {name} column holds {dtype.base_type()}, not times"
+        )
     if dtype == pl.Float32:
         reason = f"the {name} column holds Float32, too short for times; store them as Int64"
         raise InvalidBarsError(table.file_name, None, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import re
 import shutil
@@ -64,13 +65,21 @@ def test_symbols_are_the_names_of_price_files_in_order(folder, directory):
         "msft.CSV",
         "BTC-USD.csv",
         "QQQ.Parquet",
-        "notes.txt",
+        "AAPL.txt",
+        "ES=F.TSV",
+        "BRK.B.csv.gz",
+        "IBM.txt.ZST",
+        "X.csv.zip",
+        "X.gz",
+        "X.parquet.gz",
+        "X.xlsx",
         "README",
         ".hidden.csv",
         ".csv",
     ):
         (folder / name).write_text(TEXT)
-    assert directory.symbols() == ["BTC-USD", "QQQ", "SPY", "msft"]
+    expected = ["AAPL", "BRK.B", "BTC-USD", "ES=F", "IBM", "QQQ", "SPY", "msft"]
+    assert directory.symbols() == expected
 
 
 @pytest.mark.parametrize(
@@ -165,10 +174,37 @@ def test_a_file_that_may_not_be_read_is_refused(folder, directory):
         directory.load("SPY")
 
 
-def test_two_files_for_one_symbol_are_refused(folder, directory):
-    (folder / "SPY.parquet").write_text(TEXT)
-    with pytest.raises(InvalidBarsError, match=r"SPY.csv: there is SPY.parquet too; keep one"):
+@pytest.mark.parametrize("other", ["SPY.parquet", "SPY.csv.gz", "SPY.txt", "SPY.tsv.zst"])
+def test_two_files_for_one_symbol_are_refused_with_the_names_of_both(folder, directory, other):
+    (folder / other).write_text(TEXT)
+    with pytest.raises(InvalidBarsError, match=rf"SPY.csv: there is {other} too; keep one"):
         directory.load("SPY")
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["X.zip", "X.csv.zip", "X.csv.bz2", "X.csv.xz", "x.XLSX", "X.feather", "X.h5", "X.gz", "X.zst"],
+)
+def test_a_file_of_a_symbol_that_is_not_read_is_named(folder, directory, file_name):
+    (folder / file_name).write_text("")
+    with pytest.raises(UnknownSymbolError) as caught:
+        directory.load("X")
+    assert caught.value.unread == (file_name,)
+    assert f"{file_name} is there, but files like it are not read: give it as" in str(caught.value)
+    assert "SPY" in directory.symbols()
+
+
+def test_files_of_other_symbols_are_not_named(folder, directory):
+    for file_name in ("XY.zip", "AX.zip", "X", "X.md", "X.py", "X.B.csv"):
+        (folder / file_name).write_text("")
+    with pytest.raises(UnknownSymbolError) as caught:
+        directory.load("X")
+    assert caught.value.unread == ()
+
+
+def test_a_compressed_file_is_loaded(folder, directory):
+    (folder / "GZ.csv.gz").write_bytes(gzip.compress(TEXT.encode()))
+    assert directory.load("GZ").close.tolist() == directory.load("SPY").close.tolist()
 
 
 @pytest.mark.parametrize(

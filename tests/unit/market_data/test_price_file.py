@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 
 import numpy as np
@@ -350,9 +351,87 @@ def test_a_column_that_is_there_twice_is_refused(name):
     assert reason == f"Close, {name} are the same column; keep one"
 
 
-def test_text_that_is_not_utf_8_is_refused_with_its_line():
-    error = refusal(with_row("2024-01-03,11,13,10,12,1").encode() + b"\n\xff\xfe")
-    assert (error.row, error.reason) == (5, "the text is not UTF-8; save the file as UTF-8")
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (b"\xff\xfe", "the text is not UTF-8, perhaps Windows-1252; save the file as UTF-8"),
+        ("Käse".encode("cp1252"), "the text is not UTF-8, perhaps Windows-1252; save the file as"),
+        (b"\x81\x8d", "the text is not UTF-8; save the file as UTF-8"),
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused_with_its_line(rest, reason):
+    error = refusal(with_row("2024-01-03,11,13,10,12,1").encode() + b"\n" + rest)
+    assert error.row == 5
+    assert error.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
+)
+def test_text_with_a_mark_of_its_encoding_is_read(encoding):
+    mark = "" if encoding in ("utf-8-sig", "utf-16") else "\ufeff"
+    text = PLAIN.replace("\n", "\r\n").replace(",", "\t")
+    assert same(read((mark + text).encode(encoding)), read(PLAIN))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_named(encoding):
+    assert "seems to be UTF-16 without a mark" in refusal(PLAIN.encode(encoding)).reason
+
+
+def test_damaged_utf_16_is_named():
+    text = "\ufeff".encode("utf-16-le") + PLAIN.encode("utf-16-le") + b"\x00\xd8\x41\x00"
+    assert refusal(text).reason.startswith("the text is UTF-16 with an error in it")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"PK\x03\x04 and so on", "the file is a ZIP archive or an Excel workbook; save it as CSV"),
+        (gzip.compress(PLAIN.encode()), "the file is compressed with gzip: name it .csv.gz, or un"),
+        (b"\x28\xb5\x2f\xfd...", "the file is compressed with Zstandard: name it .csv.zst"),
+        (b"PAR1....", "the file is Parquet: name it .parquet, or save it as CSV"),
+        (b"\x89HDF\r\n", "the file is HDF5; save it as CSV"),
+        (b"\n <!DOCTYPE html><p>Too many requests", "the file is a web page: download the file"),
+        (b'[{"date": "2024-01-02"}]', "the file is JSON; save it as CSV"),
+        (b"\x00" * 100, "the file is binary, not text; save it as CSV"),
+        (bytes(range(256)), "the file is binary, not text; save it as CSV"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_with_what_it_is(content, reason):
+    assert refusal(content).reason.startswith(reason)
+
+
+HOSTILE = "a\x1b[31m\x07\x00\u202e\x9b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADER.replace("Open", f"Op{HOSTILE}") + "\n" + ROWS[0],
+        HEADER + f",Open{HOSTILE},Open{HOSTILE}",
+        f"Price,Open,Open,High,Low,Close\nTicker,A{HOSTILE},B{HOSTILE},A,A,A\nDate,,,,,\n",
+        with_row(f"{HOSTILE},11,13,10,12,1"),
+        with_row(f"2024-01-03,11,13,10,{HOSTILE},1"),
+        with_row(f"2024-01-03,11,13,10,12,{HOSTILE}"),
+        f"{HOSTILE}\n{ROWS[0]}",
+    ],
+)
+def test_text_of_a_file_is_escaped_in_what_is_said_of_it(text):
+    assert str(refusal(text)).isprintable()
+
+
+def test_names_that_parquet_stores_are_escaped_in_what_is_said_of_them():
+    columns = {name: [1.0] for name in ("open", "high", "low", "close")}
+    hostile_type = pl.Series([{HOSTILE: 1}])
+    for frame in (
+        pl.DataFrame({HOSTILE: [1]}),
+        pl.DataFrame({**columns, "date": hostile_type}),
+        pl.DataFrame({**columns, "date": [1704153600], "volume": hostile_type}),
+    ):
+        with pytest.raises(InvalidBarsError) as caught:
+            read_parquet(frame)
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -363,7 +442,7 @@ def test_text_that_is_not_utf_8_is_refused_with_its_line():
         b"PAR1",
         bytes(range(256)) * 10,
         b'"',
-        PLAIN.encode("utf-16"),
+        PLAIN.encode("utf-16-le"),
     ],
 )
 @pytest.mark.parametrize("file_name", ["X.csv", "X.parquet"])
