@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from stratsweep_server.backtest import Bars
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 SEED = 20_240_229
 _REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -55,7 +55,7 @@ def _real(symbol: str, spacing: str, count: int) -> Market:
     path = _REAL_DATA / f"{symbol}.csv"
     if not path.exists():
         return _random_walk(spacing, count)
-    bars = read_bars(symbol, path.name, path.read_bytes())
+    bars = read_price_file(symbol, path.name, path.read_bytes()).bars
     columns = (bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
     last = Bars(symbol, *(column[-count:] for column in columns))
     last.make_read_only()

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from stratsweep import Client, ServerProcess
 from stratsweep.v1 import optimization_service_pb2
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 from examples.demo import write_synthetic_market
 from tests.documents import GUIDES, README, ROOT, Document
@@ -152,7 +152,7 @@ def test_the_sample_output_is_what_the_demo_prints():
 
 
 def test_the_price_file_is_one():
-    bars = read_bars("SPY", "SPY.csv", BLOCKS["price-file"].encode())
+    bars = read_price_file("SPY", "SPY.csv", BLOCKS["price-file"].encode()).bars
     assert len(bars) == 2
 
 

@@ -57,6 +57,11 @@ class Bars:
         for name in _COLUMNS:
             getattr(self, name).setflags(write=False)
 
+    def reversed(self) -> Bars:
+        """Return a copy with the last bar first."""
+        columns = (np.ascontiguousarray(getattr(self, name)[::-1]) for name in _COLUMNS)
+        return Bars(self.symbol, *columns)
+
     def between(
         self, start_date: date | None, end_date: date | None, warm_up_bar_count: int = 0
     ) -> Bars:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stratsweep_server.market_data.bad_rows import BadRows
 from stratsweep_server.market_data.column_levels import SeveralSymbolsError, names_without_symbol
 from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
-from stratsweep_server.market_data.csv_header import NoColumnNamesError, read_header
+from stratsweep_server.market_data.csv_header import CsvHeader, NoColumnNamesError, read_header
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
@@ -22,81 +24,122 @@ from stratsweep_server.market_data.text_encoding import not_utf_8, text_of
 def read_csv(file_name: str, content: bytes) -> PriceTable:
     """Read the columns that matter; lines are counted from 1, those above the names included.
 
+    Rows of more fields than there are names are reported as bad.
+
     Raises:
         InvalidBarsError: It is not CSV, has no names, or lacks a column.
     """
     text = text_of(file_name, content)
-    blank_lines = _blank_lines(text)
+    blank_lines = len(text) - len(text.lstrip(b"\r\n"))
     try:
         header = read_header(text[blank_lines:])
         names = names_without_symbol(header.names, symbol_of(file_name))
         positions = column_positions(names)
     except (ColumnNamesError, NoColumnNamesError, SeveralSymbolsError) as error:
         raise InvalidBarsError(file_name, None, str(error)) from error
-    names_start = _line_start(text, blank_lines, header.last_line)
-    separator, lines_above = header.separator, text.count(b"\n", 0, names_start)
-    body = text[names_start:]
+    start = blank_lines
+    for _ in range(header.last_line - 1):
+        start = text.index(b"\n", start) + 1
+    body = _Body(file_name, text[start:], header, text.count(b"\n", 0, start))
     try:
-        cells = pl.read_csv(body, separator=separator, infer_schema=False).select(
+        cells, widths = body.read(positions), None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        cells, widths = body.read_narrowed(positions, error)
+    is_filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
+    bad_rows = BadRows(file_name, body.lines(cells.height)[is_filled])
+    if widths is not None:
+        widths = widths[is_filled]
+        bad_rows.report(
+            widths > len(names),
+            lambda index: f"there are {widths[index]} fields under {len(names)} column names",
+            "correct the row",
+        )
+    notes = _notes(header)
+    return PriceTable(cells.filter(pl.Series(is_filled)).to_dict(), bad_rows, notes)
+
+
+def _notes(header: CsvHeader) -> tuple[str, ...]:
+    """Tell which lines were left out, but for one that only names the separator."""
+    left_out = [line for line in header.lines_above if not line.startswith("sep=")]
+    if not left_out:
+        return ()
+    count = len(left_out)
+    lines = "the line" if count == 1 else f"the {count} lines"
+    return (f"{lines} above the column names {'was' if count == 1 else 'were'} left out",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A CSV file from the last line of its names on.
+
+    Attributes:
+        file_name: Its name, for messages.
+        text: What is left of it.
+        header: Its names.
+        lines_above: The number of lines that are not.
+    """
+
+    file_name: str
+    text: bytes
+    header: CsvHeader
+    lines_above: int
+
+    def read(self, positions: Mapping[str, int], *, is_narrowed: bool = False) -> pl.DataFrame:
+        """Return columns by their role, as text, null where there is none."""
+        return pl.read_csv(
+            self.text,
+            separator=self.header.separator,
+            infer_schema=False,
+            truncate_ragged_lines=is_narrowed,
+        ).select(
             pl.nth(position).str.strip_chars().replace("", None).alias(role)
             for role, position in positions.items()
         )
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise _csv_error(file_name, body, separator, len(header.names), lines_above) from error
-    filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series()
-    lines = _first_lines(body, separator, cells.height) + lines_above
-    return PriceTable(file_name, cells.filter(filled).to_dict(), lines[filled.to_numpy()])
 
+    def read_narrowed(
+        self, positions: Mapping[str, int], error: Exception
+    ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """Return columns although some rows are too wide, and each row's width.
 
-def _blank_lines(text: bytes) -> int:
-    """Return the length of the blank lines at the begin."""
-    return len(text) - len(text.lstrip(b"\r\n"))
+        Args:
+            positions: Of the columns.
+            error: What the library says, which is not which line.
 
+        Raises:
+            InvalidBarsError: That is not why it could not be read.
+        """
+        try:
+            records = list(self._records(self.text.decode()))
+            cells = self.read(positions, is_narrowed=True)
+        except UnicodeDecodeError as not_text:
+            row = self.lines_above + self.text.count(b"\n", 0, not_text.start) + 1
+            reason = not_utf_8(self.text, not_text.start)
+            raise InvalidBarsError(self.file_name, row, reason) from error
+        except (csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            records, cells = [], pl.DataFrame()
+        widths = np.array([len(fields) for _, fields in records[1:]])
+        if len(widths) < cells.height or not (widths > len(self.header.names)).any():
+            reason = "the file is not CSV; is a quotation mark left open?"
+            raise InvalidBarsError(self.file_name, None, reason) from error
+        return cells, widths[: cells.height]
 
-def _line_start(text: bytes, start: int, number: int) -> int:
-    """Return where a line begins, counted from 1 at a place."""
-    for _ in range(number - 1):
-        start = text.index(b"\n", start) + 1
-    return start
+    def lines(self, row_count: int) -> NDArray[np.int64]:
+        """Return the line on which each row begins: quoted fields may have several lines."""
+        if b'"' in self.text and self.text.rstrip(b"\r\n").count(b"\n") > row_count:
+            with contextlib.suppress(csv.Error):
+                starts = [line for line, _ in self._records(self.text.decode())][1:]
+                if len(starts) >= row_count:
+                    return np.array(starts[:row_count], dtype=np.int64) + self.lines_above
+        return np.arange(row_count) + self.lines_above + 2
 
+    def _records(self, text: str) -> Iterator[tuple[int, list[str]]]:
+        """Yield the fields of each record with its line; a blank line is one without fields.
 
-def _first_lines(body: bytes, separator: str, row_count: int) -> NDArray[np.int64]:
-    """Return the 1-based line on which each row begins: quoted fields may have several lines."""
-    if b'"' in body and body.rstrip(b"\r\n").count(b"\n") + 1 > 1 + row_count:
-        with contextlib.suppress(csv.Error):
-            starts = [line for line, _ in _records(body.decode(), separator)][1:]
-            if len(starts) >= row_count:
-                return np.array(starts[:row_count])
-    return np.arange(row_count) + 2
-
-
-def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the fields of each record with its first line; a blank line is one without fields.
-
-    Raises:
-        csv.Error: A field is too long, such as one whose quotation mark is left open.
-    """
-    reader = csv.reader(text.split("\n"), delimiter=separator)
-    line = 1
-    for fields in reader:
-        yield line, fields
-        line = reader.line_num + 1
-
-
-def _csv_error(
-    file_name: str, body: bytes, separator: str, width: int, lines_above: int
-) -> InvalidBarsError:
-    """Find out what the library's message does not say: which line."""
-    try:
-        decoded = body.decode()
-    except UnicodeDecodeError as error:
-        row = lines_above + body.count(b"\n", 0, error.start) + 1
-        return InvalidBarsError(file_name, row, not_utf_8(body, error.start))
-    with contextlib.suppress(csv.Error):
-        for row, fields in _records(decoded, separator):
-            if len(fields) > width:
-                reason = (
-                    f"there are {len(fields)} fields under {width} column names; correct the row"
-                )
-                return InvalidBarsError(file_name, lines_above + row, reason)
-    return InvalidBarsError(file_name, None, "the file is not CSV; is a quotation mark left open?")
+        Raises:
+            csv.Error: A field is too long, such as one whose quotation mark is left open.
+        """
+        reader = csv.reader(text.split("\n"), delimiter=self.header.separator)
+        line = 1
+        for fields in reader:
+            yield line, fields
+            line = reader.line_num + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import logging
 import os
 import stat
 import threading
@@ -24,8 +25,10 @@ from stratsweep_server.market_data.errors import (
     UnknownSymbolError,
 )
 from stratsweep_server.market_data.file_names import is_unread_file_of, symbol_of
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import PriceFile, read_price_file
 from stratsweep_server.market_data.storage import StorageUnavailableError
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_SYMBOL = 64
 # What a file cannot be read for although nothing is wrong with it.
@@ -53,6 +56,7 @@ class SymbolCoverage:
         first_time: The first bar's, nanoseconds since 1970-01-01 UTC; None without bars.
         last_time: The last bar's.
         error: Why its file cannot be used; empty for a good one.
+        notes: What was done to read it that is worth knowing.
     """
 
     name: str
@@ -60,6 +64,7 @@ class SymbolCoverage:
     first_time: int | None = None
     last_time: int | None = None
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class DataDirectory:
@@ -80,6 +85,7 @@ class DataDirectory:
         self._path = path
         self._bars = _BarsCache(cache_byte_limit)
         self._coverage: dict[str, tuple[_Version, SymbolCoverage]] = {}
+        self._noted: dict[str, _Version] = {}
 
     def symbols(self) -> list[str]:
         """Return the names of all symbols, sorted, those of unusable files included.
@@ -124,7 +130,7 @@ class DataDirectory:
             version = _version(file)
             bars = self._bars.get(file_name, version)
             if bars is None:
-                bars = read_bars(symbol, file_name, file.read())
+                bars = self._read(symbol, file_name, file, version).bars
                 self._bars.put(file_name, version, bars)
         if not len(bars.between(start_date, end_date)):
             covered = date_of(bars.time[0]), date_of(bars.time[-1])
@@ -151,13 +157,32 @@ class DataDirectory:
                 version = _version(file)
                 known_version, coverage = self._coverage.get(file_name, (None, None))
                 if coverage is None or known_version != version:
-                    coverage = _read_coverage(symbol, file_name, file)
+                    coverage = self._read_coverage(symbol, file_name, file, version)
                     self._coverage[file_name] = version, coverage
                 return coverage
         except UnknownSymbolError:
             return None
         except MarketDataError as error:
             return SymbolCoverage(symbol, error=str(error))
+
+    def _read_coverage(
+        self, symbol: str, file_name: str, file: BinaryIO, version: _Version
+    ) -> SymbolCoverage:
+        try:
+            price_file = self._read(symbol, file_name, file, version)
+        except InvalidBarsError as error:
+            return SymbolCoverage(symbol, error=str(error))
+        bars = price_file.bars
+        first, last = int(bars.time[0]), int(bars.time[-1])
+        return SymbolCoverage(symbol, len(bars), first, last, notes=price_file.notes)
+
+    def _read(self, symbol: str, file_name: str, file: BinaryIO, version: _Version) -> PriceFile:
+        """Read an open file, and log once what is worth knowing of it."""
+        price_file = read_price_file(symbol, file_name, file.read())
+        if price_file.notes and self._noted.get(file_name) != version:
+            self._noted[file_name] = version
+            logger.info("%s: %s", file_name, "; ".join(price_file.notes))
+        return price_file
 
     def _file_names(self) -> dict[str, list[str]]:
         """List the price files of each symbol; more than one is an error of that symbol."""
@@ -278,11 +303,3 @@ def _open(directory: Path, file_name: str) -> BinaryIO:
 def _version(file: BinaryIO) -> _Version:
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _read_coverage(symbol: str, file_name: str, file: BinaryIO) -> SymbolCoverage:
-    try:
-        bars = read_bars(symbol, file_name, file.read())
-    except InvalidBarsError as error:
-        return SymbolCoverage(symbol, error=str(error))
-    return SymbolCoverage(symbol, len(bars), int(bars.time[0]), int(bars.time[-1]))

@@ -35,6 +35,11 @@ def listed(names: Collection[str], limit: int = _LONGEST_LIST) -> str:
     return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
 
 
+def unit_of_rows(file_name: str) -> str:
+    """Return what the rows of a price file are called in messages."""
+    return "row" if file_name.lower().endswith(".parquet") else "line"
+
+
 _READ = "give it as .csv, .txt, .tsv, one of these with .gz or .zst, or .parquet"
 
 
@@ -84,18 +89,22 @@ class InvalidBarsError(MarketDataError):
 
     Attributes:
         file_name: The file's name, without its directory.
-        row: Where: the 1-based line in a CSV file, header included, or the 1-based row in a Parquet
-            file; None when it concerns the whole file.
+        row: Where first: the 1-based line in a CSV file, header included, or the 1-based row in a
+            Parquet file; None when it concerns the whole file.
         reason: What is wrong there, and what to do.
+        bad_row_count: The number of bad rows, that one included; 0 where row is None.
     """
 
-    def __init__(self, file_name: str, row: int | None, reason: str) -> None:
+    def __init__(
+        self, file_name: str, row: int | None, reason: str, *, bad_row_count: int = 0
+    ) -> None:
         self.file_name = file_name
         self.row = row
         self.reason = reason
-        unit = "row" if file_name.lower().endswith(".parquet") else "line"
-        place = file_name if row is None else f"{file_name}, {unit} {row}"
-        super().__init__(f"{place}: {reason}")
+        self.bad_row_count = 0 if row is None else max(bad_row_count, 1)
+        place = file_name if row is None else f"{file_name}, {unit_of_rows(file_name)} {row}"
+        more = f" and {bad_row_count - 1:,} more" if bad_row_count > 1 else ""
+        super().__init__(f"{place}{more}: {reason}")
 
 
 class NoBarsError(MarketDataError):

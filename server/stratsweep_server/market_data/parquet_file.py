@@ -7,6 +7,7 @@ import io
 import numpy as np
 import polars as pl
 
+from stratsweep_server.market_data.bad_rows import BadRows
 from stratsweep_server.market_data.column_levels import (
     SeveralSymbolsError,
     names_of_pairs,
@@ -37,4 +38,4 @@ def read_parquet(file_name: str, content: bytes) -> PriceTable:
             file_name, None, "the file is damaged or is not Parquet; write it again"
         ) from error
     columns = {role: frame[names[position]] for role, position in positions.items()}
-    return PriceTable(file_name, columns, np.arange(1, frame.height + 1))
+    return PriceTable(columns, BadRows(file_name, np.arange(1, frame.height + 1)))

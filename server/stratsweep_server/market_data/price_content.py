@@ -25,6 +25,6 @@ def read_table(file_name: str, content: bytes) -> PriceTable:
         raise InvalidBarsError(file_name, None, "the file is empty")
     read = read_parquet if is_parquet(file_name) else read_csv
     table = read(file_name, content)
-    if not len(table.rows):
+    if not len(table):
         raise InvalidBarsError(file_name, None, "there is no row under the column names")
     return table

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.price_content import read_table
-from stratsweep_server.market_data.price_numbers import Floats, read_numbers
+from stratsweep_server.market_data.price_numbers import Floats, number_type_problems, read_numbers
 from stratsweep_server.market_data.price_table import PriceTable
-from stratsweep_server.market_data.price_times import bar_times
+from stratsweep_server.market_data.price_times import bar_times, time_type_problems
 
+_PRICES = ("open", "high", "low", "close")
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit
 # floats and rounded adjustments are off by less. Such bars are widened to be consistent.
 _RELATIVE_TOLERANCE = 1e-6
@@ -25,14 +28,26 @@ _ORDERED = (
 )
 
 
-def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
-    """Read and check the bars of a price file.
+@dataclass(frozen=True, slots=True)
+class PriceFile:
+    """What a price file says.
 
-    Columns are found by name in any case and order: a time (Date, Datetime, Timestamp, Time, Date
-    with Time, or the nameless index that pandas writes), Open, High, Low, Close, and optionally
-    Adj Close and Volume; the rest is ignored. CSV is UTF-8 with commas, semicolons, tabs or pipes
-    between fields. Blank lines are skipped. How times and numbers may be written is said in
-    `price_times` and `price_numbers`.
+    Attributes:
+        bars: Its bars, in read-only arrays.
+        notes: What was done to read them that is worth knowing; each a sentence without a stop.
+    """
+
+    bars: Bars
+    notes: tuple[str, ...] = ()
+
+
+def read_price_file(symbol: str, file_name: str, content: bytes) -> PriceFile:
+    """Read a price file that must have no bad row.
+
+    Columns are found by name in any case and order, as `column_names` says; the rest is ignored.
+    CSV has commas, semicolons, tabs or pipes between fields. Blank lines are skipped. How times and
+    numbers may be written is said in `price_times` and `price_numbers`. Rows from the newest to the
+    oldest are turned round.
 
     Where there is an Adj Close, all four prices are scaled by adjusted close / close of their bar:
     backtests on prices that jump at splits and dividends trade events that no account saw. Volume
@@ -44,7 +59,7 @@ def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
         content: The whole file.
 
     Returns:
-        At least one bar, in read-only arrays.
+        At least one bar.
 
     Raises:
         InvalidBarsError: A column is missing; a time is missing, not understood, ambiguous, not
@@ -53,40 +68,83 @@ def read_bars(symbol: str, file_name: str, content: bytes) -> Bars:
             millionth; a volume is negative, ambiguous or not a number.
     """
     table = read_table(file_name, content)
-    time = bar_times(table)
-    _check_ascending(table, time)
-    numbers = read_numbers(table)
-    prices = {role: _prices(table, numbers, role) for role in ("open", "high", "low", "close")}
+    price_file = checked(symbol, table)
+    table.bad_rows.refuse()
+    return price_file
+
+
+def checked(symbol: str, table: PriceTable) -> PriceFile:
+    """Make bars of a table, and report its bad rows to it; bars of such rows mean nothing.
+
+    Raises:
+        InvalidBarsError: A column is stored as what is no time or number.
+    """
+    if problems := [*time_type_problems(table), *number_type_problems(table)]:
+        raise InvalidBarsError(table.file_name, None, "; ".join(problems))
+    time, numbers = bar_times(table), read_numbers(table)
+    is_descending = _check_order_of_times(table, time)
+    prices = {role: _prices(table, numbers, role) for role in _PRICES}
     for upper, lower in _ORDERED:
-        _check_order(table, upper, prices[upper], lower, prices[lower])
+        _check_order_of_prices(table, upper, prices[upper], lower, prices[lower])
     if "adjusted_close" in numbers:
         prices = _adjusted(table, prices, _prices(table, numbers, "adjusted_close"))
     corners = list(prices.values())
     prices |= {"high": np.maximum.reduce(corners), "low": np.minimum.reduce(corners)}
-    bars = Bars(symbol, time, volume=_volume(table, numbers), **prices)
+    volume, volume_notes = _volume(table, numbers)
+    notes = [*table.notes, *volume_notes]
+    bars = Bars(symbol, time, volume=volume, **prices)
+    if is_descending:
+        bars = bars.reversed()
+        notes.append("the rows were newest first and have been turned round")
     bars.make_read_only()
-    return bars
+    return PriceFile(bars, tuple(notes))
 
 
-def _check_ascending(table: PriceTable, time: NDArray[np.int64]) -> None:
-    def reason(index: int) -> str:
-        here, above = (str(time[i].astype("datetime64[ns]"))[:19] for i in (index, index - 1))
-        if time[index] == time[index - 1]:
-            return f"the time {here} is there twice; keep one row for each time"
-        return f"the time {here} is before {above} above it; sort the file, oldest bar first"
+def _check_order_of_times(table: PriceTable, time: NDArray[np.int64]) -> bool:
+    """Return whether most times are before the one above; report those that are not as most are."""
+    rows = table.bad_rows.without("time")
+    here, above = time[rows[1:]], time[rows[:-1]]
+    is_before, is_after = here < above, here > above
+    is_descending = bool(np.count_nonzero(is_before) > np.count_nonzero(is_after))
+    row_above = np.zeros(len(table), dtype=np.int64)
+    row_above[rows[1:]] = rows[:-1]
+    is_twice, is_bad = (np.zeros(len(table), dtype=bool) for _ in range(2))
+    is_twice[rows[1:]] = ~(is_before | is_after)
+    is_bad[rows[1:]] = is_after if is_descending else is_before
+    relation = "after" if is_descending else "before"
+    table.bad_rows.report(
+        is_twice,
+        lambda index: f"the time {_shown(time[index])} is there twice",
+        "keep one row for each time",
+        "time",
+    )
+    table.bad_rows.report(
+        is_bad,
+        lambda index: (
+            f"the time {_shown(time[index])} is {relation} "
+            f"{_shown(time[row_above[index]])} above it"
+        ),
+        "sort the file, newest bar first" if is_descending else "sort the file, oldest bar first",
+        "time",
+    )
+    return is_descending
 
-    table.refuse(np.append(False, time[1:] <= time[:-1]), reason)
+
+def _shown(time: np.int64) -> str:
+    return str(time.astype("datetime64[ns]"))[:19]
 
 
-def _check_order(
+def _check_order_of_prices(
     table: PriceTable, upper: str, upper_prices: Floats, lower: str, lower_prices: Floats
 ) -> None:
-    table.refuse(
+    table.bad_rows.report(
         upper_prices < lower_prices * (1 - _RELATIVE_TOLERANCE),
         lambda index: (
-            f"the {upper} {upper_prices[index]} is below the {lower} {lower_prices[index]}; "
-            "correct the row or delete it"
+            f"the {upper} {upper_prices[index]} is below the {lower} {lower_prices[index]}"
         ),
+        "correct the row or delete it",
+        upper,
+        lower,
     )
 
 
@@ -96,48 +154,58 @@ def _adjusted(
     with np.errstate(all="ignore"):  # what overflows is refused
         factor = adjusted_close / prices["close"]
         scaled = {role: values * factor for role, values in prices.items()}
-    table.refuse(
+    table.bad_rows.report(
         np.logical_or.reduce([~((values > 0) & (values < np.inf)) for values in scaled.values()]),
         lambda index: (
             f"the adjusted close {adjusted_close[index]} is too far from the close "
-            f"{prices['close'][index]} to scale prices by; correct or delete it"
+            f"{prices['close'][index]} to scale prices by"
         ),
+        "correct or delete it",
+        "adjusted_close",
+        *_PRICES,
     )
     return scaled | {"close": adjusted_close}
 
 
 def _prices(table: PriceTable, numbers: Mapping[str, Floats], role: str) -> Floats:
-    name, values = role.replace("_", " "), numbers[role]
-    table.refuse(
-        table.columns[role].is_null().to_numpy(),
-        f"the {name} is missing; fill it or delete the row",
+    name, values, report = role.replace("_", " "), numbers[role], table.bad_rows.report
+    is_missing = table.columns[role].is_null().to_numpy()
+    report(is_missing, f"the {name} is missing", "fill it or delete the row", role)
+    report(
+        ~np.isfinite(values),
+        lambda index: f"the {name} is {values[index]}",
+        "correct or delete it",
+        role,
     )
-    table.refuse(
-        ~np.isfinite(values), lambda index: f"the {name} is {values[index]}; correct or delete it"
-    )
-    table.refuse(
-        values <= 0, lambda index: f"the {name} {values[index]} is not positive, as prices must be"
+    report(
+        values <= 0,
+        lambda index: f"the {name} {values[index]} is not positive, as prices must be",
+        "",
+        role,
     )
     return values
 
 
-def _volume(table: PriceTable, numbers: Mapping[str, Floats]) -> Floats:
-    """Return the traded volume, or the number of ticks where only that is counted.
+def _volume(table: PriceTable, numbers: Mapping[str, Floats]) -> tuple[Floats, list[str]]:
+    """Return the traded volume, or the number of ticks where only that is counted, and a note.
 
     MetaTrader writes both, and zeros for the volume of markets that tell none.
     """
-    counts = [
-        _quantities(table, numbers[role], role.replace("_", " "))
+    volume, ticks = (
+        _quantities(table, numbers[role], role) if role in numbers else None
         for role in ("volume", "tick_volume")
-        if role in numbers
-    ]
-    counts = [each for each in counts if each.any()] or counts
-    return counts[0] if counts else np.full(len(table.rows), np.nan)
+    )
+    if ticks is not None and (volume is None or (ticks.any() and not volume.any())):
+        return ticks, ["the volume is the number of ticks; no other is told"]
+    return np.full(len(table), np.nan) if volume is None else volume, []
 
 
-def _quantities(table: PriceTable, values: Floats, name: str) -> Floats:
-    table.refuse(
+def _quantities(table: PriceTable, values: Floats, role: str) -> Floats:
+    name = role.replace("_", " ")
+    table.bad_rows.report(
         (values < 0) | np.isinf(values),
-        lambda index: f"the {name} {values[index]} is not a quantity; leave it empty if unknown",
+        lambda index: f"the {name} {values[index]} is not a quantity",
+        "leave it empty if unknown",
+        role,
     )
     return values

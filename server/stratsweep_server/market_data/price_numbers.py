@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import InvalidBarsError, quoted
+from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.market_data.price_table import PriceTable
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -35,6 +35,7 @@ _FOUR_DIGITS = r"^[+-]?[0-9]{4}"
 _CURRENCY_SIGNS = frozenset("$€£¥")
 _MAGNITUDES = {"K": "e3", "M": "e6", "B": "e9"}
 _SCALED = r"^[0-9][0-9.,]*[KMB]$"
+_HOW_TO_TELL = "write all with a decimal point and no other mark, such as 1004.0 or 1.0040"
 _HOW_TO_WRITE = "write numbers as 1004.5, without currency signs or marks between thousands"
 
 
@@ -64,14 +65,13 @@ _POINT, _COMMA = _Notation(".", ","), _Notation(",", ".")
 def read_numbers(table: PriceTable) -> dict[str, Floats]:
     """Return the columns of numbers by their role, float64, NaN where they have nothing.
 
-    Raises:
-        InvalidBarsError: Something is not a number, or may be either of two.
+    Rows are reported as bad where something is not a number, or may be either of two; there it
+    means nothing.
+
+    Args:
+        table: Of columns that have no `number_type_problems`.
     """
-    columns = {role: table.columns[role] for role in _ROLES if role in table.columns}
-    for role, column in columns.items():
-        if not (column.dtype.is_numeric() or column.dtype in (*_TEXT_TYPES, pl.Null)):
-            reason = f"the {_name(role)} column holds {column.dtype.base_type()}"
-            raise InvalidBarsError(table.file_name, None, reason)
+    columns = _number_columns(table)
     texts = {
         role: _without_signs(column.cast(pl.String), role)
         for role, column in columns.items()
@@ -87,13 +87,26 @@ def read_numbers(table: PriceTable) -> dict[str, Floats]:
     return {role: column.to_numpy(writable=True) for role, column in numbers.items()}
 
 
+def number_type_problems(table: PriceTable) -> list[str]:
+    """Say which columns are stored as what no number can be made of."""
+    return [
+        f"the {_name(role)} column holds {column.dtype.base_type()}, not numbers"
+        for role, column in _number_columns(table).items()
+        if not (column.dtype.is_numeric() or column.dtype in (*_TEXT_TYPES, pl.Null))
+    ]
+
+
+def _number_columns(table: PriceTable) -> dict[str, pl.Series]:
+    return {role: table.columns[role] for role in _ROLES if role in table.columns}
+
+
 def _without_signs(text: pl.Series, role: str) -> pl.Series:
     """Take off a currency sign or spell a magnitude (1.2M) that all numbers of a column have."""
-    sample = text[text.is_not_null().arg_max() or 0] or "" if len(text) else ""
-    is_signed, is_scaled = sample[:1] in _CURRENCY_SIGNS, sample[-1:] in _MAGNITUDES
-    if is_signed and text.str.starts_with(sample[0]).all():
+    first = text.is_not_null().arg_max()
+    sample = (None if first is None else text[first]) or ""
+    if sample[:1] in _CURRENCY_SIGNS and text.str.starts_with(sample[:1]).all():
         return text.str.slice(1)
-    if is_scaled and role in _VOLUMES:
+    if role in _VOLUMES and sample[-1:] in (*_MAGNITUDES, "-"):
         filled = text.set(text == "-", None)
         if filled.str.contains(_SCALED).all():
             return filled.str.replace_many(_MAGNITUDES)
@@ -120,20 +133,30 @@ def _are_plain(text: pl.Series, numbers: pl.Series) -> bool:
 
 
 def _notation(table: PriceTable, texts: _Texts) -> _Notation:
-    """Return the only notation that all numbers of a file fit.
+    """Return the only notation that all numbers of a file fit, or the one that most of them fit.
 
-    Raises:
-        InvalidBarsError: They fit both or neither, or some have a mark between thousands by
-            exception.
+    Numbers are reported where they fit both or not that one, or have a mark between thousands by
+    exception.
     """
     misfits = {notation: _where(texts, notation.misfits) for notation in (_POINT, _COMMA)}
     counts = {notation: sum(map(np.sum, masks.values())) for notation, masks in misfits.items()}
     usual, other = sorted(counts, key=counts.__getitem__)
     if not counts[other]:
-        _refuse_first(table, texts, _where(texts, _may_be_thousands), _ambiguity)
-    _refuse_first(table, texts, misfits[usual], lambda cell: _misfit(cell, usual, other))
+        _report(table, texts, _where(texts, _may_be_thousands), _ambiguity, _HOW_TO_TELL)
+    _report(
+        table,
+        texts,
+        {role: bad & misfits[other][role] for role, bad in misfits[usual].items()},
+        lambda _: "is not a number",
+        _HOW_TO_WRITE,
+    )
+    mark = {".": "point", ",": "comma"}
+    unlike = f"has a decimal {mark[other.decimal]}, most numbers of the file a decimal"
+    _report(
+        table, texts, misfits[usual], lambda _: f"{unlike} {mark[usual.decimal]}", _HOW_TO_WRITE
+    )
     exceptions = _where(texts, lambda text: _grouped_by_exception(text, usual))
-    _refuse_first(table, texts, exceptions, _ambiguity)
+    _report(table, texts, exceptions, _ambiguity, _HOW_TO_TELL)
     return usual
 
 
@@ -149,20 +172,7 @@ def _grouped_by_exception(text: pl.Series, notation: _Notation) -> pl.Series:
 
 def _ambiguity(cell: str) -> str:
     thousands, decimals = re.sub("[.,]", "", cell), cell.replace(",", ".")
-    return (
-        f"may be {thousands} or {decimals}, and the other numbers do not tell; write all with a "
-        f"decimal point and no other mark, such as {thousands}.0 or {decimals}0"
-    )
-
-
-def _misfit(cell: str, usual: _Notation, other: _Notation) -> str:
-    if other.misfits(pl.Series([cell])).any():
-        return "is not a number; " + _HOW_TO_WRITE
-    marks = {".": "point", ",": "comma"}
-    return (
-        f"has a decimal {marks[other.decimal]}, most numbers of the file a decimal "
-        f"{marks[usual.decimal]}; " + _HOW_TO_WRITE
-    )
+    return f"may be {thousands} or {decimals}, and the other numbers do not tell"
 
 
 def _where(texts: _Texts, test: Callable[[pl.Series], pl.Series]) -> dict[str, NDArray[np.bool_]]:
@@ -170,27 +180,29 @@ def _where(texts: _Texts, test: Callable[[pl.Series], pl.Series]) -> dict[str, N
     return {role: test(text).fill_null(False).to_numpy() for role, text in texts.items()}
 
 
-def _refuse_first(
+def _report(
     table: PriceTable,
     texts: _Texts,
     bad: Mapping[str, NDArray[np.bool_]],
-    reason: Callable[[str], str],
+    what: Callable[[str], str],
+    advice: str,
 ) -> None:
-    """Raise for the first row that has a bad number, if there is one.
+    """Report the rows that have a bad number.
 
     Args:
         table: Where the texts are from.
         texts: The columns by role.
         bad: By role, one element per row.
-        reason: What is wrong with a text.
+        what: What is wrong with a text.
+        advice: What to do.
     """
+    for role, rows in bad.items():
 
-    def sentence(index: int) -> str:
-        role = next(role for role in bad if bad[role][index])
-        cell = texts[role][index]
-        return f"the {_name(role)} {quoted(cell)} {reason(cell)}"
+        def sentence(index: int, role: str = role) -> str:
+            cell = texts[role][index]
+            return f"the {_name(role)} {quoted(cell)} {what(cell)}"
 
-    table.refuse(np.logical_or.reduce(list(bad.values())), sentence)
+        table.bad_rows.report(rows, sentence, advice, role)
 
 
 def _name(role: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.bad_rows import BadRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +17,31 @@ class PriceTable:
     """The columns of a price file as they stand in it: text, or what Parquet stores.
 
     Attributes:
-        file_name: The file's name, without its directory.
         columns: By role: one of `time`, `date`, or `date` and `clock`; `open`, `high`, `low`,
-            `close`; perhaps `adjusted_close` and `volume`.
-        rows: Each row's number in the file, as `InvalidBarsError.row` counts.
+            `close`; perhaps `adjusted_close`, `volume` and `tick_volume`.
+        bad_rows: What is wrong with rows, as far as they have been checked.
+        notes: What was done to read the file that is worth knowing.
     """
 
-    file_name: str
     columns: Mapping[str, pl.Series]
-    rows: NDArray[np.int64]
+    bad_rows: BadRows
+    notes: tuple[str, ...] = ()
 
-    def refuse(self, bad: NDArray[np.bool_], reason: str | Callable[[int], str]) -> None:
-        """Raise for the first bad row, if there is one.
+    def __len__(self) -> int:
+        return len(self.bad_rows.rows)
+
+    @property
+    def file_name(self) -> str:
+        """The file's name, without its directory."""
+        return self.bad_rows.file_name
+
+    def without(self, indices: NDArray[np.int64]) -> PriceTable:
+        """Return a table without some rows, of which nothing has been checked.
 
         Args:
-            bad: One element per row.
-            reason: What is wrong and what to do, or what tells it from the position in the table.
-
-        Raises:
-            InvalidBarsError: Some row is bad.
+            indices: Their positions.
         """
-        if bad.any():
-            index = int(bad.argmax())
-            text = reason if isinstance(reason, str) else reason(index)
-            raise InvalidBarsError(self.file_name, int(self.rows[index]), text)
+        is_kept = np.ones(len(self), dtype=bool)
+        is_kept[indices] = False
+        columns = {role: each.filter(pl.Series(is_kept)) for role, each in self.columns.items()}
+        return PriceTable(columns, BadRows(self.file_name, self.bad_rows.rows[is_kept]), self.notes)

@@ -76,9 +76,10 @@ def times_of_numbers(numbers: TimeNumbers) -> NumberTimes:
     counts = _counts(numbers)
     if 2 * is_date.sum() < max(numbers.is_number.sum(), 1):
         return NumberTimes(counts, are_dates=False)
-    as_counts = counts[is_date]
-    could_be_both = (as_counts != NOT_A_TIME) & (as_counts % _MINUTE == 0)
-    return NumberTimes(dates, are_dates=True, counts=counts if could_be_both.all() else None)
+    could_be_both = (counts != NOT_A_TIME) & (counts % _MINUTE == 0)
+    return NumberTimes(
+        dates, are_dates=True, counts=counts if could_be_both[is_date].all() else None
+    )
 
 
 def _dates(numbers: TimeNumbers) -> _Integers:

@@ -8,7 +8,7 @@ clocks.
 - A file with a zone in which every bar is at midnight, local time, is daily: its bars keep their
   dates.
 - Month and day before the year are told apart by a day above 12 somewhere in the file; a file
-  without one is refused.
+  without one is refused. With dots between them the day is first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _FORMATS = (
     "%Y-%m-%d %I:%M:%S %p",
     "%Y-%m-%d %I:%M %p",
 )
-_YEAR_LAST = r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
+_YEAR_LAST = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})"
+_YEAR_LAST_WITH_DOTS = r"^(\d{1,2})\.(\d{1,2})\.(\d{4})"
 _LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?([+-]\d{2}(:?\d{2})?|Z|UTC)$"
 
 
@@ -43,8 +44,8 @@ def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
         table: Where they are from.
         text: One for each row, or null.
 
-    Raises:
-        InvalidBarsError: Some have a zone and some have none, or days and months look alike.
+    Rows are reported as bad where some have a zone and some have none, or days and months look
+    alike.
     """
     if text.str.contains(_LOCAL_MIDNIGHT).all():
         text = text.str.replace(_LOCAL_MIDNIGHT, "")
@@ -52,21 +53,23 @@ def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
     if times.null_count() > text.null_count():
         again, has_zone_again = _by_formats(_iso_spelling(_year_first(table, text)))
         times, has_zone = times.fill_null(again), has_zone | has_zone_again
-    _refuse_mixed_zones(table, text, has_zone, times.is_not_null().to_numpy() & ~has_zone)
+    _report_mixed_zones(table, text, has_zone, times.is_not_null().to_numpy() & ~has_zone)
     return times
 
 
-def _refuse_mixed_zones(
+def _report_mixed_zones(
     table: PriceTable, text: pl.Series, has_zone: NDArray[np.bool_], has_none: NDArray[np.bool_]
 ) -> None:
     if has_zone.any() and has_none.any():
         zones_are_rare = has_zone.sum() < has_none.sum()
-        table.refuse(
+        table.bad_rows.report(
             has_zone if zones_are_rare else has_none,
             lambda index: (
                 f"{quoted(text[index])} has {'a' if zones_are_rare else 'no'} time zone, unlike "
-                "other times of the file; write all with one, or all without"
+                "other times of the file"
             ),
+            "write all with one, or all without",
+            "time",
         )
 
 
@@ -100,21 +103,44 @@ def _iso_spelling(text: pl.Series) -> pl.Series:
 def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
     """Put the year of dates such as 12/31/2024 or 31.12.2024 first.
 
-    Raises:
-        InvalidBarsError: No date in the file tells the day from the month.
+    They are reported where no date in the file tells the day from the month.
     """
-    parts = text.str.extract_groups(_YEAR_LAST).struct.unnest().cast(pl.Int64)
-    first, second = (parts[name] for name in parts.columns[:2])
+    text = _with_dots_year_first(table, text)
+    first, second = _day_and_month(text, _YEAR_LAST)
     if not first.count():
         return text
     days_first, days_second = (first > 12).sum(), (second > 12).sum()
     if not days_first and not days_second:
-        table.refuse(
+        table.bad_rows.report(
             first.is_not_null().to_numpy(),
             lambda index: (
                 f"{quoted(text[index])} may have the day or the month first, and no date in the "
-                "file tells; write dates as 2024-01-31"
+                "file tells"
             ),
+            "write dates as 2024-01-31",
+            "time",
         )
     is_day_first = days_first > days_second
     return text.str.replace(_YEAR_LAST, "${3}-${2}-${1}" if is_day_first else "${3}-${1}-${2}")
+
+
+def _with_dots_year_first(table: PriceTable, text: pl.Series) -> pl.Series:
+    """Put the year of dates such as 31.12.2024 first; the day is in front of the month."""
+    first, second = _day_and_month(text, _YEAR_LAST_WITH_DOTS)
+    if not first.count():
+        return text
+    table.bad_rows.report(
+        ((first <= 12) & (second > 12)).fill_null(value=False).to_numpy(),
+        lambda index: (
+            f"{quoted(text[index])} has the month first, but in dates with dots that is the day"
+        ),
+        "write dates as 2024-01-31",
+        "time",
+    )
+    return text.str.replace(_YEAR_LAST_WITH_DOTS, "${3}-${2}-${1}")
+
+
+def _day_and_month(text: pl.Series, pattern: str) -> tuple[pl.Series, pl.Series]:
+    """Return the first and the second number of dates, null where there is no such date."""
+    parts = text.str.extract_groups(pattern).struct.unnest().cast(pl.Int64)
+    return parts.to_series(0), parts.to_series(1)

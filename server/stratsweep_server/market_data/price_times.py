@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import InvalidBarsError, quoted
+from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.price_time_numbers import (
     NOT_A_TIME,
@@ -38,74 +38,97 @@ _SECOND = 10**9
 # Nanoseconds in what Parquet counts times and dates in.
 _STORED_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "days": 86_400 * _SECOND}
 _INT64_MAX = np.iinfo(np.int64).max
+_HOW_TO_WRITE = "write times as 2024-01-31 or 2024-01-31 15:30:00, from 1678 to 2261"
 _WEEKS_OF_LOST_UNITS = 50 * 86_400 * _SECOND
 
 
 def bar_times(table: PriceTable) -> NDArray[np.int64]:
     """Return the time of each row: nanoseconds since 1970-01-01 UTC.
 
-    Raises:
-        InvalidBarsError: A time is missing, is not understood, can be read in two ways, or is
-            outside 1677-09-21 to 2262-04-11, what 64 bits of nanoseconds hold.
+    Rows are reported as bad whose time is missing, is not understood, can be read in two ways, or
+    is outside 1677-09-21 to 2262-04-11, what 64 bits of nanoseconds hold; there it means nothing.
+
+    Args:
+        table: Of columns that have no `time_type_problems`.
     """
-    for role in _STORED_TYPES.keys() & table.columns.keys():
-        _check_stored(table, role)
     column = _one_column(table)
-    table.refuse(column.is_null().to_numpy(), "the time is missing; fill it or delete the row")
+    table.bad_rows.report(
+        column.is_null().to_numpy(), "the time is missing", "fill it or delete the row", "time"
+    )
     parsed = _parsed(table, column).cast(pl.Datetime("ns"), strict=False)
-    table.refuse(parsed.is_null().to_numpy(), lambda index: _not_understood(column[index]))
-    times = parsed.to_physical().to_numpy()
-    table.refuse(
+    table.bad_rows.report(
+        parsed.is_null().to_numpy(),
+        lambda index: _not_understood(column[index]),
+        _HOW_TO_WRITE,
+        "time",
+    )
+    times = parsed.to_physical().fill_null(NOT_A_TIME).to_numpy()
+    table.bad_rows.report(
         (times >= 0) & (times < _WEEKS_OF_LOST_UNITS) & (times % _SECOND != 0),
         lambda index: (
             f"{quoted(column[index])} is what a later time becomes when its number since 1970 is "
-            "taken in a wrong unit; make the file again with the right one"
+            "taken in a wrong unit"
         ),
+        "make the file again with the right one",
+        "time",
     )
     return times
 
 
-def _not_understood(value: object) -> str:
-    return (
-        f"{quoted(value)} is not a time that is understood; write times as 2024-01-31 or "
-        "2024-01-31 15:30:00, from 1678 to 2261"
-    )
+def time_type_problems(table: PriceTable) -> list[str]:
+    """Say which columns are stored as what no time can be made of."""
+    return [
+        problem
+        for role in _STORED_TYPES
+        if role in table.columns and (problem := _type_problem(table.columns[role].dtype, role))
+    ]
 
 
-def _check_stored(table: PriceTable, role: str) -> None:
-    """Refuse what no time can be made of, before polars or Python is asked for one and fails."""
-    column = table.columns[role]
-    dtype = column.dtype
+def _type_problem(dtype: pl.DataType, role: str) -> str:
     name = "time" if role == "clock" else role
     if not (dtype.is_numeric() or dtype in _STORED_TYPES[role]):
-        raise InvalidBarsError(
-            table.file_name, None, f"the {name} column holds {dtype.base_type()}, not times"
-        )
+        return f"the {name} column holds {dtype.base_type()}, not times"
     if dtype == pl.Float32:
-        reason = f"the {name} column holds Float32, too short for times; store them as Int64"
-        raise InvalidBarsError(table.file_name, None, reason)
-    if dtype in (pl.Date, pl.Datetime):
-        unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"
-        count = column.to_physical().cast(pl.Int64)
-        limit = _INT64_MAX // _STORED_UNITS[unit] - 1
-        table.refuse(
-            (~count.is_between(-limit, limit)).fill_null(False).to_numpy(),
-            lambda index: _not_understood(f"{count[index]} {unit} since 1970"),
-        )
+        return f"the {name} column holds Float32, too short for times; store them as Int64"
+    return ""
+
+
+def _not_understood(value: object) -> str:
+    return f"{quoted(value)} is not a time that is understood"
+
+
+def _stored(table: PriceTable, role: str) -> pl.Series:
+    """Return a column without what no time can be made of; polars or Python would fail at it."""
+    column = table.columns[role]
+    dtype = column.dtype
+    if not isinstance(dtype, pl.Date | pl.Datetime):
+        return column
+    unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"
+    count = column.to_physical().cast(pl.Int64)
+    limit = _INT64_MAX // _STORED_UNITS[unit] - 1
+    is_outside = (~count.is_between(-limit, limit)).fill_null(value=False)
+    table.bad_rows.report(
+        is_outside.to_numpy(),
+        lambda index: _not_understood(f"{count[index]} {unit} since 1970"),
+        _HOW_TO_WRITE,
+        "time",
+    )
+    return column.set(is_outside, None) if is_outside.any() else column
 
 
 def _one_column(table: PriceTable) -> pl.Series:
     if "time" in table.columns:
-        return table.columns["time"]
-    day, clock = table.columns["date"], table.columns["clock"]
+        return _stored(table, "time")
+    day, clock = _stored(table, "date"), _stored(table, "clock")
     if isinstance(day.dtype, pl.Datetime):
         local = day.dt.replace_time_zone(None)
-        table.refuse(
+        table.bad_rows.report(
             (local.dt.time() != dt.time.min).fill_null(False).to_numpy(),
             lambda index: (
-                f"the date {quoted(local[index])} has a time of day, and there is a time beside "
-                "it; keep one column"
+                f"the date {quoted(local[index])} has a time of day, and there is a time beside it"
             ),
+            "keep one column",
+            "time",
         )
         day = local.cast(pl.Date)
     return day.cast(pl.String) + " " + _clock_text(table, clock)
@@ -114,8 +137,7 @@ def _one_column(table: PriceTable) -> pl.Series:
 def _clock_text(table: PriceTable, clock: pl.Series) -> pl.Series:
     """Spell times of day; numbers such as 930 and 93000 get their leading zeros back.
 
-    Raises:
-        InvalidBarsError: They have two digits at most: hours, or the first minutes of a day?
+    Those of two digits at most are reported: hours, or the first minutes of a day?
     """
     text = clock.cast(pl.String)
     is_number = text.str.contains(r"^[0-9]+$").fill_null(False)
@@ -123,17 +145,17 @@ def _clock_text(table: PriceTable, clock: pl.Series) -> pl.Series:
     if not isinstance(longest, int):
         return text
     if longest <= 2:
-        table.refuse(
-            (is_number & (text.str.strip_chars("0") != "")).to_numpy(),
-            lambda index: (
-                f"the time {quoted(text[index])} may be an hour or a minute; write it as 09:30"
-            ),
+        table.bad_rows.report(
+            (is_number & (text.str.strip_chars("0") != "")).fill_null(value=False).to_numpy(),
+            lambda index: f"the time {quoted(text[index])} may be an hour or a minute",
+            "write it as 09:30",
+            "time",
         )
     return text.zip_with(~is_number, text.str.zfill(6 if longest > 4 else 4))
 
 
 def _parsed(table: PriceTable, column: pl.Series) -> pl.Series:
-    """Parse a column without nulls to Datetime in UTC; null where it is not understood."""
+    """Parse a column to Datetime in UTC; null where it is not understood."""
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
         return _without_zone(column)
@@ -207,21 +229,18 @@ def _time_numbers(whole: pl.Series, fraction: pl.Series) -> TimeNumbers:
 
 
 def _read_numbers(table: PriceTable, column: pl.Series, numbers: TimeNumbers) -> NumberTimes:
-    """Read numbers, unless they may be dates and counts.
-
-    Raises:
-        InvalidBarsError: They may.
-    """
+    """Read numbers; they are reported where they may be dates and counts."""
     read = times_of_numbers(numbers)
     if read.counts is not None:
         counts = read.counts
-        table.refuse(
+        table.bad_rows.report(
             read.nanoseconds != NOT_A_TIME,
             lambda index: (
                 f"{quoted(column[index])} may be the time {_shown(read.nanoseconds[index])} in "
-                f"digits, or {_shown(counts[index])} as a count since 1970; write times as "
-                "2024-01-31 15:30:00"
+                f"digits, or {_shown(counts[index])} as a count since 1970"
             ),
+            "write times as 2024-01-31 15:30:00",
+            "time",
         )
     return read
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from stratsweep_server.market_data.errors import InvalidBarsError
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 PRICES = {
     "Open": [10.0, 11.0, 12.0],
@@ -42,7 +42,7 @@ def as_parquet(table: pd.DataFrame) -> tuple[str, bytes]:
 
 
 def read(file_name: str, content: bytes) -> list[list[float]]:
-    bars = read_bars("ACME", file_name, content)
+    bars = read_price_file("ACME", file_name, content).bars
     assert bars.time.astype("datetime64[ns]").tolist() == DAYS.as_unit("ns").to_numpy().tolist()
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
     return np.array(columns).tolist()
@@ -107,7 +107,7 @@ def test_another_symbol_beside_each_name_is_not_taken():
 def test_a_bad_row_under_columns_of_two_levels_has_its_line():
     file_name, content = as_csv(frame())
     with pytest.raises(InvalidBarsError) as caught:
-        read_bars("ACME", file_name, content.replace(b"2024-01-03,11.0", b"2024-01-03,"))
+        read_price_file("ACME", file_name, content.replace(b"2024-01-03,11.0", b"2024-01-03,"))
     assert caught.value.row == 5
 
 
@@ -115,12 +115,12 @@ def test_a_bad_row_under_columns_of_two_levels_has_its_line():
 def test_a_row_without_prices_under_the_names_is_no_line_of_symbols(row):
     text = f"Date,Open,High,Low,Close,Volume\n{row}\n2024-01-02,1,2,1,2,1\n"
     with pytest.raises(InvalidBarsError) as caught:
-        read_bars("X", "X.csv", text.encode())
+        read_price_file("X", "X.csv", text.encode())
     assert caught.value.row == 2
 
 
 def test_a_second_line_of_names_is_no_line_of_symbols():
     names = "Date,Open,High,Low,Close"
     with pytest.raises(InvalidBarsError) as caught:
-        read_bars("X", "X.csv", f"{names}\n{names}\n2024-01-02,1,2,1,2\n".encode())
+        read_price_file("X", "X.csv", f"{names}\n{names}\n2024-01-02,1,2,1,2\n".encode())
     assert caught.value.row == 2

@@ -51,12 +51,12 @@ def read_count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by a symbol each time that a file is parsed."""
     symbols: list[str] = []
 
-    def read_bars(symbol, *arguments):
+    def read_price_file(symbol, *arguments):
         symbols.append(symbol)
         return original(symbol, *arguments)
 
-    original = data_directory.read_bars
-    monkeypatch.setattr(data_directory, "read_bars", read_bars)
+    original = data_directory.read_price_file
+    monkeypatch.setattr(data_directory, "read_price_file", read_price_file)
     return symbols
 
 
@@ -369,6 +369,18 @@ def test_coverage_tells_of_each_symbol_and_why_a_file_is_bad(folder, directory):
         "BAD", error="BAD.csv, line 2: the high is missing; fill it or delete the row"
     )
     assert blocked.error == "FOLDER.csv: this is not a regular file; remove it"
+
+
+def test_what_was_done_to_read_a_file_is_told_and_logged_once(folder, directory, caplog):
+    header, *rows = TEXT.splitlines()
+    (folder / "OLD.csv").write_text("\n".join([header, *rows[::-1]]))
+    note = "the rows were newest first and have been turned round"
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            assert directory.load("OLD").close.tolist() == [11, 12, 13]
+            old, good = directory.coverage()
+    assert (old.notes, good.notes) == ((note,), ())
+    assert caplog.messages == [f"OLD.csv: {note}"]
 
 
 def test_coverage_reads_each_file_once_until_it_changes(folder, directory, read_count):

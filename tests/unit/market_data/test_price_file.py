@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.market_data.bars import Bars
 from stratsweep_server.market_data.errors import InvalidBarsError
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = [
@@ -23,19 +23,19 @@ ROWS = [
 
 
 def read(text: str | bytes) -> Bars:
-    return read_bars("X", "X.csv", text.encode() if isinstance(text, str) else text)
+    return read_price_file("X", "X.csv", text.encode() if isinstance(text, str) else text).bars
 
 
 def read_parquet(frame: pl.DataFrame) -> Bars:
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    return read_bars("X", "X.parquet", buffer.getvalue())
+    return read_price_file("X", "X.parquet", buffer.getvalue()).bars
 
 
 def refusal(content: str | bytes, file_name: str = "X.csv") -> InvalidBarsError:
     data = content.encode() if isinstance(content, str) else content
     with pytest.raises(InvalidBarsError) as caught:
-        read_bars("X", file_name, data)
+        read_price_file("X", file_name, data)
     return caught.value
 
 
@@ -264,9 +264,51 @@ def test_rounding_within_a_millionth_is_widened_and_not_refused():
     assert bars.low[0] == bars.close[0] == 99
 
 
-@given(st.permutations(ROWS).filter(lambda rows: rows != ROWS))
-def test_any_order_of_rows_but_the_sorted_one_is_refused(rows):
+@given(st.permutations(ROWS).filter(lambda rows: rows not in (ROWS, ROWS[::-1])))
+def test_an_order_of_rows_that_goes_up_and_down_is_refused(rows):
     assert "sort the file" in refusal("\n".join([HEADER, *rows])).reason
+
+
+def test_rows_with_the_newest_first_are_turned_round_and_this_is_noted():
+    text = "\n".join([HEADER, *ROWS[::-1]])
+    assert same(read(text), read(PLAIN))
+    assert read(text).close.flags.c_contiguous
+    with pytest.raises(ValueError, match="read-only"):
+        read(text).close[0] = 1
+    price_file = read_price_file("X", "X.csv", text.encode())
+    assert price_file.notes == ("the rows were newest first and have been turned round",)
+    assert read_price_file("X", "X.csv", PLAIN.encode()).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("days", "line", "reason"),
+    [
+        ([5, 4, 4, 3], 4, "the time 2024-01-04T00:00:00 is there twice; keep one row"),
+        ([5, 4, 6, 3], 4, "the time 2024-01-06T00:00:00 is after 2024-01-04T00:00:00 above it"),
+        ([5, 4, 3, 9], 5, "the time 2024-01-09T00:00:00 is after 2024-01-03T00:00:00 above it"),
+        ([2, 3, 1, 4], 4, "the time 2024-01-01T00:00:00 is before 2024-01-03T00:00:00 above it"),
+    ],
+)
+def test_the_row_that_breaks_the_order_of_most_is_the_one_refused(days, line, reason):
+    error = refusal("\n".join([HEADER, *(f"2024-01-{day:02},10,12,9,11,100" for day in days)]))
+    assert error.row == line
+    assert error.reason.startswith(reason)
+
+
+def test_what_was_left_out_or_chosen_is_noted():
+    def notes(text: str) -> tuple[str, ...]:
+        return read_price_file("X", "X.csv", text.encode()).notes
+
+    assert notes("https://www.example.com\n" + PLAIN) == (
+        "the line above the column names was left out",
+    )
+    assert notes("Prices\n\nof X\n" + PLAIN) == (
+        "the 2 lines above the column names were left out",
+    )
+    assert notes("sep=,\n" + PLAIN) == ()
+    ticks = "Date,Open,High,Low,Close,Tickvol,Vol\n2024-01-02,1,2,1,2,5,"
+    assert notes(ticks + "0") == ("the volume is the number of ticks; no other is told",)
+    assert notes(ticks + "7") == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n  \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
@@ -467,7 +509,7 @@ def test_a_parquet_file_that_was_cut_off_is_refused():
 def test_no_text_file_ends_in_another_exception(content):
     for data in (content, HEADER.encode() + b"\n" + content):
         with pytest.raises(InvalidBarsError):
-            read_bars("X", "X.csv", data)
+            read_price_file("X", "X.csv", data)
 
 
 def test_a_price_column_of_another_type_is_refused():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.market_data.bars import Bars
 from stratsweep_server.market_data.errors import InvalidBarsError
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 SEPARATORS = [",", ";", "\t", "|"]
 
@@ -32,7 +32,7 @@ def _field(text: str, separator: str) -> str:
 
 
 def read(closes: list[str], volumes: list[str] | None = None, separator: str = ";") -> Bars:
-    return read_bars("X", "X.csv", content(closes, volumes, separator))
+    return read_price_file("X", "X.csv", content(closes, volumes, separator)).bars
 
 
 def read_parquet(closes: list[str], volumes: list[str]) -> Bars:
@@ -40,7 +40,7 @@ def read_parquet(closes: list[str], volumes: list[str]) -> Bars:
     days = pl.Series([f"2024-01-{day:02}" for day in range(1, len(closes) + 1)])
     buffer = io.BytesIO()
     pl.DataFrame({"date": days, **prices, "volume": pl.Series(volumes)}).write_parquet(buffer)
-    return read_bars("X", "X.parquet", buffer.getvalue())
+    return read_price_file("X", "X.parquet", buffer.getvalue()).bars
 
 
 def refusal(

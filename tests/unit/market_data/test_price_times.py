@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.market_data.errors import InvalidBarsError
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 
 
 def times_of(*texts: str, columns: str = "Date") -> list[str]:
     """The times that a CSV file with these texts has, as ISO text to the second."""
     lines = [f"{columns};Open;High;Low;Close", *(f"{text};1;1;1;1" for text in texts)]
-    return iso(read_bars("X", "X.csv", "\n".join(lines).encode()).time)
+    return iso(read_price_file("X", "X.csv", "\n".join(lines).encode()).bars.time)
 
 
 def parquet_times(**columns: pl.Series) -> list[str]:
@@ -25,7 +25,7 @@ def parquet_times(**columns: pl.Series) -> list[str]:
     prices = {name: [1.0] * count for name in ("open", "high", "low", "close")}
     buffer = io.BytesIO()
     pl.DataFrame({**columns, **prices}).write_parquet(buffer)
-    return iso(read_bars("X", "X.parquet", buffer.getvalue()).time)
+    return iso(read_price_file("X", "X.parquet", buffer.getvalue()).bars.time)
 
 
 def iso(time: np.ndarray) -> list[str]:
@@ -89,7 +89,7 @@ def test_a_time_is_understood_as_people_write_it(texts, expected):
 )
 def test_any_iso_time_keeps_its_microseconds(instant):
     text = f"Date,Open,High,Low,Close\n{instant.isoformat()},1,1,1,1"
-    time = read_bars("X", "X.csv", text.encode()).time
+    time = read_price_file("X", "X.csv", text.encode()).bars.time
     assert time[0] == np.datetime64(instant, "ns").astype(np.int64)
 
 
@@ -310,7 +310,7 @@ def test_times_in_digits_are_never_another_time(instants, spelling):
 
 def test_fractions_of_a_second_in_digits_are_exact():
     text = "Date,Open,High,Low,Close\n20240102153000.123456,1,1,1,1\n20240102153001250,1,1,1,1"
-    time = read_bars("X", "X.csv", text.encode()).time
+    time = read_price_file("X", "X.csv", text.encode()).bars.time
     assert (time % 10**9).tolist() == [123_456_000, 250_000_000]
 
 
@@ -341,6 +341,36 @@ def test_dates_whose_day_and_month_cannot_be_told_apart_are_refused():
     assert error.row == 2
     assert "'01/02/2024' may have the day or the month first" in error.reason
     assert "write dates as 2024-01-31" in error.reason
+
+
+def test_dots_put_the_day_first():
+    assert times_of("02.01.2024", "03.01.2024") == ["2024-01-02T00:00:00", "2024-01-03T00:00:00"]
+    assert times_of("02.01.2024 15:30", "1.2.2024 09:00") == [
+        "2024-01-02T15:30:00",
+        "2024-02-01T09:00:00",
+    ]
+
+
+def test_a_date_with_dots_whose_month_is_first_is_refused():
+    for texts in (("02.01.2024", "01.31.2024"), ("31.01.2024", "02.28.2024")):
+        error = refusal(*texts)
+        assert error.row == 3
+        assert error.reason == (
+            f"'{texts[1]}' has the month first, but in dates with dots that is the day; "
+            "write dates as 2024-01-31"
+        )
+
+
+def test_dates_with_dots_do_not_tell_of_dates_without():
+    error = refusal("31.01.2024", "02/03/2024")
+    assert (error.row, error.bad_row_count) == (3, 1)
+    assert "may have the day or the month first" in error.reason
+
+
+def test_every_ambiguous_date_is_counted():
+    error = refusal("01/02/2024", "01/03/2024", "01/04/2024", "01/05/2024")
+    assert error.bad_row_count == 4
+    assert error.reason.endswith("; 1 more like these; write dates as 2024-01-31")
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -401,7 +431,7 @@ def test_parquet_dates_and_times_that_do_not_fit_are_refused(day, clock, reason)
 
 
 def test_the_times_of_hours_without_minutes_are_refused_and_midnights_are_not():
-    error = refusal("2024-01-02;0", "2024-01-02;9", "2024-01-02;10", columns="Date;Time")
+    error = refusal("2024-01-02;0", "2024-01-02;9", columns="Date;Time")
     assert (error.row, error.reason) == (
         3,
         "the time '9' may be an hour or a minute; write it as 09:30",

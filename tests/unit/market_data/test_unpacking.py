@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep_server.market_data.errors import InvalidBarsError
-from stratsweep_server.market_data.price_file import read_bars
+from stratsweep_server.market_data.price_file import read_price_file
 from stratsweep_server.market_data.unpacking import unpacked
 from stratsweep_server.market_data.zstd_size import DamagedZstdError, zstd_size_limit
 
@@ -28,21 +28,21 @@ PACKERS = {".gz": gzip.compress, ".zst": zstd}
 @pytest.mark.parametrize("extension", [".csv", ".txt", ".TSV"])
 def test_a_compressed_file_is_the_same_bars(compression, extension):
     for name in (f"X{extension}{compression}", f"X{extension}{compression.upper()}"):
-        assert read_bars("X", name, PACKERS[compression](TEXT)).close.tolist() == [2, 3]
+        assert read_price_file("X", name, PACKERS[compression](TEXT)).bars.close.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("compression", PACKERS)
 def test_a_file_of_several_parts_is_read_as_one(compression):
     pack = PACKERS[compression]
     parts = pack(TEXT) + pack(b"2024-01-04,2,3,2,3\n")
-    assert read_bars("X", f"X.csv{compression}", parts).close.tolist() == [2, 3, 3]
+    assert read_price_file("X", f"X.csv{compression}", parts).bars.close.tolist() == [2, 3, 3]
 
 
 @pytest.mark.parametrize("compression", PACKERS)
 def test_the_line_of_a_bad_row_is_that_of_what_was_packed(compression):
     content = PACKERS[compression](b"\n\n" + TEXT + b"\r\n\n2024-01-04,2,3,,3")
     with pytest.raises(InvalidBarsError) as caught:
-        read_bars("X", f"X.csv{compression}", content)
+        read_price_file("X", f"X.csv{compression}", content)
     assert caught.value.row == 8
 
 
@@ -71,21 +71,21 @@ def test_text_comes_out_of_zstandard_as_it_was(text):
 )
 def test_what_cannot_be_unpacked_is_refused(file_name, content):
     with pytest.raises(InvalidBarsError, match="the file is damaged or is not"):
-        read_bars("X", file_name, content)
+        read_price_file("X", file_name, content)
 
 
 @pytest.mark.parametrize("compression", PACKERS)
 def test_an_empty_compressed_file_is_refused(compression):
     for content in (b"", PACKERS[compression](b"")):
         with pytest.raises(InvalidBarsError):
-            read_bars("X", f"X.csv{compression}", content)
+            read_price_file("X", f"X.csv{compression}", content)
 
 
 @pytest.mark.parametrize("compression", PACKERS)
 def test_what_would_unpack_to_very_much_is_refused(compression):
     bomb = PACKERS[compression](b"\0" * (65 * 2**20))
     with pytest.raises(InvalidBarsError, match="unpacks to more than 64 MB; unpack it"):
-        read_bars("X", f"X.csv{compression}", bomb)
+        read_price_file("X", f"X.csv{compression}", bomb)
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 200_000, 5_000_000])
