@@ -210,6 +210,7 @@ def _symbol(message: strategy_pb2.Symbol) -> Symbol:
         else None,
         last_bar_time=_time(message.last_bar_time) if message.HasField("last_bar_time") else None,
         error=message.error,
+        notes=tuple(message.notes),
     )
 
 

@@ -77,6 +77,7 @@ class Symbol:
         first_bar_time: Time of its first bar, UTC; None where the file cannot be used.
         last_bar_time: Time of its last bar, UTC; None where the file cannot be used.
         error: Why its file cannot be used; empty for a good one.
+        notes: What was done to read its file that is worth knowing.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Symbol:
     first_bar_time: datetime | None
     last_bar_time: datetime | None
     error: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

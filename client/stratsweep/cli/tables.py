@@ -183,9 +183,8 @@ def _symbols(catalogue: StrategyList) -> Table:
             "" if time is None else f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
             for time in (symbol.first_bar_time, symbol.last_bar_time)
         )
-        table.add_row(
-            escape(symbol.name), f"{symbol.bar_count:,}", first, last, escape(symbol.error)
-        )
+        remarks = symbol.error or "; ".join(symbol.notes)
+        table.add_row(escape(symbol.name), f"{symbol.bar_count:,}", first, last, escape(remarks))
     return table
 
 

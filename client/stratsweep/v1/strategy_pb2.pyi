@@ -228,12 +228,15 @@ class Symbol(message.Message):
     FIRST_BAR_TIME_FIELD_NUMBER: builtins.int
     LAST_BAR_TIME_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.symbols."""
     bar_count: builtins.int
     """bar_count is the number of its bars."""
     error: builtins.str
-    """error says why its file cannot be used. Empty for a good one."""
+    """error says why its file cannot be used: the first bad rows, and how many there are. Empty for a
+    good one.
+    """
     @builtins.property
     def first_bar_time(self) -> timestamp_pb2.Timestamp:
         """first_bar_time is the time of its first bar; times without a zone are taken as UTC."""
@@ -241,6 +244,12 @@ class Symbol(message.Message):
     @builtins.property
     def last_bar_time(self) -> timestamp_pb2.Timestamp:
         """last_bar_time is the time of its last bar."""
+
+    @builtins.property
+    def notes(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """notes tell what was done to read its file that is worth knowing, such as "the rows were newest
+        first and have been turned round".
+        """
 
     def __init__(
         self,
@@ -250,9 +259,10 @@ class Symbol(message.Message):
         first_bar_time: timestamp_pb2.Timestamp | None = ...,
         last_bar_time: timestamp_pb2.Timestamp | None = ...,
         error: builtins.str = ...,
+        notes: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "error", b"error", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "error", b"error", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "name", b"name", "notes", b"notes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

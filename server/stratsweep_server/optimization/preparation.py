@@ -202,9 +202,26 @@ def _load_bars(
             violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
         except MarketDataError as error:
             violations.append(Violation(field, str(error)))
-    if not violations and loaded and len(_traded_time(loaded, config.start_date)) < 2:
-        violations.append(Violation("date_range", "has a single bar; a backtest needs two"))
+    if data and not violations and loaded and len(_traded_time(loaded, config.start_date)) < 2:
+        violations += _too_few_bars(config.symbols, data)
     return tuple(loaded), violations
+
+
+def _too_few_bars(symbols: Sequence[str], data: DataDirectory) -> list[Violation]:
+    """Blame the symbols for a single bar where they have no other, and else the dates."""
+    try:
+        whole = [data.load(symbol) for symbol in symbols]
+    except MarketDataError as error:  # it has changed since
+        return [Violation("symbols", str(error))]
+    if len(combined_time(whole)) > 1:
+        return [Violation("date_range", "has a single bar; a backtest needs two")]
+    return [
+        Violation(
+            f"symbols[{number}]",
+            f"{bars.symbol} has a single bar, of {date_of(bars.time[0])}; a backtest needs two",
+        )
+        for number, bars in enumerate(whole)
+    ]
 
 
 def _select(

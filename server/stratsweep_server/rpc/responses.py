@@ -177,6 +177,7 @@ def _symbol(coverage: SymbolCoverage) -> strategy_pb2.Symbol:
         bar_count=coverage.bar_count,
         first_bar_time=timestamp(coverage.first_time),
         last_bar_time=timestamp(coverage.last_time),
+        notes=coverage.notes,
     )
 
 

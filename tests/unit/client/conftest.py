@@ -175,7 +175,7 @@ class Script:
             minimum=1,
             description="Bars of the fast average.",
         )
-        symbol = response.symbols.add(name="SPY", bar_count=253)
+        symbol = response.symbols.add(name="SPY", bar_count=253, notes=["were turned round"])
         symbol.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
         symbol.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
         response.symbols.add(name="BROKEN", error="row 7: high below low")

@@ -534,7 +534,7 @@ def test_strategies_are_shown_as_tables(run, server, script):
     assert "sma_cross Two averages." in rows
     assert "fast integer 10 1 or more Bars of the fast average." in rows
     assert "sharpe_ratio mean over deviation" in rows
-    assert "SPY 253 2020-01-02 2020-12-31" in rows
+    assert "SPY 253 2020-01-02 2020-12-31 were turned round" in rows
     assert "BROKEN 0 row 7: high below low" in rows
 
 

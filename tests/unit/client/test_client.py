@@ -195,6 +195,7 @@ def test_strategies_are_listed_with_their_parameters(client, server, script):
     assert [symbol.name for symbol in catalogue.symbols] == ["SPY", "BROKEN"]
     assert catalogue.symbols[0].first_bar_time.isoformat() == "2020-01-02T00:00:00+00:00"
     assert catalogue.symbols[1].first_bar_time is None
+    assert [symbol.notes for symbol in catalogue.symbols] == [("were turned round",), ()]
     assert not catalogue.accepts_any_strategy
 
 

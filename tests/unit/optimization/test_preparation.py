@@ -169,8 +169,13 @@ async def test_dates_without_bars_say_what_there_is(data):
 
 async def test_a_single_bar_is_no_backtest(data):
     expected = Violation("date_range", "has a single bar; a backtest needs two")
-    assert await refusal(data, symbols=["ONE"]) == (expected,)
     assert await refusal(data, end_date=date(2020, 1, 2)) == (expected,)
+
+
+async def test_a_symbol_of_a_single_bar_is_named_and_not_the_dates(data):
+    reason = "ONE has a single bar, of 2020-01-02; a backtest needs two"
+    for dates in ({}, {"end_date": date(2030, 1, 1)}):
+        assert await refusal(data, symbols=["ONE"], **dates) == (Violation("symbols[0]", reason),)
     assert (await prepared(data, symbols=["ONE", "BBB"])).summary.bar_count == 3
 
 
