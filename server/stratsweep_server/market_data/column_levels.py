@@ -74,14 +74,14 @@ def is_of_symbols(fields: Sequence[str], names: Sequence[str]) -> bool:
         fields: Of the line.
         names: Of the columns.
     """
+    if any(map(is_value, fields)) and not is_level_name(fields[0]):
+        return False
     if len(fields) != len(names) or len(price_columns(names)) < _FEWEST_PRICES:
         return False
     of_prices = [field.strip() for field, name in zip(fields, names, strict=True) if is_price(name)]
     if not all(of_prices) or any(field.lower() in _MISSING for field in of_prices):
         return False
-    if any(is_price(field) for field in of_prices):
-        return False
-    return is_level_name(fields[0]) or not any(map(is_value, fields))
+    return not any(is_price(field) for field in of_prices)
 
 
 def check_one_symbol(names: Sequence[str], symbols: Sequence[str]) -> None:

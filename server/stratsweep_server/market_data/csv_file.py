@@ -45,17 +45,17 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
         cells, widths = body.read(positions), None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         cells, widths = body.read_narrowed(positions, error)
-    is_filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
-    bad_rows = BadRows(file_name, body.lines(cells.height)[is_filled])
+    is_filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series()
+    bad_rows = BadRows(file_name, body.lines(cells.height)[is_filled.to_numpy()])
     if widths is not None:
-        widths = widths[is_filled]
+        widths = widths[is_filled.to_numpy()]
         bad_rows.report(
             widths > len(names),
             lambda index: f"there are {widths[index]} fields under {len(names)} column names",
             "correct the row",
         )
     notes = _notes(header)
-    return PriceTable(cells.filter(pl.Series(is_filled)).to_dict(), bad_rows, notes)
+    return PriceTable(cells.filter(is_filled).to_dict(), bad_rows, notes)
 
 
 def _notes(header: CsvHeader) -> tuple[str, ...]:

@@ -102,8 +102,7 @@ def _number_columns(table: PriceTable) -> dict[str, pl.Series]:
 
 def _without_signs(text: pl.Series, role: str) -> pl.Series:
     """Take off a currency sign or spell a magnitude (1.2M) that all numbers of a column have."""
-    first = text.is_not_null().arg_max()
-    sample = (None if first is None else text[first]) or ""
+    sample = str((len(text) and text[0]) or text.drop_nulls().first() or "")
     if sample[:1] in _CURRENCY_SIGNS and text.str.starts_with(sample[:1]).all():
         return text.str.slice(1)
     if role in _VOLUMES and sample[-1:] in (*_MAGNITUDES, "-"):

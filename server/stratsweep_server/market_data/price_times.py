@@ -62,7 +62,10 @@ def bar_times(table: PriceTable) -> NDArray[np.int64]:
         _HOW_TO_WRITE,
         "time",
     )
-    times = parsed.to_physical().fill_null(NOT_A_TIME).to_numpy()
+    nanoseconds = parsed.to_physical()
+    if nanoseconds.has_nulls():
+        nanoseconds = nanoseconds.fill_null(NOT_A_TIME)
+    times = nanoseconds.to_numpy()
     table.bad_rows.report(
         (times >= 0) & (times < _WEEKS_OF_LOST_UNITS) & (times % _SECOND != 0),
         lambda index: (

@@ -156,6 +156,12 @@ def test_a_table_without_its_bad_rows_is_good():
     assert rest.bad_rows.rows.tolist() == [2, 4, 5, 6, 8, 9, 10, 11, 12, 13]
 
 
+def test_a_table_without_any_row_has_no_bars():
+    table = read_table("X.csv", text_of({2: f"soon,{GOOD}"}, count=1))
+    checked("X", table)
+    assert len(checked("X", table.without(table.bad_rows.indices)).bars) == 0
+
+
 def test_there_is_nothing_to_refuse_without_a_bad_row():
     bad_rows = BadRows("X.csv", np.arange(3))
     bad_rows.report(np.zeros(3, dtype=bool), "bad", "mend it", "open")
