@@ -53,6 +53,10 @@ _LETTERS_BESIDE = {"time": "t", "volume": "v"}
 # Of the volumes of a pair, one counts what is traded, and one what it is paid in.
 _PAID_IN = frozenset(_words("usd usdt usdc busd tusd fdusd eur gbp jpy krw try currency"))
 
+# Columns beside the prices that tell something of them.
+_SYMBOLS = _words("ticker tickers symbol symbols instrument pair secid tic")
+_ONLY_NASDAQ = "closelast"
+
 # What may be a column, and may be something else.
 _PERHAPS: Mapping[str, tuple[str, ...]] = {
     "time": ("date", "time", "stamp", "day", "epoch"),
@@ -108,6 +112,24 @@ def column_positions(names: Sequence[str]) -> dict[str, int]:
     if problems:
         raise ColumnNamesError("; ".join(problems))
     return {role: position for role, position in positions.items() if position is not None}
+
+
+def symbol_column(names: Sequence[str]) -> str:
+    """Return the name of a column of symbols; empty without one."""
+    return next((name for name in names if _plain(name) in _SYMBOLS), "")
+
+
+def writes_month_first(names: Sequence[str]) -> bool:
+    """Whether the names are those of a vendor that always writes 12/31/2024."""
+    return any(_plain(name) == _ONLY_NASDAQ for name in names)
+
+
+def volume_note(names: Sequence[str], positions: Mapping[str, int]) -> tuple[str, ...]:
+    """Tell which columns may be the volume, where none is taken for it."""
+    perhaps = [name for name in names if "vol" in _plain(name)]
+    if not perhaps or not positions.keys().isdisjoint(("volume", "tick_volume")):
+        return ()
+    return (f"no volume is read; if {listed(perhaps, 3)} is it, rename it to Volume",)
 
 
 def _or_else(position: int | None, other: Callable[[], int | None]) -> int | None:

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bad_rows import BadRows
 from stratsweep_server.market_data.column_levels import SeveralSymbolsError, names_without_symbol
-from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
+from stratsweep_server.market_data.column_names import (
+    ColumnNamesError,
+    column_positions,
+    symbol_column,
+    volume_note,
+    writes_month_first,
+)
 from stratsweep_server.market_data.csv_header import CsvHeader, NoColumnNamesError, read_header
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_names import symbol_of
@@ -54,8 +60,13 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
             lambda index: f"there are {widths[index]} fields under {len(names)} column names",
             "correct the row",
         )
-    notes = _notes(header)
-    return PriceTable(cells.filter(is_filled).to_dict(), bad_rows, notes)
+    return PriceTable(
+        cells.filter(is_filled).to_dict(),
+        bad_rows,
+        (*_notes(header), *volume_note(names, positions)),
+        symbol_column(names),
+        writes_month_first(names),
+    )
 
 
 def _notes(header: CsvHeader) -> tuple[str, ...]:

@@ -13,7 +13,13 @@ from stratsweep_server.market_data.column_levels import (
     names_of_pairs,
     names_without_symbol,
 )
-from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
+from stratsweep_server.market_data.column_names import (
+    ColumnNamesError,
+    column_positions,
+    symbol_column,
+    volume_note,
+    writes_month_first,
+)
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
@@ -38,4 +44,10 @@ def read_parquet(file_name: str, content: bytes) -> PriceTable:
             file_name, None, "the file is damaged or is not Parquet; write it again"
         ) from error
     columns = {role: frame[names[position]] for role, position in positions.items()}
-    return PriceTable(columns, BadRows(file_name, np.arange(1, frame.height + 1)))
+    return PriceTable(
+        columns,
+        BadRows(file_name, np.arange(1, frame.height + 1)),
+        volume_note(plain, positions),
+        symbol_column(plain),
+        writes_month_first(plain),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import Bars
-from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.errors import InvalidBarsError, quoted
 from stratsweep_server.market_data.price_content import read_table
 from stratsweep_server.market_data.price_numbers import Floats, number_type_problems, read_numbers
 from stratsweep_server.market_data.price_table import PriceTable
@@ -112,10 +112,13 @@ def _check_order_of_times(table: PriceTable, time: NDArray[np.int64]) -> bool:
     is_twice[rows[1:]] = ~(is_before | is_after)
     is_bad[rows[1:]] = is_after if is_descending else is_before
     relation = "after" if is_descending else "before"
+    one_symbol = ""
+    if table.symbol_column:
+        one_symbol = f", and of one symbol, if {quoted(table.symbol_column)} has several"
     table.bad_rows.report(
         is_twice,
         lambda index: f"the time {_shown(time[index])} is there twice",
-        "keep one row for each time",
+        "keep one row for each time" + one_symbol,
         "time",
     )
     table.bad_rows.report(
@@ -124,7 +127,7 @@ def _check_order_of_times(table: PriceTable, time: NDArray[np.int64]) -> bool:
             f"the time {_shown(time[index])} is {relation} "
             f"{_shown(time[row_above[index]])} above it"
         ),
-        "sort the file, newest bar first" if is_descending else "sort the file, oldest bar first",
+        f"sort the file, {'newest' if is_descending else 'oldest'} bar first" + one_symbol,
         "time",
     )
     return is_descending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,11 +21,15 @@ class PriceTable:
             `close`; perhaps `adjusted_close`, `volume` and `tick_volume`.
         bad_rows: What is wrong with rows, as far as they have been checked.
         notes: What was done to read the file that is worth knowing.
+        symbol_column: The name of a column that may tell several symbols apart; empty without one.
+        writes_month_first: Whether the file's vendor always writes 12/31/2024.
     """
 
     columns: Mapping[str, pl.Series]
     bad_rows: BadRows
     notes: tuple[str, ...] = ()
+    symbol_column: str = ""
+    writes_month_first: bool = False
 
     def __len__(self) -> int:
         return len(self.bad_rows.rows)
@@ -44,4 +48,5 @@ class PriceTable:
         is_kept = np.ones(len(self), dtype=bool)
         is_kept[indices] = False
         columns = {role: each.filter(pl.Series(is_kept)) for role, each in self.columns.items()}
-        return PriceTable(columns, BadRows(self.file_name, self.bad_rows.rows[is_kept]), self.notes)
+        bad_rows = BadRows(self.file_name, self.bad_rows.rows[is_kept])
+        return replace(self, columns=columns, bad_rows=bad_rows)

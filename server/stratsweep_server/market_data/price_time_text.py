@@ -1,8 +1,8 @@
 """Texts in the time column of a price file to times, in the spellings that people have.
 
 Understood are ISO dates and date-times (a space or a T between them, with or without seconds, a
-fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD` with a time of day, and 12-hour
-clocks.
+fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD` with a time of day, 12-hour clocks,
+and the English names of months.
 
 - Times without a zone are taken as UTC; others are converted to it. A file has zones or none.
 - A file with a zone in which every bar is at midnight, local time, is daily: its bars keep their
@@ -34,7 +34,17 @@ _FORMATS = (
 )
 _YEAR_LAST = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})"
 _YEAR_LAST_WITH_DOTS = r"^(\d{1,2})\.(\d{1,2})\.(\d{4})"
-_LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?([+-]\d{2}(:?\d{2})?|Z|UTC)$"
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    r"(?<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+    r"(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
+)
+_NAMED_MONTHS = (
+    rf"(?i)^(?<day>\d{{1,2}})[ /-]{_MONTH}[ /,-]+(?<year>\d{{4}})(?<rest>\D.*)?$",
+    rf"(?i)^{_MONTH}\.? +(?<day>\d{{1,2}}),? +(?<year>\d{{4}})(?<rest>\D.*)?$",
+)
+_MONTH_LETTERS = r"[a-zA-Z]{3}"
+_LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?((GMT|UTC)?[+-]\d{2}(:?\d{2})?|Z|UTC|GMT)$"
 
 
 def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
@@ -51,7 +61,8 @@ def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
         text = text.str.replace(_LOCAL_MIDNIGHT, "")
     times, has_zone = _by_formats(text)
     if times.null_count() > text.null_count():
-        again, has_zone_again = _by_formats(_iso_spelling(_year_first(table, text)))
+        spelled = _year_first(table, _months_as_numbers(text))
+        again, has_zone_again = _by_formats(_iso_spelling(spelled))
         times, has_zone = times.fill_null(again), has_zone | has_zone_again
     _report_mixed_zones(table, text, has_zone, times.is_not_null().to_numpy() & ~has_zone)
     return times
@@ -93,11 +104,28 @@ def _by_formats(text: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
 
 def _iso_spelling(text: pl.Series) -> pl.Series:
     return (
-        text.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
+        text.str.replace(r"  +", " ")
+        .str.replace(r"^(\d{8})-(\d{2}:)", "${1} ${2}")
+        .str.replace(r"(?i) (\d{1,2})-([ap]m)$", " ${1}:00 ${2}")
+        .str.replace(r" (?:GMT|UTC)([+-]\d)", " ${1}")
+        .str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
         .str.replace(r"^(\d{4})(\d{2})(\d{2})([ T]|$)", "${1}-${2}-${3}${4}")
         .str.replace(r"^([\d-]+)T", "${1} ")
         .str.replace(r" ?(UTC|GMT)$", "Z")
     )
+
+
+def _months_as_numbers(text: pl.Series) -> pl.Series:
+    """Spell dates such as 02-Jan-2024 or Jan 2, 2024 as ISO does."""
+    if not text.str.contains(_MONTH_LETTERS).any():
+        return text
+    numbers = {name: f"{number:02}" for number, name in enumerate(_MONTHS, start=1)}
+    for pattern in _NAMED_MONTHS:
+        parts = text.str.extract_groups(pattern).struct.unnest()
+        month = parts["month"].str.to_lowercase().replace_strict(numbers, default=None)
+        spelled = parts["year"] + "-" + month + "-" + parts["day"].str.zfill(2)
+        text = (spelled + parts["rest"].fill_null("")).fill_null(text)
+    return text
 
 
 def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
@@ -110,7 +138,7 @@ def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
     if not first.count():
         return text
     days_first, days_second = (first > 12).sum(), (second > 12).sum()
-    if not days_first and not days_second:
+    if not days_first and not days_second and not table.writes_month_first:
         table.bad_rows.report(
             first.is_not_null().to_numpy(),
             lambda index: (

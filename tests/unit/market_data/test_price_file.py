@@ -295,6 +295,23 @@ def test_the_row_that_breaks_the_order_of_most_is_the_one_refused(days, line, re
     assert error.reason.startswith(reason)
 
 
+def test_the_dates_of_nasdaq_have_the_month_first():
+    text = "Date,Close/Last,Volume,Open,High,Low\n{},$1.5,1,$1.5,$2.0,$1.0\n{},$1.5,1,$1.5,$2,$1"
+    days = read(text.format("01/02/2024", "02/01/2024")).time.astype("datetime64[ns]")
+    assert days.astype("datetime64[D]").astype(str).tolist() == ["2024-01-02", "2024-02-01"]
+    assert refusal(text.format("13/02/2024", "01/13/2024")).row in (2, 3)
+
+
+@pytest.mark.parametrize("column", ["ticker", "Symbol"])
+def test_bars_of_several_symbols_one_below_the_other_are_named_as_such(column):
+    text = f"{column},{HEADER}\nA,{ROWS[0]}\nB,{ROWS[0]}"
+    assert refusal(text).reason.endswith(
+        f"keep one row for each time, and of one symbol, if '{column}' has several"
+    )
+    assert refusal(f"{text}\nA,{ROWS[1]}\nB,{ROWS[0]}").reason.endswith("has several")
+    assert "symbol" not in refusal("\n".join([HEADER, ROWS[0], ROWS[0]])).reason
+
+
 def test_what_was_left_out_or_chosen_is_noted():
     def notes(text: str) -> tuple[str, ...]:
         return read_price_file("X", "X.csv", text.encode()).notes
@@ -309,6 +326,10 @@ def test_what_was_left_out_or_chosen_is_noted():
     ticks = "Date,Open,High,Low,Close,Tickvol,Vol\n2024-01-02,1,2,1,2,5,"
     assert notes(ticks + "0") == ("the volume is the number of ticks; no other is told",)
     assert notes(ticks + "7") == ()
+    assert notes("Date,Open,High,Low,Close,Volume MA\n2024-01-02,1,2,1,2,5") == (
+        "no volume is read; if Volume MA is it, rename it to Volume",
+    )
+    assert notes("Date,Open,High,Low,Close\n2024-01-02,1,2,1,2") == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n  \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
