@@ -34,6 +34,12 @@ _FORMATS = (
 )
 _YEAR_LAST = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})"
 _YEAR_LAST_WITH_DOTS = r"^(\d{1,2})\.(\d{1,2})\.(\d{4})"
+# What is looked for before it is replaced, since that takes longer.
+_RARE_SPELLINGS = (
+    (["  "], r" {2,}", " "),
+    (["-AM", "-PM", "-am", "-pm"], r"(?i) (\d{1,2})-([ap]m)$", " ${1}:00 ${2}"),
+    (["GMT", "UTC"], r" (?:GMT|UTC)([+-]\d)", " ${1}"),
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = (
     r"(?<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
@@ -103,12 +109,11 @@ def _by_formats(text: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
 
 
 def _iso_spelling(text: pl.Series) -> pl.Series:
+    for literals, pattern, value in _RARE_SPELLINGS:
+        if text.str.contains_any(literals).any():
+            text = text.str.replace(pattern, value)
     return (
-        text.str.replace(r"  +", " ")
-        .str.replace(r"^(\d{8})-(\d{2}:)", "${1} ${2}")
-        .str.replace(r"(?i) (\d{1,2})-([ap]m)$", " ${1}:00 ${2}")
-        .str.replace(r" (?:GMT|UTC)([+-]\d)", " ${1}")
-        .str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
+        text.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "${1}-${2}-${3}")
         .str.replace(r"^(\d{4})(\d{2})(\d{2})([ T]|$)", "${1}-${2}-${3}${4}")
         .str.replace(r"^([\d-]+)T", "${1} ")
         .str.replace(r" ?(UTC|GMT)$", "Z")
@@ -154,9 +159,9 @@ def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
 
 def _with_dots_year_first(table: PriceTable, text: pl.Series) -> pl.Series:
     """Put the year of dates such as 31.12.2024 first; the day is in front of the month."""
-    first, second = _day_and_month(text, _YEAR_LAST_WITH_DOTS)
-    if not first.count():
+    if not text.str.contains(_YEAR_LAST_WITH_DOTS).any():
         return text
+    first, second = _day_and_month(text, _YEAR_LAST_WITH_DOTS)
     table.bad_rows.report(
         ((first <= 12) & (second > 12)).fill_null(value=False).to_numpy(),
         lambda index: (
