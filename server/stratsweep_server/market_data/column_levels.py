@@ -14,6 +14,7 @@ _PAIR = re.compile(r"""^\((['"])(?P<first>.*)\1, (['"])(?P<second>.*)\3\)$""")
 _LEVEL_NAMES = frozenset(("ticker", "tickers", "symbol", "symbols", "price", "attributes"))
 _MISSING = frozenset(("null", "nan", "none", "n/a"))
 _FEWEST_PRICES = 3
+_LONGEST_PAIR = 200  # the pattern takes time by the square of it
 
 
 class SeveralSymbolsError(Exception):
@@ -26,7 +27,7 @@ def names_of_pairs(names: Sequence[str]) -> list[str]:
     Raises:
         SeveralSymbolsError: They are of several symbols.
     """
-    pairs = [_PAIR.match(name) for name in names]
+    pairs = [_PAIR.match(name) if len(name) <= _LONGEST_PAIR else None for name in names]
     if not any(pairs):
         return list(names)
     first, second = (

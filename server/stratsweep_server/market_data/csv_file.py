@@ -120,15 +120,15 @@ class _Body:
             InvalidBarsError: That is not why it could not be read.
         """
         try:
-            records = list(self._records(self.text.decode()))
+            records = self._records(self.text.decode())
+            widths = np.fromiter((len(fields) for _, fields in records), dtype=np.int64)[1:]
             cells = self.read(positions, is_narrowed=True)
         except UnicodeDecodeError as not_text:
             row = self.lines_above + self.text.count(b"\n", 0, not_text.start) + 1
             reason = not_utf_8(self.text, not_text.start)
             raise InvalidBarsError(self.file_name, row, reason) from error
         except (csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            records, cells = [], pl.DataFrame()
-        widths = np.array([len(fields) for _, fields in records[1:]])
+            widths, cells = np.empty(0, dtype=np.int64), pl.DataFrame()
         if len(widths) < cells.height or not (widths > len(self.header.names)).any():
             reason = "the file is not CSV; is a quotation mark left open?"
             raise InvalidBarsError(self.file_name, None, reason) from error

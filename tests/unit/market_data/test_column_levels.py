@@ -97,6 +97,12 @@ def test_the_file_s_own_symbol_beside_each_name_does_not_matter(spelling, write)
     assert read(*write(table)) == list(PRICES.values())
 
 
+def test_names_that_are_very_long_take_no_long_time():
+    hostile = "('" + "', '" * 30_000
+    with pytest.raises(InvalidBarsError, match="no column for time, open"):
+        read_price_file("X", "X.csv", f'"{hostile}",b,c\n1,2,3\n'.encode())
+
+
 def test_another_symbol_beside_each_name_is_not_taken():
     table = frame(["OTHER"])
     table.columns = ["_".join(pair) for pair in table.columns]

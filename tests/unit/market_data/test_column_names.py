@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
-from stratsweep_server.market_data.column_names import ColumnNamesError, column_positions
+from stratsweep_server.market_data.column_names import (
+    _CLOCKS,
+    _DATES,
+    _NAMES,
+    _TIMES,
+    _TIMES_ALONE,
+    ColumnNamesError,
+    _plain,
+    column_positions,
+)
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "market-data.md"
 
 PRICES = ["open", "high", "low", "close"]
 
@@ -245,3 +259,15 @@ def test_all_that_is_wrong_with_the_names_is_said_at_once():
         "no column for time, low, close",
     ):
         assert problem in str(caught.value)
+
+
+def test_the_documents_list_the_names_that_are_taken():
+    table = {}
+    for line in DOCUMENT.read_text().splitlines():
+        if line.startswith("| ") and line.count("|") == 3:
+            column, names = line.strip("| ").split(" | ")
+            table[column] = [_plain(name) for name in re.findall("`([^`]+)`", names.split(";")[0])]
+    listed = {role.replace("_", " "): list(names) for role, names in _NAMES.items()}
+    listed["ticks"] = listed.pop("tick volume")
+    times = {"time": [*_TIMES, *_DATES, *_CLOCKS], "another time": list(_TIMES_ALONE)}
+    assert {column: table.get(column) for column in (*times, *listed)} == times | listed
