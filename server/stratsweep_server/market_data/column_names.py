@@ -65,7 +65,7 @@ _PERHAPS: Mapping[str, tuple[str, ...]] = {
     "low": ("low", "min"),
     "close": ("close", "last", "latest", "settle", "price", "ltp"),
 }
-_LONGEST_HINT = 40
+_LONGEST_HINT, _LONGEST_NAME = 40, 200
 _VALUE = re.compile(r"[+-]?[0-9][0-9.,:/ TZeE+-]*")
 _WANTED = (
     "a time (Date, Datetime, Timestamp or Time), Open, High, Low and Close; Adj Close and Volume "
@@ -210,6 +210,8 @@ def _plain(name: str) -> str:
 
     pandas and polars write a name that is there twice as `Close.1` and `Close_duplicated_0`.
     """
+    if len(name) > _LONGEST_NAME:
+        return name
     name = re.sub(r"^[0-9]+\. ", "", name)
     first = re.sub(r"(\.|_duplicated_)[0-9]+$", "", name)
     plain, plain_first = ("".join(filter(str.isalnum, text)).lower() for text in (name, first))
