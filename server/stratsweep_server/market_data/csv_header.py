@@ -114,10 +114,10 @@ def _has_values(fields: Sequence[str]) -> bool:
 
 
 def _advice(values: Sequence[str], separator: str) -> str:
-    field_count = len(values)
-    usual = ["Date", "Open", "High", "Low", "Close", "Volume"]
-    names = separator.join(usual[: max(field_count, len(usual) - 1)]).replace("\t", "<tab>")
-    more = f" and a name for each of its {field_count} columns" if field_count > len(usual) else ""
+    times = ["Date", "Time"] if ":" in values[1] else ["Date"]
+    usual = [*times, "Open", "High", "Low", "Close", "Volume"]
+    names = separator.join(usual[: max(len(values), len(usual) - 1)]).replace("\t", "<tab>")
+    more = f" and a name for each of its {len(values)} columns" if len(values) > len(usual) else ""
     return f"add a line above it with names in the order of its values, such as {names}{more}"
 
 

@@ -358,7 +358,8 @@ def test_a_file_without_a_time_says_so():
     [
         (ROWS[0], "Date,Open,High,Low,Close,Volume"),
         ("20240102 093000;100.00;100.70;99.60;100.30;0", "Date;Open;High;Low;Close;Volume"),
-        ("2024.01.02,09:30,1.1,1.2,1.0,1.1", "Date,Open,High,Low,Close,Volume"),
+        ("2024.01.02,09:30,1.1,1.2,1.0,1.1", "Date,Time,Open,High,Low,Close"),
+        ("01/02/2024,09:30,1.1,1.2,1.0,1.1,5", "Date,Time,Open,High,Low,Close,Volume"),
         ("2024-01-02\t1\t2\t1\t2", "Date<tab>Open<tab>High<tab>Low<tab>Close"),
         (
             "1735516800000,100.0,100.7,99.6,100.3,5626.0,1735520399999,1.0,10,1.0,1.0,0",
