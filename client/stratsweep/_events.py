@@ -222,6 +222,7 @@ def _started(message: optimization_event_pb2.OptimizationStarted) -> Optimizatio
         worker_count=message.worker_count,
         config=_config(message.config),
         market_data=_market_data(message.market_data) if message.HasField("market_data") else None,
+        labels=dict(sorted(message.labels.items())),
     )
 
 
@@ -293,6 +294,7 @@ def _result(
         failed_count=last_part.failed_count,
         execution_duration=_span(last_part.execution_duration),
         message=last_part.message,
+        labels=started.labels,
     )
 
 

@@ -25,6 +25,8 @@ from stratsweep.v1 import (
     parameter_pb2,
 )
 
+_CALL_OPTIONS = ("labels", "progress_interval", "timeout")
+"""Keywords of `Client.optimize` beside those of the config."""
 _UNSIGNED_BITS = {FieldDescriptor.TYPE_UINT32: 32, FieldDescriptor.TYPE_UINT64: 64}
 _PLAIN_FIELDS = {
     field.name: field
@@ -36,11 +38,19 @@ _PLAIN_FIELDS = {
 def optimize_request(
     config: optimization_config_pb2.OptimizationConfig,
     *,
+    labels: Mapping[str, str] | None = None,
     validate_only: bool = False,
     progress_interval: Span | None = None,
 ) -> optimization_service_pb2.OptimizeRequest:
-    """Return the request of an `Optimize` call."""
-    request = optimization_service_pb2.OptimizeRequest(config=config, validate_only=validate_only)
+    """Return the request of an `Optimize` call.
+
+    Raises:
+        TypeError: A label is no text.
+        ValueError: The interval does not fit into its field.
+    """
+    request = optimization_service_pb2.OptimizeRequest(
+        config=config, validate_only=validate_only, labels=_labels(labels)
+    )
     if progress_interval is not None:
         request.progress_interval.CopyFrom(_duration("progress_interval", progress_interval))
         # Pays only for results that come in numbers; a server that does not know it sends rows.
@@ -93,6 +103,17 @@ def seconds(span: Span | None) -> float | None:
     return span.total_seconds() if isinstance(span, timedelta) else span
 
 
+def _labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels: expected texts by key, not {labels!r}")
+    for key, value in labels.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"labels: {key!r}: {value!r} must be a text by a text")
+    return labels
+
+
 def _parameter(name: str, values: GridValues) -> parameter_pb2.Parameter:
     match values:
         case IntegerRange(start, stop, step):
@@ -126,7 +147,7 @@ def _check_names(options: Mapping[str, object]) -> None:
     known = ConfigOptions.__annotations__
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, [*known, *_CALL_OPTIONS], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"optimize() got an unexpected keyword argument {name!r}{hint}")
     if "symbols" not in options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import Self, Unpack
@@ -61,6 +61,7 @@ class AsyncClient:
         self,
         strategy: str,
         *,
+        labels: Mapping[str, str] | None = None,
         progress_interval: Span | None = None,
         timeout: Span | None = None,
         **config: Unpack[ConfigOptions],
@@ -72,7 +73,9 @@ class AsyncClient:
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
         request = optimize_request(
-            optimization_config(strategy, **config), progress_interval=progress_interval
+            optimization_config(strategy, **config),
+            labels=labels,
+            progress_interval=progress_interval,
         )
         return AsyncOptimizationStream(self._optimize(request, timeout))
 
@@ -80,6 +83,7 @@ class AsyncClient:
         self,
         strategy: str,
         *,
+        labels: Mapping[str, str] | None = None,
         timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
         **config: Unpack[ConfigOptions],
     ) -> OptimizationStarted:
@@ -88,7 +92,9 @@ class AsyncClient:
         Raises:
             StratsweepError: What `optimize` would raise for the same config.
         """
-        request = optimize_request(optimization_config(strategy, **config), validate_only=True)
+        request = optimize_request(
+            optimization_config(strategy, **config), labels=labels, validate_only=True
+        )
         assembler = EventAssembler()
         try:
             async for message in self._optimize(request, timeout):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -56,6 +56,7 @@ class Client:
         self,
         strategy: str,
         *,
+        labels: Mapping[str, str] | None = None,
         progress_interval: Span | None = None,
         timeout: Span | None = None,
         **config: Unpack[ConfigOptions],
@@ -64,6 +65,9 @@ class Client:
 
         Args:
             strategy: The id of a strategy that `list_strategies` names.
+            labels: What you call this optimization, such as `{"desk": "rates", "run": "42"}`: at
+                most 16, keys of at most 64 and values of at most 256 characters. They come back in
+                its first and last event and stand in the server's log.
             progress_interval: Outcomes that complete within this span (seconds or timedelta) share
                 one `Progress`; none is dropped. None is one `Progress` per backtest; 0.1 is much
                 faster for large grids of short backtests.
@@ -94,19 +98,28 @@ class Client:
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
         request = optimize_request(
-            optimization_config(strategy, **config), progress_interval=progress_interval
+            optimization_config(strategy, **config),
+            labels=labels,
+            progress_interval=progress_interval,
         )
         return OptimizationStream(self._optimize(request, timeout))
 
     def validate(
-        self, strategy: str, *, timeout: Span | None = None, **config: Unpack[ConfigOptions]
+        self,
+        strategy: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        timeout: Span | None = None,
+        **config: Unpack[ConfigOptions],
     ) -> OptimizationStarted:
         """Check a config and count its grid without running anything; arguments as in `optimize`.
 
         Raises:
             StratsweepError: What `optimize` would raise for the same config.
         """
-        request = optimize_request(optimization_config(strategy, **config), validate_only=True)
+        request = optimize_request(
+            optimization_config(strategy, **config), labels=labels, validate_only=True
+        )
         assembler = EventAssembler()
         try:
             for message in self._optimize(request, timeout):

@@ -68,6 +68,7 @@ class OptimizationStarted:
         worker_count: The number of worker processes of the server.
         config: The effective config.
         market_data: The bars; None where the engine loads its own.
+        labels: What the caller calls it, by key.
     """
 
     optimization_id: str
@@ -76,6 +77,7 @@ class OptimizationStarted:
     worker_count: int
     config: OptimizationConfig
     market_data: MarketDataSummary | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class OptimizationResult:
         failed_count: The number that failed.
         execution_duration: Time from start to end.
         message: Why `state` is FAILED; empty otherwise.
+        labels: What the caller calls it, by key.
     """
 
     optimization_id: str
@@ -174,6 +177,7 @@ class OptimizationResult:
     failed_count: int
     execution_duration: timedelta
     message: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> ParameterResult | None:

@@ -45,7 +45,9 @@ def full_request() -> optimization_service_pb2.OptimizeRequest:
         max_ranked_results=50,
         warm_up_bar_count=5,
     )
-    return optimization_service_pb2.OptimizeRequest(config=config, progress_interval=seconds(0.01))
+    return optimization_service_pb2.OptimizeRequest(
+        config=config, progress_interval=seconds(0.01), labels={"desk": "rates", "run": "7"}
+    )
 
 
 def small_request() -> optimization_service_pb2.OptimizeRequest:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from tests.fuzz.values import is_map
+
 
 async def minimize(
     message: Message, shows: Callable[[Message], Awaitable[bool]], seconds: float
@@ -37,7 +39,7 @@ def _smaller(message: Message) -> Iterator[Message]:
     for field, value in message.ListFields():
         yield _without(message, field)
         if field.is_repeated:
-            for part in _halves(list(value)):
+            for part in _halves(list(value.items() if is_map(field) else value)):
                 yield _with(message, field, part)
         elif field.message_type is not None:
             for inner in _smaller(value):
@@ -50,7 +52,8 @@ def _smaller(message: Message) -> Iterator[Message]:
 
 def _smaller_entries(message: Message) -> Iterator[Message]:
     for field, value in message.ListFields():
-        if field.is_repeated and field.message_type is not None and len(value) <= 10:
+        is_list = field.is_repeated and not is_map(field)
+        if is_list and field.message_type is not None and len(value) <= 10:
             for number, entry in enumerate(value):
                 for inner in _smaller(entry):
                     yield _with(message, field, [*value[:number], inner, *value[number + 1 :]])
@@ -72,7 +75,9 @@ def _without(message: Message, field: FieldDescriptor) -> Message:
 
 def _with(message: Message, field: FieldDescriptor, value: object) -> Message:
     copy = _without(message, field)
-    if field.is_repeated:
+    if is_map(field):
+        getattr(copy, field.name).update(value)
+    elif field.is_repeated:
         getattr(copy, field.name).extend(value)
     elif field.message_type is not None:
         getattr(copy, field.name).CopyFrom(value)

@@ -32,11 +32,8 @@ def stream_violations(
         yield f"a stream that begins with {kinds[:1]}"
     if is_whole and not request.validate_only and not events[-1].result.is_last_part:
         yield f"a stream that ends with {kinds[-1:]}"
-    expected = rejected_range(request.config)
     for event in events[:1]:
-        if expected is not None and event.started.rejected_count not in expected:
-            texts = ", ".join(request.config.constraints)
-            yield f"{event.started.rejected_count} combinations rejected, not {expected}: {texts}"
+        yield from _started_violations(request, event.started)
     axes = {axis.name: values_of(axis) for axis in request.config.parameters}
     for event in events:
         for outcome in event.progress.outcomes:
@@ -46,6 +43,17 @@ def stream_violations(
                 yield f"a backtest that failed: {outcome.failure.message}"
         for row in event.result.ranked_results:
             yield from _row_violations(axes, row)
+
+
+def _started_violations(
+    request: OptimizeRequest, started: event_pb2.OptimizationStarted
+) -> Iterator[str]:
+    expected = rejected_range(request.config)
+    if expected is not None and started.rejected_count not in expected:
+        texts = ", ".join(request.config.constraints)
+        yield f"{started.rejected_count} combinations rejected, not {expected}: {texts}"
+    if started.labels != request.labels:
+        yield f"labels that come back as {started.labels}, not {request.labels}"
 
 
 def refusal_violations(request: OptimizeRequest, message: str) -> Iterator[str]:

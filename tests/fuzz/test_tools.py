@@ -155,7 +155,11 @@ def test_ranges_have_the_values_that_the_contract_says():
 
 async def test_a_request_is_made_smaller_as_long_as_it_shows_the_same():
     async def shows(request: REQUEST) -> bool:
-        return "漢" in request.config.strategy and len(request.config.symbols) > 1
+        return (
+            "漢" in request.config.strategy
+            and len(request.config.symbols) > 1
+            and "run" in request.labels
+        )
 
     request = full_request()
     request.config.strategy = "abc漢def"
@@ -164,6 +168,7 @@ async def test_a_request_is_made_smaller_as_long_as_it_shows_the_same():
     assert smaller.config.strategy == "漢"
     assert len(smaller.config.symbols) == 2
     assert len(smaller.config.ListFields()) == 2
+    assert smaller.labels == {"run": "7"}
 
 
 def test_findings_that_look_alike_are_one_with_the_smallest_request(tmp_path):

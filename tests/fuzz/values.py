@@ -62,7 +62,7 @@ def field_paths(descriptor: Descriptor, before: FieldPath = ()) -> Iterator[Fiel
     for field in descriptor.fields:
         path = (*before, field)
         yield path
-        if field.message_type is not None and len(path) < _MAX_DEPTH:
+        if field.message_type is not None and not is_map(field) and len(path) < _MAX_DEPTH:
             yield from field_paths(field.message_type, path)
 
 
@@ -79,10 +79,12 @@ def spoil(message: Message, path: FieldPath, generator: Random) -> None:
         return
     entries = getattr(message, field.name)
     if generator.random() < 0.3:
-        del entries[:]
+        message.ClearField(field.name)
     count = size(generator, 1_000)
     for _ in range(count):
-        if field.message_type is not None:
+        if is_map(field):
+            _put(entries, field, generator, _LONGEST_TEXT // count)
+        elif field.message_type is not None:
             entries.add()
         else:
             entries.append(hostile_value(field, generator, _LONGEST_TEXT // count))
@@ -147,6 +149,18 @@ def varint(number: int) -> bytes:
         groups.append(group | (0x80 if number else 0))
         if not number:
             return bytes(groups)
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    """Whether a field is a map, which protobuf counts among the repeated messages."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _put(entries: Any, field: FieldDescriptor, generator: Random, longest_text: int) -> None:
+    key, value = field.message_type.fields
+    entries[hostile_value(key, generator, longest_text)] = hostile_value(
+        value, generator, longest_text
+    )
 
 
 def _inside(message: Message, field: FieldDescriptor, generator: Random) -> Message:

@@ -137,6 +137,7 @@ def test_json_is_one_strict_document_with_the_effective_config(
     document = strict_json(process.stdout)
     assert list(document) == [
         "optimization_id",
+        "labels",
         "state",
         "config",
         "total_count",

@@ -21,6 +21,7 @@ def result_json(result: OptimizationResult) -> str:
     """Return a result as one line of strict JSON; spans are seconds."""
     document = {
         "optimization_id": result.optimization_id,
+        "labels": result.labels,
         "state": result.state,
         "config": _config(result.config),
         "total_count": result.total_count,

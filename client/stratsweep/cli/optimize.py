@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from stratsweep.cli.connection import ServerChoice, server_options
 from stratsweep.cli.documents import result_csv, result_json
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.option_types import DayType, SecondsType
+from stratsweep.cli.option_types import DayType, LabelType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
@@ -23,6 +23,7 @@ from stratsweep.results import OptimizationResult, OptimizationState
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep.client import Client
 
+_Value = TypeVar("_Value")
 _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
@@ -103,6 +104,14 @@ Example:
     help="What random numbers in backtests follow from. Default: 0.",
 )
 @click.option(
+    "--label",
+    "labels",
+    type=LabelType(),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What you call this optimization, in results and the server's log. Repeatable.",
+)
+@click.option(
     "--top",
     type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
     metavar="N",
@@ -131,6 +140,7 @@ def optimize(
     /,
     strategy: str,
     parameters: tuple[tuple[str, GridValues], ...],
+    labels: tuple[tuple[str, str], ...],
     top: int | None,
     output_format: str,
     outputs: tuple[Path, ...],
@@ -144,31 +154,34 @@ def optimize(
         ConfigOptions,
         options
         | {
-            "parameters": _by_name(parameters),
+            "parameters": _by_name(parameters, "--param: a parameter", "join its values"),
             "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
         },
     )
+    labels_by_key = _by_name(labels, "--label: a key", "give it one value")
     with choice.connect() as client:
-        result = _run(client, strategy, config, quiet=quiet)
+        result = _run(client, strategy, config, labels_by_key, quiet=quiet)
     is_written = write_results(result, outputs)
     _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS)
     _print_remarks(result, quiet=quiet)
     context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
 
-def _by_name(parameters: tuple[tuple[str, GridValues], ...]) -> dict[str, GridValues]:
-    by_name = dict(parameters)
-    if len(by_name) < len(parameters):
-        raise click.UsageError("--param: a parameter is named more than once; join its values")
+def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> dict[str, _Value]:
+    by_name = dict(pairs)
+    if len(by_name) < len(pairs):
+        raise click.UsageError(f"{what} is named more than once; {advice}")
     return by_name
 
 
 def _run(
-    client: Client, strategy: str, config: ConfigOptions, *, quiet: bool
+    client: Client, strategy: str, config: ConfigOptions, labels: dict[str, str], *, quiet: bool
 ) -> OptimizationResult:
     from stratsweep.cli.progress import follow, progress_display  # noqa: PLC0415 - rich is slow
 
-    stream = client.optimize(strategy, progress_interval=_PROGRESS_INTERVAL, **config)
+    stream = client.optimize(
+        strategy, labels=labels, progress_interval=_PROGRESS_INTERVAL, **config
+    )
     try:
         return follow(stream, progress_display(quiet=quiet))
     except (InvalidConfigError, NotFoundError) as error:

@@ -1,4 +1,4 @@
-"""The values of options that click has no fitting type for: days, spans, addresses."""
+"""The values of options that click has no fitting type for: days, spans, labels, addresses."""
 
 from __future__ import annotations
 
@@ -59,6 +59,25 @@ class SecondsType(click.ParamType[float]):
         if not self._minimum <= seconds <= _MAX_SECONDS:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
+
+
+class LabelType(click.ParamType[tuple[str, str]]):
+    """A label, KEY=VALUE."""
+
+    name = "label"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split the text at its first `=`.
+
+        Raises:
+            click.BadParameter: There is none, or nothing before it.
+        """
+        key, equals, text = str(value).partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} is not a label; write KEY=VALUE, such as desk=rates", param, ctx)
+        return key, text
 
 
 class AddressType(click.ParamType[str]):

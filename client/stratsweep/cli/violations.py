@@ -18,6 +18,7 @@ _OTHERS = {
     "max_ranked_results": "--top",
 }
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\.?(.*)")
+_ENTRY = re.compile(r"(\w+)\['(.*)'\]")
 _RANGE_FIELDS = ("start", "stop", "step")
 
 
@@ -46,6 +47,9 @@ def _translate(
     violation: Violation, elements: Mapping[str, Sequence[str]], words: Mapping[str, str]
 ) -> tuple[str, str]:
     path = violation.field.removeprefix("config.")
+    entry = _ENTRY.fullmatch(path)
+    if entry is not None:
+        return f"{words[entry[1]]} {entry[2]}", violation.description
     match = _ELEMENT.fullmatch(path)
     if match is None:
         return words.get(path, violation.field), violation.description

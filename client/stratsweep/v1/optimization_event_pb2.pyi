@@ -112,12 +112,33 @@ class OptimizationStarted(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     REJECTED_COUNT_FIELD_NUMBER: builtins.int
     WORKER_COUNT_FIELD_NUMBER: builtins.int
     MARKET_DATA_FIELD_NUMBER: builtins.int
     CONFIG_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     optimization_id: builtins.str
     """optimization_id names this optimization in logs and later calls."""
     total_count: builtins.int
@@ -136,6 +157,10 @@ class OptimizationStarted(message.Message):
         filled in.
         """
 
+    @builtins.property
+    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """labels are those of the request."""
+
     def __init__(
         self,
         *,
@@ -145,10 +170,11 @@ class OptimizationStarted(message.Message):
         worker_count: builtins.int = ...,
         market_data: MarketDataSummary | None = ...,
         config: optimization_config_pb2.OptimizationConfig | None = ...,
+        labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "market_data", b"market_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "market_data", b"market_data", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "market_data", b"market_data", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

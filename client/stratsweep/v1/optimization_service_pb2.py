@@ -29,21 +29,25 @@ from stratsweep.v1 import outcome_pb2 as stratsweep_dot_v1_dot_outcome__pb2
 from stratsweep.v1 import strategy_pb2 as stratsweep_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xec\x01\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormatJ\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xdb\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.stratsweep.v1.Source2\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xd7\x02\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormat\x12:\n\x06labels\x18\x07 \x03(\x0b\x32*.stratsweep.v1.OptimizeRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xdb\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.stratsweep.v1.Source2\xc3\x01\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stratsweep.v1.optimization_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_OPTIMIZEREQUEST']._serialized_start=232
-  _globals['_OPTIMIZEREQUEST']._serialized_end=468
-  _globals['_OPTIMIZERESPONSE']._serialized_start=470
-  _globals['_OPTIMIZERESPONSE']._serialized_end=537
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=539
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=562
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=565
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=784
-  _globals['_OPTIMIZATIONSERVICE']._serialized_start=787
-  _globals['_OPTIMIZATIONSERVICE']._serialized_end=982
+  _globals['_OPTIMIZEREQUEST']._serialized_end=575
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_start=491
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_end=536
+  _globals['_OPTIMIZERESPONSE']._serialized_start=577
+  _globals['_OPTIMIZERESPONSE']._serialized_end=644
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=646
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=669
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=672
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=891
+  _globals['_OPTIMIZATIONSERVICE']._serialized_start=894
+  _globals['_OPTIMIZATIONSERVICE']._serialized_end=1089
 # @@protoc_insertion_point(module_scope)

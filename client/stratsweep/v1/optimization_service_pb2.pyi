@@ -29,10 +29,31 @@ class OptimizeRequest(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CONFIG_FIELD_NUMBER: builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
     RESULT_FORMAT_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     validate_only: builtins.bool
     """validate_only checks the config and counts the grid, answers with the started event alone, and
     runs nothing.
@@ -51,6 +72,13 @@ class OptimizeRequest(message.Message):
         dropped. Positive. Unset, the default: one message per completed backtest.
         """
 
+    @builtins.property
+    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """labels are what the client calls this optimization, such as {"desk": "rates", "run": "42"}: at
+        most 16, with keys of 1 to 64 characters and values of at most 256, without NUL. They come back
+        in the started event and stand in the server's log; no result depends on them.
+        """
+
     def __init__(
         self,
         *,
@@ -58,10 +86,11 @@ class OptimizeRequest(message.Message):
         validate_only: builtins.bool = ...,
         progress_interval: duration_pb2.Duration | None = ...,
         result_format: outcome_pb2.ResultFormat.ValueType = ...,
+        labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval", "result_format", b"result_format", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "progress_interval", b"progress_interval", "result_format", b"result_format", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,10 @@ MAX_NAME_CHARACTERS = 250
 """Of a strategy, a symbol, a parameter, or a metric."""
 MAX_TEXT_CHARACTERS = 1_000
 """Of a text among a parameter's values."""
+MAX_LABELS = 16
+"""Of a request."""
+MAX_LABEL_KEY_CHARACTERS = 64
+MAX_LABEL_VALUE_CHARACTERS = 256
 MAX_BACKTEST_TIMEOUT_SECONDS = 315_576_000_000.0
 """Ten thousand years: the longest duration that the contract has."""
 MAX_VIOLATIONS = 100

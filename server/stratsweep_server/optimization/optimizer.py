@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.labels import labels_text
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.optimization.memory import (
     MemoryAccount,
@@ -203,6 +204,7 @@ class GridSearchOptimizer:
         progress_callback: ProgressCallback | None = None,
         *,
         optimization_id: str = "",
+        labels: Mapping[str, str] = MappingProxyType({}),
         memory: MemoryAccount | None = None,
     ) -> Optimization:
         """An optimization that runs while its async context is open; for streaming its log."""
@@ -210,7 +212,8 @@ class GridSearchOptimizer:
             self._started_pool,
             prepared,
             progress_callback,
-            optimization_id,
+            f"optimization {optimization_id}".strip(),
+            labels_text(labels),
             memory or unlimited_memory(),
         )
 
@@ -254,7 +257,8 @@ class Optimization:
         pool: BacktestPool,
         prepared: PreparedOptimization,
         progress_callback: ProgressCallback | None,
-        optimization_id: str,
+        name: str,
+        labels: str,
         memory: MemoryAccount,
     ) -> None:
         self.prepared = prepared
@@ -262,9 +266,11 @@ class Optimization:
         self.start_time = time.monotonic()
         self._pool = pool
         self._progress_callback = progress_callback
-        self._label = f"optimization {optimization_id}".strip()
+        self._name = name
+        self._labels = labels
         self._memory = memory
         self._failure_bytes = 0
+        self._is_concluded = False
         self._workload: RunningWorkload | None = None
         self._bars: SharedBars | None = None
 
@@ -296,6 +302,15 @@ class Optimization:
         self.cancel()
         self.log.close()
         self._close_bars()
+        if not self._is_concluded:
+            logger.info(
+                "%s%s given up: %d of %d backtests completed in %.3g s",
+                self._name,
+                self._labels,
+                self.log.count,
+                self.log.total_count,
+                time.monotonic() - self.start_time,
+            )
 
     def cancel(self) -> None:
         """Stop for good and free the workers at once; what has completed stays in the log."""
@@ -315,9 +330,11 @@ class Optimization:
             self.log.close()
         execution_time = time.monotonic() - self.start_time
         result = await asyncio.to_thread(conclude, self.prepared, self.log, execution_time, failure)
+        self._is_concluded = True
         logger.info(
-            "%s %s: %d of %d backtests succeeded in %.3g s",
-            self._label,
+            "%s%s %s: %d of %d backtests succeeded in %.3g s",
+            self._name,
+            self._labels,
             result.state.value.lower(),
             result.succeeded_count,
             result.total_count,
@@ -355,7 +372,7 @@ class Optimization:
         if number <= _LOGGED_FAILURES:
             logger.warning(
                 "%s: combination %d %s after %.3g s with %s: %s",
-                self._label,
+                self._name,
                 failure.combination_index,
                 failure.kind.value,
                 failure.duration,
@@ -363,7 +380,7 @@ class Optimization:
                 failure.message,
             )
         if number == _LOGGED_FAILURES:
-            logger.warning("%s: further failures are reported, not logged", self._label)
+            logger.warning("%s: further failures are reported, not logged", self._name)
 
 
 def conclude(

@@ -6,6 +6,7 @@ request before these are counted.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 
 from google.protobuf.duration_pb2 import Duration
@@ -23,6 +24,7 @@ from stratsweep_server.optimization.config import (
     ParameterValues,
 )
 from stratsweep_server.optimization.grid import number_array
+from stratsweep_server.optimization.labels import find_label_violations
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 from stratsweep_server.rpc.event_stream import StreamOptions
@@ -36,20 +38,36 @@ _ARRAY_TYPES = {"integer_list": "q", "double_list": "d"}
 _DURATION_SECONDS = 315_576_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What a request says beside its config.
+
+    Attributes:
+        stream: How results are to be sent.
+        labels: What the client calls its optimization.
+    """
+
+    stream: StreamOptions
+    labels: dict[str, str]
+
+
 def read_request(
     message: service_pb2.OptimizeRequest,
-) -> tuple[OptimizationConfig, StreamOptions, list[Violation]]:
+) -> tuple[OptimizationConfig, RequestOptions, list[Violation]]:
     """Read a request; what cannot be read is reported and left at its default.
 
     Returns:
-        The config, how results are to be sent, and the violations that only the wire form can have:
-        values of no kind, numbers of no enum, dates and durations that are none.
+        The config, what is said beside it, and the violations that are not the config's own, or
+        that only the wire form can have: values of no kind, numbers of no enum, dates and durations
+        that are none.
 
     Raises:
         InvalidConfigError: It has more parts than it may; they have not been read.
     """
     config, violations = read_config(message.config)
-    return config, _read_stream_options(message, violations), violations
+    options = RequestOptions(_read_stream_options(message, violations), dict(message.labels))
+    violations += find_label_violations(options.labels)
+    return config, options, violations
 
 
 def read_config(

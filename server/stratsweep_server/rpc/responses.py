@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from google.protobuf.duration_pb2 import Duration
@@ -82,7 +82,10 @@ def parameter_value(value: ParameterValue) -> parameter_pb2.ParameterValue:
 
 
 def started(
-    optimization_id: str, worker_count: int, prepared: PreparedOptimization
+    optimization_id: str,
+    worker_count: int,
+    prepared: PreparedOptimization,
+    labels: Mapping[str, str],
 ) -> optimization_event_pb2.OptimizationStarted:
     """What is about to run."""
     return optimization_event_pb2.OptimizationStarted(
@@ -92,6 +95,7 @@ def started(
         worker_count=worker_count,
         market_data=_market_data(prepared.summary) if prepared.summary is not None else None,
         config=config(prepared.config),
+        labels=labels,
     )
 
 

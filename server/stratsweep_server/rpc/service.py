@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from stratsweep_server.market_data.errors import listed
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.background import in_background
+from stratsweep_server.optimization.labels import labels_text
 from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
@@ -76,15 +77,16 @@ class OptimizationService(OptimizationServiceServicer):
             config, options, violations = await in_background(requests.read_request, request)
             prepared = await self._optimizer.prepare(config, violations, memory=memory)
             optimization_id = secrets.token_hex(8)
-            started = await in_background(self._started, optimization_id, prepared)
+            labels = options.labels
+            started = await in_background(self._started, optimization_id, prepared, labels)
             if request.validate_only:
                 await _write_first(context, started)
                 return
             async with self._optimizer.start(
-                prepared, optimization_id=optimization_id, memory=memory
+                prepared, optimization_id=optimization_id, labels=labels, memory=memory
             ) as optimization:
                 await _write_first(context, started)
-                stream = EventStream(optimization, options, HEARTBEAT_SECONDS)
+                stream = EventStream(optimization, options.stream, HEARTBEAT_SECONDS)
                 async for response in stream.responses():
                     await context.write(response)
 
@@ -108,11 +110,14 @@ class OptimizationService(OptimizationServiceServicer):
             sources=responses.sources(loaded),
         )
 
-    def _started(self, optimization_id: str, prepared: PreparedOptimization) -> bytes:
+    def _started(
+        self, optimization_id: str, prepared: PreparedOptimization, labels: Mapping[str, str]
+    ) -> bytes:
         """The serialized message, which repeats the config: a million values take a while."""
         logger.info(
-            "optimization %s: %s on %s, %d combinations (%d rejected by constraints)",
+            "optimization %s%s: %s on %s, %d combinations (%d rejected by constraints)",
             optimization_id,
+            labels_text(labels),
             listed([prepared.config.strategy]),
             listed(prepared.config.symbols),
             prepared.total_count,
@@ -121,7 +126,7 @@ class OptimizationService(OptimizationServiceServicer):
         event = optimization_event_pb2.OptimizationEvent(
             sequence_number=1,
             event_time=responses.now(),
-            started=responses.started(optimization_id, self._pool.worker_count, prepared),
+            started=responses.started(optimization_id, self._pool.worker_count, prepared, labels),
         )
         return service_pb2.OptimizeResponse(event=event).SerializeToString()
 

@@ -130,7 +130,7 @@ def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
     """Every violation that fits; `violation_count` in the metadata tells how many there are."""
     details = error_details_pb2.BadRequest()
     for violation in error.violations[:_MAX_VIOLATIONS]:
-        in_request = violation.field in _REQUEST_FIELDS
+        in_request = violation.field.partition("[")[0] in _REQUEST_FIELDS
         field = violation.field if in_request else f"config.{violation.field}"
         details.field_violations.add(
             field=shortened(field, _MAX_FIELD_BYTES),

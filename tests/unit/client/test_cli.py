@@ -132,6 +132,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
     document = json.loads(run(*OPTIMIZE, "--format", "json").stdout)
     assert list(document) == [
         "optimization_id",
+        "labels",
         "state",
         "config",
         "total_count",
@@ -261,6 +262,7 @@ def test_every_option_reaches_the_request(run, server, script):
         *("--symbol", "AAPL", "--target", "cagr", "--minimize", "--timeout", "2.5"),
         *("--from", "2020-02-03", "--to", "2020-11-30", "--cash", "5000"),
         *("--commission", "0.001", "--slippage", "0.0005", "--warm-up", "200", "--seed", "7"),
+        *("--label", "desk=rates", "--label", "note=a=b, c"),
     )
     (request,) = server.requests
     config = request.config
@@ -273,6 +275,7 @@ def test_every_option_reaches_the_request(run, server, script):
     assert config.date_range.end_date == "2020-11-30"
     assert (config.starting_cash, config.commission, config.slippage) == (5000, 0.001, 0.0005)
     assert (config.warm_up_bar_count, config.seed) == (200, 7)
+    assert request.labels == {"desk": "rates", "note": "a=b, c"}
     assert request.progress_interval.ToMilliseconds() == 100
 
 
@@ -324,6 +327,8 @@ def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, serve
         statuses["invalid_config"](
             ("parameters[1].integer_range.step", "is 0; make it positive"),
             ("starting_cash", "is -1; make it positive"),
+            ("labels", "are 17; 16 are allowed"),
+            ("labels['desk']", "has a value with a NUL character; leave it out"),
         )
     ]
     result = run(*OPTIMIZE)
@@ -332,6 +337,8 @@ def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, serve
         "error: the server refused the request:",
         "  --param fast: step is 0; make it positive",
         "  --cash: is -1; make it positive",
+        "  --label: are 17; 16 are allowed",
+        "  --label desk: has a value with a NUL character; leave it out",
     ]
 
 
@@ -340,6 +347,9 @@ def test_each_violation_has_its_own_line_in_words_of_the_command_line(run, serve
     [
         ("optimize", "sma_cross"),
         (*OPTIMIZE, "--param", "fast=1,2"),
+        (*OPTIMIZE, "--label", "desk=a", "--label", "desk=b"),
+        (*OPTIMIZE, "--label", "desk"),
+        (*OPTIMIZE, "--label", "=rates"),
         (*OPTIMIZE, "--param", "other=1:2"),
         (*OPTIMIZE, "--from", "yesterday"),
         (*OPTIMIZE, "--to", "2020-02-30"),

@@ -41,6 +41,15 @@ def test_the_started_event_carries_the_effective_config(script):
     assert config.direction is OptimizationDirection.MAXIMIZE
     assert config.backtest_timeout == timedelta(seconds=300)
     assert config.starting_cash == 10_000
+    assert started.labels == {}
+
+
+def test_labels_come_in_the_first_and_the_last_event(script):
+    message = script.started()
+    message.event.started.labels.update({"run": "7", "desk": "rates"})
+    assembler, (started, *_) = feed_all([message, *script.whole()[1:]])
+    assert list(started.labels.items()) == [("desk", "rates"), ("run", "7")]
+    assert assembler.result.labels == started.labels
 
 
 def test_a_minimized_target_is_told(script):

@@ -66,6 +66,15 @@ def test_every_keyword_reaches_its_field():
     assert config == expected
 
 
+def test_labels_are_texts_by_text():
+    config = optimization_config("s", symbols="X")
+    assert optimize_request(config, labels={"run": "7"}).labels == {"run": "7"}
+    assert optimize_request(config, labels=None).labels == {}
+    for labels in ({"run": 7}, {7: "run"}, ["run"], "run=7"):
+        with pytest.raises(TypeError, match="labels: "):
+            optimize_request(config, labels=labels)
+
+
 def test_every_field_of_the_config_has_a_keyword():
     fields = {each.name for each in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields}
     keywords = {*ConfigOptions.__annotations__, "strategy"}
@@ -76,6 +85,8 @@ def test_every_field_of_the_config_has_a_keyword():
 def test_a_misspelled_keyword_is_refused_with_the_one_that_was_meant():
     with pytest.raises(TypeError, match="'comission'; did you mean 'commission'"):
         optimization_config("s", symbols="X", comission=0.1)
+    with pytest.raises(TypeError, match="'label'; did you mean 'labels'"):
+        optimization_config("s", symbols="X", label={})
     with pytest.raises(TypeError, match="'symbols'"):
         optimization_config("s", parameters={})
 

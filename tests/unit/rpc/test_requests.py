@@ -93,7 +93,7 @@ def test_durations_are_read_in_seconds(duration, seconds):
     message.config.backtest_timeout.CopyFrom(duration)
     message.progress_interval.CopyFrom(duration)
     config, options, violations = read_request(message)
-    assert config.backtest_timeout == options.progress_interval == seconds
+    assert config.backtest_timeout == options.stream.progress_interval == seconds
     assert [each.field for each in violations] == (["progress_interval"] if seconds <= 0 else [])
 
 
