@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from stratsweep._requests import plain_values
 from stratsweep._rows import Block, MessageBlock, Rows
 from stratsweep.config import OptimizationConfig, OptimizationDirection
-from stratsweep.errors import ServerError, StreamInterruptedError
+from stratsweep.errors import ServerError, StratsweepError, StreamInterruptedError
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
 from stratsweep.results import (
     BacktestFailure,
@@ -43,6 +44,8 @@ from stratsweep.v1 import (
     strategy_pb2,
 )
 
+_Error = TypeVar("_Error", bound=StratsweepError)
+
 
 class EventAssembler:
     """Turns the messages of one stream into events; a result becomes one when it is complete.
@@ -60,6 +63,7 @@ class EventAssembler:
         self._names: tuple[str, ...] = ()
         self._decode_outcome = partial(_outcome, names=self._names)
         self._best: ParameterResult | None = None
+        self._completed_count = 0
         self._part_count = 0
         self._ranked: list[Block[ParameterResult]] = []
         self._failures: list[Block[BacktestFailure]] = []
@@ -72,7 +76,42 @@ class EventAssembler:
             ServerError: An event came before the stream's started event.
         """
         self.message_received = True
-        event = response.event
+        try:
+            return self._event(response.event)
+        except StratsweepError as error:
+            raise self.located(error) from error.__cause__
+
+    def located(self, error: _Error) -> _Error:
+        """Return an error of this stream that says how far the optimization had come."""
+        if self.started is not None:
+            error.optimization_id = self.started.optimization_id
+            error.completed_count = self._completed_count
+            error.total_count = self.started.total_count
+        return error
+
+    def finished_result(self) -> OptimizationResult:
+        """Return the result of a stream that has ended.
+
+        Raises:
+            StreamInterruptedError: The stream ended without its last part.
+        """
+        if self.result is None:
+            raise self.located(
+                StreamInterruptedError("the stream ended before the last part of the result")
+            )
+        return self.result
+
+    def started_event(self) -> OptimizationStarted:
+        """Return the only event of a `validate_only` stream that has ended.
+
+        Raises:
+            StreamInterruptedError: The stream ended without it.
+        """
+        if self.started is None:
+            raise StreamInterruptedError("the stream ended before its started event")
+        return self.started
+
+    def _event(self, event: optimization_event_pb2.OptimizationEvent) -> OptimizationEvent | None:
         match event.WhichOneof("kind"):
             case "started":
                 self.started = _started(event.started)
@@ -85,26 +124,6 @@ class EventAssembler:
                 return self._feed_part(event.result)
             case _:
                 return None
-
-    def finished_result(self) -> OptimizationResult:
-        """Return the result of a stream that has ended.
-
-        Raises:
-            StreamInterruptedError: The stream ended without its last part.
-        """
-        if self.result is None:
-            raise StreamInterruptedError("the stream ended before the last part of the result")
-        return self.result
-
-    def started_event(self) -> OptimizationStarted:
-        """Return the only event of a `validate_only` stream that has ended.
-
-        Raises:
-            StreamInterruptedError: The stream ended without it.
-        """
-        if self.started is None:
-            raise StreamInterruptedError("the stream ended before its started event")
-        return self.started
 
     def _feed_part(
         self, part: optimization_event_pb2.OptimizationResult
@@ -126,10 +145,11 @@ class EventAssembler:
         return self.result
 
     def _progress(self, message: optimization_event_pb2.Progress) -> Progress:
-        self._first_event()
+        started = self._first_event()
         blocks: list[Block[Outcome]] = [MessageBlock(message.outcomes, self._decode_outcome)]
         if message.arrow_results:
             blocks = [*_arrow_blocks(message.arrow_results), *blocks]
+        self._completed_count = message.completed_count
         has_remaining = message.HasField("estimated_remaining_duration")
         return Progress(
             completed_count=message.completed_count,
@@ -141,6 +161,7 @@ class EventAssembler:
             estimated_remaining_duration=(
                 _span(message.estimated_remaining_duration) if has_remaining else None
             ),
+            optimization_id=started.optimization_id,
         )
 
     def _best_of(self, message: optimization_event_pb2.Progress) -> ParameterResult | None:

@@ -171,13 +171,15 @@ class AsyncOptimizationStream:
             self._assembler.finished_result()
         except grpc.RpcError as error:
             started = self._assembler.message_received
-            raise error_from_rpc(error, stream_started=started) from error
+            known = error_from_rpc(error, stream_started=started)
+            raise self._assembler.located(known) from error
         except asyncio.CancelledError:
             # grpc.aio raises it for a call that was cancelled here, too; that of the task goes on.
             task = asyncio.current_task()
             if not self._cancelled or (task is not None and task.cancelling()):
                 raise
-            raise OptimizationCancelledError("the call was cancelled") from None
+            cancelled = OptimizationCancelledError("the call was cancelled")
+            raise self._assembler.located(cancelled) from None
         finally:
             # grpc.aio does not notice that a loop was left: without this the server runs on.
             self.cancel()

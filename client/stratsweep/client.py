@@ -191,7 +191,8 @@ class OptimizationStream:
             self._assembler.finished_result()
         except grpc.RpcError as error:
             started = self._assembler.message_received
-            raise error_from_rpc(error, stream_started=started) from error
+            known = error_from_rpc(error, stream_started=started)
+            raise self._assembler.located(known) from error
         finally:
             self.cancel()
 

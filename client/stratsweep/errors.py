@@ -40,12 +40,27 @@ class StratsweepError(Exception):
         message: What happened, for people.
         reason: A name of the contract's `ErrorReason` without its prefix, such as
             "UNKNOWN_SYMBOL"; empty where the server gave none.
+        optimization_id: Names the optimization whose stream ended so; None where none had started.
+        completed_count: How many of its backtests had completed, as far as this client was told,
+            failed ones included; None where none had started.
+        total_count: How many there were to be; None where none had started.
     """
 
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason
+        self.optimization_id: str | None = None
+        self.completed_count: int | None = None
+        self.total_count: int | None = None
+
+    def __str__(self) -> str:
+        if self.completed_count is None:
+            return self.message
+        return (
+            f"{self.message}, after {self.completed_count:,} of {self.total_count:,} backtests "
+            f"(optimization {self.optimization_id})"
+        )
 
 
 class _ViolationsError(StratsweepError):

@@ -136,6 +136,7 @@ class Progress:
         best: The best result so far; None until a result has the optimization target.
         elapsed_duration: Time since the optimization started.
         estimated_remaining_duration: What is left at the rate so far; None when unknown.
+        optimization_id: Names the optimization in the server's log.
     """
 
     completed_count: int
@@ -145,6 +146,7 @@ class Progress:
     best: ParameterResult | None
     elapsed_duration: timedelta
     estimated_remaining_duration: timedelta | None = None
+    optimization_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,6 @@ def _discard_output() -> None:
 
 
 def _print_error(error: StratsweepError) -> None:
-    click.echo(f"error: {'stopped by the server' if _is_stop(error) else error}", err=True)
+    click.echo(f"error: {error}", err=True)
     for note in getattr(error, "__notes__", ()):
         click.echo(note, err=True)

@@ -312,7 +312,9 @@ def test_a_server_that_is_stopped_in_the_middle_exits_with_130(run, server, scri
     server.steps = [script.started(), stopped]
     result = run(*OPTIMIZE, "--quiet")
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "error: stopped by the server\n"
+    assert result.stderr == (
+        "error: the server was stopped, after 0 of 4 backtests (optimization opt-1)\n"
+    )
 
 
 def test_a_server_that_is_about_to_stop_exits_with_4(run, server, statuses):
@@ -462,7 +464,8 @@ def test_a_private_server_that_fails_shows_the_end_of_its_log(
     result = run(*OPTIMIZE, server_arguments=("--data", str(tmp_path), *options))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[1] == (
-        "error: the stream ended before the last part of the result"
+        "error: the stream ended before the last part of the result, after 0 of 4 backtests "
+        "(optimization opt-1)"
     )
     listen = re.search(r"--listen unix:(\S+)", result.stderr)[1]
     assert result.stderr.endswith(

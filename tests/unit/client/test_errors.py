@@ -1,5 +1,6 @@
 """gRPC statuses to errors."""
 
+import pickle
 from datetime import timedelta
 
 import grpc
@@ -7,6 +8,7 @@ import pytest
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2
 from stratsweep import (
+    AsyncClient,
     Client,
     DeadlineExceededError,
     InvalidConfigError,
@@ -66,7 +68,105 @@ def test_a_server_that_is_stopped_in_the_middle_says_so(server, script, statuses
     with Client(server.address) as client, pytest.raises(StreamInterruptedError) as interrupted:
         client.optimize("sma_cross", symbols="SPY", parameters={"fast": [5]}).result()
     assert interrupted.value.reason == "DRAINING"
-    assert str(interrupted.value) == "the server was stopped"
+    assert interrupted.value.message == "the server was stopped"
+
+
+def lost_connection(script, statuses):
+    gone = statuses["status"](code_pb2.UNAVAILABLE, "going away")
+    return [*script.whole()[:3], gone], StreamInterruptedError
+
+
+def missing_part(script, statuses):
+    return [*script.whole()[:3], script.part(index=1)], StreamInterruptedError
+
+
+def early_end(script, statuses):
+    return script.whole()[:3], StreamInterruptedError
+
+
+def unreadable_results(script, statuses):
+    broken = script.progress(4)
+    broken.event.progress.arrow_results = b"no Arrow"
+    return [*script.whole()[:3], broken], ServerError
+
+
+def defect(script, statuses):
+    return [*script.whole()[:3], statuses["status"](code_pb2.INTERNAL, "oh")], ServerError
+
+
+def cancellation(script, statuses):
+    cancelled = statuses["status"](code_pb2.CANCELLED, "by a proxy")
+    return [*script.whole()[:3], cancelled], OptimizationCancelledError
+
+
+def deadline(script, statuses):
+    late = statuses["status"](code_pb2.DEADLINE_EXCEEDED, "too late")
+    return [*script.whole()[:3], late], DeadlineExceededError
+
+
+async def result_of(face, address):
+    """Run a stream on a client of either face to its end."""
+    if face is Client:
+        with Client(address) as client:
+            return client.optimize("s", symbols="X").result()
+    async with AsyncClient(address) as client:
+        return await client.optimize("s", symbols="X").result()
+
+
+@pytest.mark.parametrize("face", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "end",
+    [
+        lost_connection,
+        missing_part,
+        early_end,
+        unreadable_results,
+        defect,
+        cancellation,
+        deadline,
+    ],
+)
+async def test_an_error_of_a_stream_says_how_far_which_optimization_had_come(
+    server, script, statuses, end, face
+):
+    server.steps, expected = end(script, statuses)
+    with pytest.raises(expected) as caught:
+        await result_of(face, server.address)
+    error = caught.value
+    assert error.optimization_id == "opt-1"
+    assert (error.completed_count, error.total_count) == (3, 4)
+    assert str(error) == f"{error.message}, after 3 of 4 backtests (optimization opt-1)"
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.completed_count) == (str(error), 3)
+
+
+@pytest.mark.parametrize("face", [Client, AsyncClient])
+async def test_an_error_before_the_start_names_no_optimization(server, statuses, face):
+    info = statuses["error_info"]("DRAINING")
+    server.steps = [statuses["status"](code_pb2.UNAVAILABLE, "shutting down", info)]
+    with pytest.raises(ServerUnavailableError) as caught:
+        await result_of(face, server.address)
+    error = caught.value
+    assert error.optimization_id is error.completed_count is error.total_count is None
+    assert str(error) == "shutting down"
+
+
+async def test_a_stream_that_is_cancelled_here_says_how_far_it_had_come(server, script):
+    server.steps = [*script.whole()[:3], server.hang]
+    async with AsyncClient(server.address) as client:
+        stream = client.optimize("s", symbols="X")
+        events = aiter(stream)
+        for _ in range(3):
+            await anext(events)
+        stream.cancel()
+        with pytest.raises(OptimizationCancelledError, match="after 3 of 4 backtests"):
+            await anext(events)
+
+
+def test_large_counts_are_written_for_people():
+    error = StreamInterruptedError("lost")
+    error.optimization_id, error.completed_count, error.total_count = "a", 1_234, 10_000
+    assert str(error) == "lost, after 1,234 of 10,000 backtests (optimization a)"
 
 
 def test_details_that_contradict_the_status_are_ignored(statuses):

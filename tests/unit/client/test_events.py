@@ -63,6 +63,7 @@ def test_progress_carries_counts_outcomes_and_the_best_so_far(script):
     message = script.progress(2, row, script.failure(1), failed=1, best=row, elapsed=0.5)
     _, (_, progress) = feed_all([script.started(), message])
     assert (progress.completed_count, progress.total_count, progress.failed_count) == (2, 4, 1)
+    assert progress.optimization_id == "opt-1"
     result = ParameterResult(2, {"slow": 100, "fast": 5}, {"sharpe_ratio": 1.5})
     failure = BacktestFailure(
         1, {"slow": 50, "fast": 10}, FailureKind.ERROR, "ValueError: bad day", "Traceback …"
