@@ -25,6 +25,7 @@ from stratsweep.errors import (
     ServerUnavailableError,
     StratsweepError,
     StreamInterruptedError,
+    VersionMismatchWarning,
     Violation,
 )
 from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
@@ -40,6 +41,7 @@ from stratsweep.results import (
     ParameterResult,
     Progress,
 )
+from stratsweep.server_info import ServerInfo
 from stratsweep.server_process import ServerProcess
 from stratsweep.strategies import (
     Metric,
@@ -102,6 +104,7 @@ __all__ = [
     "Progress",
     "ServerBusyError",
     "ServerError",
+    "ServerInfo",
     "ServerProcess",
     "ServerStartError",
     "ServerUnavailableError",
@@ -112,6 +115,7 @@ __all__ = [
     "StratsweepError",
     "StreamInterruptedError",
     "Symbol",
+    "VersionMismatchWarning",
     "Violation",
     "__version__",
 ]

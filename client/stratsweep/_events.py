@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
+from stratsweep._compatibility import warn_if_ignored
 from stratsweep._requests import plain_values
 from stratsweep._rows import Block, MessageBlock, Rows
 from stratsweep.config import OptimizationConfig, OptimizationDirection
@@ -26,6 +27,7 @@ from stratsweep.results import (
     ParameterResult,
     Progress,
 )
+from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import (
     Metric,
     ParameterType,
@@ -50,13 +52,17 @@ _Error = TypeVar("_Error", bound=StratsweepError)
 class EventAssembler:
     """Turns the messages of one stream into events; a result becomes one when it is complete.
 
+    Args:
+        given: The fields of the request that the started event must repeat.
+
     Attributes:
         started: The first event, once it has come.
         result: The last event, once its last part has come.
         message_received: Whether any message has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: frozenset[str] = frozenset()) -> None:
+        self._given = given
         self.started: OptimizationStarted | None = None
         self.result: OptimizationResult | None = None
         self.message_received = False
@@ -117,6 +123,7 @@ class EventAssembler:
                 self.started = _started(event.started)
                 self._names = tuple(self.started.config.parameters)
                 self._decode_outcome = partial(_outcome, names=self._names)
+                warn_if_ignored(self._given, event.started)
                 return self.started
             case "progress":
                 return self._progress(event.progress)
@@ -195,6 +202,19 @@ def strategy_list(response: optimization_service_pb2.ListStrategiesResponse) -> 
         symbols=tuple(map(_symbol, response.symbols)),
         accepts_any_strategy=response.accepts_any_strategy,
         sources=tuple(map(_source, response.sources)),
+    )
+
+
+def server_info(response: optimization_service_pb2.GetServerInfoResponse) -> ServerInfo:
+    """Decode the answer of `GetServerInfo`."""
+    return ServerInfo(
+        server_version=response.server_version,
+        contract_version=response.contract_version,
+        engine=response.engine,
+        worker_count=response.worker_count,
+        max_combinations=response.max_combinations,
+        max_optimizations=response.max_optimizations,
+        uptime=_span(response.uptime),
     )
 
 

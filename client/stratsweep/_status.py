@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from stratsweep._compatibility import unknown_call_text
 from stratsweep.errors import (
     DeadlineExceededError,
     InvalidConfigError,
@@ -54,6 +55,11 @@ class _Details:
         )
 
 
+def is_unknown_call(error: grpc.RpcError) -> bool:
+    """Return whether a call failed because the server does not know it."""
+    return error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> StratsweepError:
     """Return the most specific error for a failed call.
 
@@ -76,6 +82,8 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
     # that asking again does not heal.
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and reason:
         return _busy(message, details)
+    if is_unknown_call(error):
+        return ServerError(f"{unknown_call_text('this call')} ({message})", reason=reason)
     error_id = details.info.metadata.get("error_id", "")
     return ServerError(f"{message} ({code.name})", reason=reason, error_id=error_id)
 

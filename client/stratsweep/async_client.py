@@ -6,20 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import grpc
 from grpc import aio
 
 from stratsweep._calls import AsyncPatientStream, AsyncStreamCall, Patience, response_async
 from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_async_channel
-from stratsweep._events import EventAssembler, strategy_list
+from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
+from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._requests import optimization_config, optimize_request
-from stratsweep._status import error_from_rpc
+from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.client import DEFAULT_ADDRESS
 from stratsweep.config import ConfigOptions, Span
-from stratsweep.errors import OptimizationCancelledError
+from stratsweep.errors import OptimizationCancelledError, ServerError
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
+from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
@@ -77,7 +79,7 @@ class AsyncClient:
             labels=labels,
             progress_interval=progress_interval,
         )
-        return AsyncOptimizationStream(self._optimize(request, timeout))
+        return AsyncOptimizationStream(self._optimize(request, timeout), given_fields(request))
 
     async def validate(
         self,
@@ -95,7 +97,7 @@ class AsyncClient:
         request = optimize_request(
             optimization_config(strategy, **config), labels=labels, validate_only=True
         )
-        assembler = EventAssembler()
+        assembler = EventAssembler(given_fields(request))
         try:
             async for message in self._optimize(request, timeout):
                 assembler.feed(message)
@@ -114,13 +116,28 @@ class AsyncClient:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
-        patience = Patience(self._connect_timeout, timeout)
-        method = self._stub.ListStrategies
-        try:
-            answer = await response_async(method, request, self._channel, patience)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
-        return strategy_list(answer)
+        return strategy_list(await self._response("ListStrategies", request, timeout))
+
+    async def server_info(
+        self,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> ServerInfo:
+        """Return which server this is: its versions, its engine, its workers and limits.
+
+        Warns by `VersionMismatchWarning` where its contract has another major version.
+
+        Args:
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
+
+        Raises:
+            StratsweepError: The call failed; a `ServerError` where the server is too old to know
+                it.
+        """
+        request = optimization_service_pb2.GetServerInfoRequest()
+        info = server_info(await self._response("GetServerInfo", request, timeout))
+        warn_if_incompatible(info)
+        return info
 
     async def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
@@ -136,6 +153,24 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _response(self, method: str, request: object, timeout: Span | None) -> Any:  # noqa: ANN401, ASYNC109
+        patience = Patience(self._connect_timeout, timeout)
+        call = getattr(self._stub, method)
+        try:
+            return await response_async(call, request, self._channel, patience)
+        except grpc.RpcError as error:
+            if is_unknown_call(error):
+                info = await self._known_info(patience.timeout())
+                raise ServerError(unknown_call_text(method, info)) from error
+            raise error_from_rpc(error) from error
+
+    async def _known_info(self, timeout: float | None) -> ServerInfo | None:  # noqa: ASYNC109
+        request = optimization_service_pb2.GetServerInfoRequest()
+        try:
+            return server_info(await self._stub.GetServerInfo(request, timeout=timeout))
+        except grpc.RpcError:
+            return None
 
     def _optimize(
         self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
@@ -157,9 +192,10 @@ class AsyncOptimizationStream:
     def __init__(
         self,
         call: AsyncStreamCall[optimization_service_pb2.OptimizeResponse],
+        given: frozenset[str] = frozenset(),
     ) -> None:
         self._call = call
-        self._assembler = EventAssembler()
+        self._assembler = EventAssembler(given)
         self._cancelled = False
 
     async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import grpc
 
 from stratsweep._calls import Patience, PatientStream, StreamCall, response
 from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_channel
-from stratsweep._events import EventAssembler, strategy_list
+from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
+from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._requests import optimization_config, optimize_request
-from stratsweep._status import error_from_rpc
+from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import ConfigOptions, Span
+from stratsweep.errors import ServerError
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
+from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
@@ -102,7 +105,7 @@ class Client:
             labels=labels,
             progress_interval=progress_interval,
         )
-        return OptimizationStream(self._optimize(request, timeout))
+        return OptimizationStream(self._optimize(request, timeout), given_fields(request))
 
     def validate(
         self,
@@ -120,7 +123,7 @@ class Client:
         request = optimize_request(
             optimization_config(strategy, **config), labels=labels, validate_only=True
         )
-        assembler = EventAssembler()
+        assembler = EventAssembler(given_fields(request))
         try:
             for message in self._optimize(request, timeout):
                 assembler.feed(message)
@@ -135,12 +138,24 @@ class Client:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
-        patience = Patience(self._connect_timeout, timeout)
-        try:
-            answer = response(self._stub.ListStrategies, request, self._channel, patience)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
-        return strategy_list(answer)
+        return strategy_list(self._response("ListStrategies", request, timeout))
+
+    def server_info(self, *, timeout: Span | None = None) -> ServerInfo:
+        """Return which server this is: its versions, its engine, its workers and limits.
+
+        Warns by `VersionMismatchWarning` where its contract has another major version.
+
+        Args:
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
+
+        Raises:
+            StratsweepError: The call failed; a `ServerError` where the server is too old to know
+                it.
+        """
+        request = optimization_service_pb2.GetServerInfoRequest()
+        info = server_info(self._response("GetServerInfo", request, timeout))
+        warn_if_incompatible(info)
+        return info
 
     def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
@@ -156,6 +171,23 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _response(self, method: str, request: object, timeout: Span | None) -> Any:  # noqa: ANN401
+        patience = Patience(self._connect_timeout, timeout)
+        try:
+            return response(getattr(self._stub, method), request, self._channel, patience)
+        except grpc.RpcError as error:
+            if is_unknown_call(error):
+                info = self._known_info(patience.timeout())
+                raise ServerError(unknown_call_text(method, info)) from error
+            raise error_from_rpc(error) from error
+
+    def _known_info(self, timeout: float | None) -> ServerInfo | None:
+        request = optimization_service_pb2.GetServerInfoRequest()
+        try:
+            return server_info(self._stub.GetServerInfo(request, timeout=timeout))
+        except grpc.RpcError:
+            return None
 
     def _optimize(
         self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
@@ -178,9 +210,13 @@ class OptimizationStream:
     with the state FAILED, not an exception.
     """
 
-    def __init__(self, call: StreamCall[optimization_service_pb2.OptimizeResponse]) -> None:
+    def __init__(
+        self,
+        call: StreamCall[optimization_service_pb2.OptimizeResponse],
+        given: frozenset[str] = frozenset(),
+    ) -> None:
         self._call = call
-        self._assembler = EventAssembler()
+        self._assembler = EventAssembler(given)
 
     def __iter__(self) -> Iterator[OptimizationEvent]:
         try:

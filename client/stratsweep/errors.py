@@ -20,6 +20,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 
+class VersionMismatchWarning(UserWarning):
+    """Warned of where a server and this client differ in a way that matters.
+
+    Either the server has ignored part of a request, which it is too old to know, or its contract
+    has another major version. `warnings.simplefilter("error", VersionMismatchWarning)` makes it an
+    error.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One thing wrong with a request.

@@ -74,9 +74,10 @@ class Server:
                 self.pool,
                 optimizer,
                 data,
-                config.max_optimizations,
-                self.memory,
-                self._storage.note,
+                engine=config.engine,
+                max_optimizations=config.max_optimizations,
+                memory=self.memory,
+                on_storage_error=self._storage.note,
             )
             self._rpc = RpcServer(service, config.listen)
             stack.push_async_callback(self._rpc.stop, config.grace)

@@ -25,7 +25,7 @@ from tests.load.server_program import ServerProgram
 _BURST_CHANNELS = 100
 _SHARES = (0.25, 0.75, 1.0)
 """Of the time: when bursts, small calls, and large ones are over."""
-_BURST_METHODS = ("Check", "ListStrategies", "Optimize")
+_BURST_METHODS = ("Check", "GetServerInfo", "ListStrategies", "Optimize")
 _MAX_CALL_MEMORY = 512 * 2**20
 _MINIMIZED = 8
 _MINIMIZE_SECONDS = 4.0

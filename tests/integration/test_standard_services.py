@@ -90,6 +90,7 @@ METHODS = [
     "/grpc.health.v1.Health/List",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    f"/{SERVICE}/GetServerInfo",
     f"/{SERVICE}/ListStrategies",
     f"/{SERVICE}/Optimize",
 ]

@@ -96,9 +96,13 @@ async def test_a_draining_server_refuses_new_work_and_answers_health_until_the_e
         stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
         refused = await end_of(stub.Optimize(optimize_request("ok@*")))
         assert refused == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-        with pytest.raises(grpc.aio.AioRpcError) as also_refused:
-            await stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest())
-        assert reason_of(also_refused.value) == refused
+        for call in (
+            stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest()),
+            stub.GetServerInfo(optimization_service_pb2.GetServerInfoRequest()),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as also_refused:
+                await call
+            assert reason_of(also_refused.value) == refused
     assert await health_of(connected.server.address) == States.NOT_SERVING
     running.cancel()
     await stopping

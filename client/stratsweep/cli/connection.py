@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -21,6 +22,7 @@ from stratsweep.errors import (
     ServerUnavailableError,
     StratsweepError,
     StreamInterruptedError,
+    VersionMismatchWarning,
 )
 from stratsweep.server_process import ServerProcess
 
@@ -107,7 +109,7 @@ class ServerChoice:
             return
         timeout = self.connect_timeout
         timeout = _CONNECT_TIMEOUT_SECONDS if timeout is None else timeout
-        with _client_of(self.server, timeout) as client:
+        with _warnings_as_lines(), _client_of(self.server, timeout) as client:
             try:
                 yield client
             except ServerUnavailableError as error:
@@ -156,6 +158,15 @@ def _client_of(address: str, connect_timeout: float) -> Client:
     from stratsweep.client import Client  # noqa: PLC0415 - gRPC is slow to import, servers to start
 
     return Client(address, connect_timeout=connect_timeout)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print what is warned of without the place in this program that warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VersionMismatchWarning)
+        warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+        yield
 
 
 def _add_log(error: StratsweepError, log: str) -> None:

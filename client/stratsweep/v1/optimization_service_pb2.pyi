@@ -178,3 +178,70 @@ class ListStrategiesResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["accepts_any_strategy", b"accepts_any_strategy", "metrics", b"metrics", "sources", b"sources", "strategies", b"strategies", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetServerInfoRequest(message.Message):
+    """GetServerInfoRequest asks for everything; there is nothing to choose."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetServerInfoResponse(message.Message):
+    """GetServerInfoResponse is what a server says of itself."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SERVER_VERSION_FIELD_NUMBER: builtins.int
+    CONTRACT_VERSION_FIELD_NUMBER: builtins.int
+    ENGINE_FIELD_NUMBER: builtins.int
+    WORKER_COUNT_FIELD_NUMBER: builtins.int
+    MAX_COMBINATIONS_FIELD_NUMBER: builtins.int
+    MAX_OPTIMIZATIONS_FIELD_NUMBER: builtins.int
+    UPTIME_FIELD_NUMBER: builtins.int
+    server_version: builtins.str
+    """server_version is the version of the package that the server is from, such as "0.1.0"."""
+    contract_version: builtins.str
+    """contract_version is the version of this contract that the server has, as MAJOR.MINOR, such as
+    "1.1"; compare the numbers, not the text.
+    """
+    engine: builtins.str
+    """engine is the name of the backtest engine: "default", or "module:factory" as the operator gave
+    it, without the path of a file.
+    """
+    worker_count: builtins.int
+    """worker_count is the number of worker processes."""
+    max_combinations: builtins.int
+    """max_combinations is the largest grid that the server takes, before constraints."""
+    max_optimizations: builtins.int
+    """max_optimizations is the number of optimizations that may run at a time; more are refused as
+    TOO_MANY_OPTIMIZATIONS.
+    """
+    @builtins.property
+    def uptime(self) -> duration_pb2.Duration:
+        """uptime is the time since the server began to serve."""
+
+    def __init__(
+        self,
+        *,
+        server_version: builtins.str = ...,
+        contract_version: builtins.str = ...,
+        engine: builtins.str = ...,
+        worker_count: builtins.int = ...,
+        max_combinations: builtins.int = ...,
+        max_optimizations: builtins.int = ...,
+        uptime: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["uptime", b"uptime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["contract_version", b"contract_version", "engine", b"engine", "max_combinations", b"max_combinations", "max_optimizations", b"max_optimizations", "server_version", b"server_version", "uptime", b"uptime", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

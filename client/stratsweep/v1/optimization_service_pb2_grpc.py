@@ -32,6 +32,14 @@ class OptimizationServiceStub:
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
 
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
+
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
     checks are answered, with NOT_SERVING, until the end.
@@ -53,6 +61,11 @@ class OptimizationServiceStub:
                 request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesRequest.SerializeToString,
                 response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesResponse.FromString,
                 _registered_method=True)
+        self.GetServerInfo = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/GetServerInfo',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.FromString,
+                _registered_method=True)
 
 
 class OptimizationServiceServicer:
@@ -61,6 +74,14 @@ class OptimizationServiceServicer:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
@@ -84,6 +105,14 @@ class OptimizationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerInfo(self, request, context):
+        """GetServerInfo says which server this is and what it takes. It is answered at once, before a
+        worker is ready, too. Since contract 1.1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OptimizationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +125,11 @@ def add_OptimizationServiceServicer_to_server(servicer, server):
                     servicer.ListStrategies,
                     request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesRequest.FromString,
                     response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesResponse.SerializeToString,
+            ),
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -111,6 +145,14 @@ class OptimizationService:
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
@@ -161,6 +203,33 @@ class OptimizationService:
             '/stratsweep.v1.OptimizationService/ListStrategies',
             stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesRequest.SerializeToString,
             stratsweep_dot_v1_dot_optimization__service__pb2.ListStrategiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/GetServerInfo',
+            stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,14 @@ class OptimizationServiceStub:
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
 
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
+
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
     checks are answered, with NOT_SERVING, until the end.
@@ -51,6 +59,10 @@ class OptimizationServiceStub:
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
     with the dates they cover; and which of the operator's modules that was loaded from.
     """
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.GetServerInfoRequest, _optimization_service_pb2.GetServerInfoResponse]
+    """GetServerInfo says which server this is and what it takes. It is answered at once, before a
+    worker is ready, too. Since contract 1.1.
+    """
 
 @_typing.type_check_only
 class OptimizationServiceAsyncStub(OptimizationServiceStub):
@@ -59,6 +71,14 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
@@ -75,6 +95,10 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
     with the dates they cover; and which of the operator's modules that was loaded from.
     """
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.GetServerInfoRequest, _optimization_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
+    """GetServerInfo says which server this is and what it takes. It is answered at once, before a
+    worker is ready, too. Since contract 1.1.
+    """
 
 class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
@@ -82,6 +106,14 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
     and whose reason is a name of ErrorReason. Errors of running are in the stream.
+
+    Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
+    number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
+    only added, never removed, renamed, renumbered, or given another meaning, and MINOR is raised by
+    the first addition after a release. What would break clients comes as another package. A server
+    ignores fields that are newer than it is, so look whether what you set comes back in the started
+    event; an RPC that it does not know ends as UNIMPLEMENTED. A client must ignore fields, kinds of
+    events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
     DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
@@ -107,6 +139,16 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_optimization_service_pb2.ListStrategiesResponse, _abc.Awaitable[_optimization_service_pb2.ListStrategiesResponse]]:
         """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
         with the dates they cover; and which of the operator's modules that was loaded from.
+        """
+
+    @_abc_1.abstractmethod
+    def GetServerInfo(
+        self,
+        request: _optimization_service_pb2.GetServerInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.GetServerInfoResponse, _abc.Awaitable[_optimization_service_pb2.GetServerInfoResponse]]:
+        """GetServerInfo says which server this is and what it takes. It is answered at once, before a
+        worker is ready, too. Since contract 1.1.
         """
 
 def add_OptimizationServiceServicer_to_server(servicer: OptimizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

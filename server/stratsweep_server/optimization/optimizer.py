@@ -123,6 +123,11 @@ class GridSearchOptimizer:
         self._pool = pool
         self._own_pool = AsyncExitStack()
 
+    @property
+    def max_combinations(self) -> int:
+        """The largest grid that is accepted, before constraints."""
+        return self._max_combinations
+
     async def __aenter__(self) -> GridSearchOptimizer:
         if self._pool is None:
             pool = WorkerPool(self._engine_spec(), max_workers=self._max_workers)

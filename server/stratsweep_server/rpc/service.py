@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any
 
 import grpc
+from stratsweep._version import CONTRACT_VERSION, __version__
 from stratsweep.v1 import optimization_event_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 
+from stratsweep_server.backtest.loading import DEFAULT_ENGINE
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import listed
@@ -45,6 +49,7 @@ class OptimizationService(OptimizationServiceServicer):
         pool: Runs the backtests; also describes the engine.
         optimizer: Uses that pool.
         data: The price files; None when there are none.
+        engine: What the operator calls the engine.
         max_optimizations: How many may run at a time; more are refused.
         memory: What they share; default: nobody counts.
         on_storage_error: Told when a folder that the server needs cannot be used.
@@ -55,6 +60,7 @@ class OptimizationService(OptimizationServiceServicer):
         pool: BacktestPool,
         optimizer: GridSearchOptimizer,
         data: DataDirectory | None,
+        engine: str = DEFAULT_ENGINE,
         max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS,
         memory: MemoryBudget | None = None,
         on_storage_error: Callable[[StorageUnavailableError], None] = _ignore,
@@ -62,6 +68,8 @@ class OptimizationService(OptimizationServiceServicer):
         self._pool = pool
         self._optimizer = optimizer
         self._data = data
+        self._engine = PurePath(engine).name  # of a file the client is not told where it is
+        self._start_time = time.monotonic()
         self._max_optimizations = max_optimizations
         self._memory = memory or MemoryBudget()
         self._on_storage_error = on_storage_error
@@ -108,6 +116,22 @@ class OptimizationService(OptimizationServiceServicer):
             symbols=responses.symbols(coverage),
             accepts_any_strategy=not description.strategies,
             sources=responses.sources(loaded),
+        )
+
+    async def GetServerInfo(  # noqa: N802
+        self,
+        request: service_pb2.GetServerInfoRequest,  # noqa: ARG002 - nothing to choose
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> service_pb2.GetServerInfoResponse:
+        """Which server this is, and what it takes."""
+        return service_pb2.GetServerInfoResponse(
+            server_version=__version__,
+            contract_version=CONTRACT_VERSION,
+            engine=self._engine,
+            worker_count=self._pool.worker_count,
+            max_combinations=self._optimizer.max_combinations,
+            max_optimizations=self._max_optimizations,
+            uptime=responses.duration(time.monotonic() - self._start_time),
         )
 
     def _started(

@@ -250,11 +250,17 @@ def invalid_config(*violations):
 
 
 class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
-    """Plays `steps`: a message is sent, a status aborts, a callable is called with the context."""
+    """Plays `steps`: a message is sent, a status aborts, a callable is called with the context.
+
+    As a server does, it repeats in the started event what a request sets beyond the script, but for
+    what it `ignores`. Without `catalogue` or `info` it is one that does not know these calls.
+    """
 
     def __init__(self) -> None:
         self.steps: list = []
+        self.ignores: set[str] = set()
         self.catalogue = optimization_service_pb2.ListStrategiesResponse()
+        self.info = optimization_service_pb2.GetServerInfoResponse()
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
         self.ended = threading.Event()
         self.deadline_seconds: float | None = None
@@ -270,12 +276,31 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
             elif callable(step):
                 step(context)
             else:
+                self._repeat(request, step.event)
                 yield step
 
     def ListStrategies(self, request, context):  # noqa: N802 - gRPC's name
         if self.steps:
             context.abort_with_status(self.steps[0])
-        return self.catalogue
+        return self.catalogue or self._refuse(context)
+
+    def GetServerInfo(self, request, context):  # noqa: N802 - gRPC's name
+        return self.info or self._refuse(context)
+
+    def _refuse(self, context) -> None:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+    def _repeat(self, request, event) -> None:
+        if not event.HasField("started"):
+            return
+        started, missing = event.started, optimization_config_pb2.OptimizationConfig()
+        missing.CopyFrom(request.config)
+        for name in {each.name for each, _ in started.config.ListFields()} | self.ignores:
+            if name in missing.DESCRIPTOR.fields_by_name:
+                missing.ClearField(name)
+        started.config.MergeFrom(missing)
+        if "labels" not in self.ignores:
+            started.labels.update(request.labels)
 
     def hang(self, context) -> None:
         """A step that lasts until the call has ended."""

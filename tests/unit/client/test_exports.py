@@ -33,6 +33,7 @@ EXPORTED = {
     "Progress",
     "ServerBusyError",
     "ServerError",
+    "ServerInfo",
     "ServerProcess",
     "ServerStartError",
     "ServerUnavailableError",
@@ -43,6 +44,7 @@ EXPORTED = {
     "StratsweepError",
     "StreamInterruptedError",
     "Symbol",
+    "VersionMismatchWarning",
     "Violation",
     "__version__",
 }
