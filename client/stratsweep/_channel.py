@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import grpc
 from grpc import aio
@@ -45,6 +47,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 DEFAULT_CONNECT_TIMEOUT = 5.0
 _SHORTEST_ATTEMPT_SECONDS = 1.0
 _LONGEST_ATTEMPT_SECONDS = 20.0  # as gRPC has it
+ChannelOptions: TypeAlias = Sequence[tuple[str, str | int]]
+"""Options of a gRPC channel, as gRPC itself takes them."""
 _LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
 
@@ -60,14 +64,34 @@ def connect_seconds(connect_timeout: Span) -> float:
     return value
 
 
-def open_channel(address: str, connect_timeout: float) -> grpc.Channel:
-    """Return a channel for the sync face; it connects when it is first used."""
-    return grpc.insecure_channel(address, options=_options(address, connect_timeout))
+def all_channel_options(
+    address: str, connect_timeout: float, given: ChannelOptions
+) -> list[tuple[str, str | int]]:
+    """Return the options of a channel: ours, and the caller's over them.
+
+    Args:
+        address: Where the server listens.
+        connect_timeout: How long calls wait for it, in seconds.
+        given: Pairs of the caller's.
+
+    Raises:
+        TypeError: They are no pairs of a name and a value.
+    """
+    if not (isinstance(given, Sequence) and all(map(_is_pair, given))):
+        raise TypeError(
+            "channel_options: expected pairs of a name and a text or whole number, such as "
+            f'[("grpc.keepalive_time_ms", 60_000)], not {given!r}'
+        )
+    return list((dict(_options(address, connect_timeout)) | dict(given)).items())
 
 
-def open_async_channel(address: str, connect_timeout: float) -> aio.Channel:
-    """Return a channel for the async face; to be called inside the loop that uses it."""
-    return aio.insecure_channel(address, options=_options(address, connect_timeout))
+def _is_pair(option: object) -> bool:
+    return (
+        isinstance(option, tuple | list)
+        and len(option) == 2
+        and isinstance(option[0], str)
+        and isinstance(option[1], str | int)
+    )
 
 
 def becomes_ready(channel: grpc.Channel, timeout: float) -> bool:

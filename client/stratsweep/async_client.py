@@ -12,7 +12,12 @@ import grpc
 from grpc import aio
 
 from stratsweep._calls import AsyncPatientStream, AsyncStreamCall, Patience, response_async
-from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_async_channel
+from stratsweep._channel import (
+    DEFAULT_CONNECT_TIMEOUT,
+    ChannelOptions,
+    all_channel_options,
+    connect_seconds,
+)
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
 from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._requests import optimization_config, optimize_request
@@ -32,28 +37,39 @@ class AsyncClient:
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
         connect_timeout: How long a call waits for a server that is not there; as in `Client`.
+        channel_options: Options of the gRPC channel, over this client's own; as in `Client`.
 
     Raises:
+        TypeError: `channel_options` are no such pairs, or `connect_timeout` is no span.
         ValueError: `connect_timeout` is negative.
 
     Example:
-        >>> async with AsyncClient() as client:
-        ...     async for event in client.optimize(
-        ...         "sma_cross", symbols="SPY", parameters={"fast": [5, 10], "slow": [50, 100]}
-        ...     ):
-        ...         print(event)
+        >>> import asyncio
+        >>> from stratsweep import AsyncClient
+        >>> async def main():
+        ...     async with AsyncClient("127.0.0.1:50051") as client:
+        ...         async for event in client.optimize(
+        ...             "sma_cross", symbols="SPY", parameters={"fast": [5, 10], "slow": [50, 100]}
+        ...         ):
+        ...             print(event)
+        >>> asyncio.run(main())
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT,
+        channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
         self._connect_timeout = connect_seconds(connect_timeout)
+        self._options = all_channel_options(address, self._connect_timeout, channel_options)
 
     # A channel must be made inside the loop that uses it, and a client may be made outside.
     @cached_property
     def _channel(self) -> aio.Channel:
-        return open_async_channel(self.address, self._connect_timeout)
+        return aio.insecure_channel(self.address, self._options)
 
     @cached_property
     def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:

@@ -9,7 +9,12 @@ from typing import Any, Self, Unpack
 import grpc
 
 from stratsweep._calls import Patience, PatientStream, StreamCall, response
-from stratsweep._channel import DEFAULT_CONNECT_TIMEOUT, connect_seconds, open_channel
+from stratsweep._channel import (
+    DEFAULT_CONNECT_TIMEOUT,
+    ChannelOptions,
+    all_channel_options,
+    connect_seconds,
+)
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
 from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._requests import optimization_config, optimize_request
@@ -32,11 +37,17 @@ class Client:
         connect_timeout: How long a call waits for a server that is not there, such as one that is
             being restarted, in seconds or as a timedelta; 0 is not at all. After it the call raises
             `ServerUnavailableError`. No call waits beyond its own timeout.
+        channel_options: Options of the gRPC channel, as pairs of name and value such as
+            `[("grpc.keepalive_time_ms", 60_000)]`. They take the place of this client's own of the
+            same names: keepalive every 30 s, messages of at most 16 MB, reconnecting within 1 s,
+            three attempts where a server is unavailable, no proxy on this machine.
 
     Raises:
+        TypeError: `channel_options` are no such pairs, or `connect_timeout` is no span.
         ValueError: `connect_timeout` is negative.
 
     Example:
+        >>> from stratsweep import Client
         >>> with Client("127.0.0.1:50051") as client:
         ...     result = client.optimize(
         ...         "sma_cross",
@@ -48,11 +59,16 @@ class Client:
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT,
+        channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
         self._connect_timeout = connect_seconds(connect_timeout)
-        self._channel = open_channel(address, self._connect_timeout)
+        options = all_channel_options(address, self._connect_timeout, channel_options)
+        self._channel = grpc.insecure_channel(address, options)
         self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
 
     def optimize(

@@ -40,12 +40,16 @@ def server_command(arguments: Sequence[str]) -> list[str]:
 
 
 class ServerProcess:
-    """A server that lives as long as the `with` block, and never longer than this process.
+    """Run a server for the length of a `with` block, and never longer than this process lives.
+
+    It is a program of its own, in this Python environment: what `stratsweep serve` starts. It needs
+    the extra `server`, and ends with this process even where that is killed.
 
     Args:
         arguments: More of the server's options, such as `["--data", "prices", "--workers", "4"]`.
         listen: `host:port`, port 0 for a free one, or `unix:/path`.
-        start_timeout: How long to wait until it serves, in seconds.
+        start_timeout: How long to wait until it serves, in seconds. It serves before its workers
+            are ready; the first call waits for these.
         on_note: Called, from another thread, with what the server wants people to know while they
             wait, such as that it compiles.
 
@@ -53,9 +57,15 @@ class ServerProcess:
         address: Where it listens: what `Client` takes.
         process_id: Its process id.
 
+    Raises:
+        ServerStartError: On entering: it is not installed, it ended, or it does not serve in time.
+
     Example:
+        >>> from stratsweep import Client, ServerProcess
         >>> with ServerProcess(["--data", "prices"]) as server, Client(server.address) as client:
-        ...     print(client.list_strategies())
+        ...     parameters = {"period": range(10, 30, 5)}
+        ...     stream = client.optimize("momentum", symbols="SPY", parameters=parameters)
+        ...     print(stream.result().best)
     """
 
     address: str

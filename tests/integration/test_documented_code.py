@@ -8,6 +8,7 @@ JavaScript is not run: its names are compared with the contract.
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.util
 import json
 import os
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from stratsweep import Client, ServerProcess
+from stratsweep import AsyncClient, Client, ServerProcess
 from stratsweep.v1 import optimization_service_pb2
 from stratsweep_server.market_data.price_file import read_price_file
 
@@ -65,6 +66,12 @@ class Desk:
         file_name = f"{name.replace('-', '_')}.py"
         self.save(name, file_name)
         return self._run([sys.executable, file_name])
+
+    def example(self, documented: type) -> str:
+        """Run the example in a docstring as a program; returns its standard output."""
+        steps = doctest.DocTestParser().get_examples(documented.__doc__ or "")
+        program = "".join(step.source for step in steps).replace(DEFAULT_ADDRESS, self.address)
+        return self._run([sys.executable, "-c", program])
 
     def _run(self, command: list[str]) -> str:
         finished = subprocess.run(
@@ -209,6 +216,19 @@ def test_the_async_client_iterates_and_ends_with_a_result(served_desk):
     *progress, last = served_desk.python("async-client").splitlines()
     assert progress[-1].startswith("12 {'period': ")
     assert "rank=1" in last
+
+
+def test_a_server_of_ones_own_lives_for_the_length_of_a_block(desk):
+    assert "rank=1" in desk.python("server-process")
+
+
+def test_the_example_of_a_server_process_is_a_program(desk):
+    assert "rank=1" in desk.example(ServerProcess)
+
+
+def test_the_examples_of_the_clients_are_programs(served_desk):
+    assert "rank=1" in served_desk.example(Client)
+    assert "OptimizationResult(" in served_desk.example(AsyncClient)
 
 
 def test_a_refusal_names_each_violation(served_desk):
