@@ -14,8 +14,8 @@ import grpc
 from grpc import aio
 
 from stratsweep._channel import becomes_ready, becomes_ready_async
-from stratsweep._requests import seconds
 from stratsweep._status import is_without_server
+from stratsweep._values import seconds
 from stratsweep.config import Span
 
 _Response = TypeVar("_Response")
@@ -32,8 +32,7 @@ class Patience:
 
     def __init__(self, connect_timeout: float, timeout: Span | None) -> None:
         now = time.monotonic()
-        whole = seconds(timeout)
-        self._end = None if whole is None else now + whole
+        self._end = None if timeout is None else now + seconds("timeout", timeout)
         self._connect_end = now + connect_timeout
 
     def timeout(self) -> float | None:

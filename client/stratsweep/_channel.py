@@ -11,7 +11,7 @@ from typing import TypeAlias
 import grpc
 from grpc import aio
 
-from stratsweep._requests import seconds
+from stratsweep._values import seconds
 from stratsweep.config import Span
 
 _SERVICE_CONFIG = {
@@ -56,10 +56,11 @@ def connect_seconds(connect_timeout: Span) -> float:
     """Return a connect timeout in seconds.
 
     Raises:
+        TypeError: It is no span.
         ValueError: It is negative.
     """
-    value = seconds(connect_timeout)
-    if value is None or not value >= 0:
+    value = seconds("connect_timeout", connect_timeout)
+    if not value >= 0:
         raise ValueError(f"connect_timeout must be 0 or more, not {connect_timeout}")
     return value
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from google.protobuf import duration_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from stratsweep._values import day, number, span, switch, text, texts, whole_number
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.parameters import (
     DoubleRange,
     GridValues,
     IntegerRange,
+    ParameterValues,
     ValueList,
     grid_values,
 )
@@ -52,7 +53,7 @@ def optimize_request(
         config=config, validate_only=validate_only, labels=_labels(labels)
     )
     if progress_interval is not None:
-        request.progress_interval.CopyFrom(_duration("progress_interval", progress_interval))
+        _set_duration("progress_interval", request.progress_interval, progress_interval)
         # Pays only for results that come in numbers; a server that does not know it sends rows.
         request.result_format = outcome_pb2.RESULT_FORMAT_ARROW
     return request
@@ -69,27 +70,21 @@ def optimization_config(
         ValueError: A parameter has no values, or a number does not fit into its field.
     """
     _check_names(options)
+    given: dict[str, Any] = {name: each for name, each in options.items() if each is not None}
     config = optimization_config_pb2.OptimizationConfig(
-        strategy=strategy,
-        symbols=_texts(options["symbols"]),
-        parameters=[
-            _parameter(name, grid_values(name, values))
-            for name, values in options.get("parameters", {}).items()
-        ],
-        constraints=_texts(options.get("constraints", ())),
+        strategy=text("strategy", strategy),
+        symbols=texts("symbols", options["symbols"], "SPY"),
+        parameters=_parameters(given.get("parameters", {})),
+        constraints=texts("constraints", given.get("constraints", ()), "fast < slow"),
     )
-    for name, value in options.items():
-        if name in _PLAIN_FIELDS and value is not None:
-            _set(config, name, value)
-    start_date, end_date = options.get("start_date"), options.get("end_date")
-    if start_date is not None or end_date is not None:
-        config.date_range.start_date = _day(start_date)
-        config.date_range.end_date = _day(end_date)
-    if options.get("minimize"):
+    for name in given.keys() & _PLAIN_FIELDS:
+        setattr(config, name, _plain_value(name, given[name]))
+    for name in given.keys() & {"start_date", "end_date"}:
+        setattr(config.date_range, name, day(name, given[name]))
+    if switch("minimize", given.get("minimize", False)):
         config.direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
-    backtest_timeout = options.get("backtest_timeout")
-    if backtest_timeout is not None:
-        config.backtest_timeout.CopyFrom(_duration("backtest_timeout", backtest_timeout))
+    if "backtest_timeout" in given:
+        _set_duration("backtest_timeout", config.backtest_timeout, given["backtest_timeout"])
     return config
 
 
@@ -98,20 +93,22 @@ def plain_values(config: optimization_config_pb2.OptimizationConfig) -> dict[str
     return {name: getattr(config, name) for name in _PLAIN_FIELDS}
 
 
-def seconds(span: Span | None) -> float | None:
-    """Return a span in seconds."""
-    return span.total_seconds() if isinstance(span, timedelta) else span
-
-
 def _labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     if labels is None:
         return {}
     if not isinstance(labels, Mapping):
-        raise TypeError(f"labels: expected texts by key, not {labels!r}")
-    for key, value in labels.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"labels: {key!r}: {value!r} must be a text by a text")
-    return labels
+        raise TypeError(f"labels: expected texts by key, not {type(labels).__name__}")
+    return {text("labels", key): text(f"labels[{key!r}]", labels[key]) for key in labels}
+
+
+def _parameters(values: Mapping[str, ParameterValues]) -> list[parameter_pb2.Parameter]:
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            "parameters: expected values by name, such as {'fast': [5, 10, 20]}, "
+            f"not {type(values).__name__}"
+        )
+    names = [text("parameters", name) for name in values]
+    return [_parameter(name, grid_values(name, values[name])) for name in names]
 
 
 def _parameter(name: str, values: GridValues) -> parameter_pb2.Parameter:
@@ -154,30 +151,21 @@ def _check_names(options: Mapping[str, object]) -> None:
         raise TypeError("optimize() missing the keyword argument 'symbols'")
 
 
-def _set(config: optimization_config_pb2.OptimizationConfig, name: str, value: object) -> None:
-    bits = _UNSIGNED_BITS.get(_PLAIN_FIELDS[name].type)
-    if bits and isinstance(value, int) and not 0 <= value < 2**bits:
-        raise ValueError(f"{name} must be from 0 to 2^{bits} - 1, not {value}")
+def _plain_value(name: str, value: object) -> str | float:
+    field = _PLAIN_FIELDS[name]
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return text(name, value)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+        return number(name, value)
+    whole, bits = whole_number(name, value), _UNSIGNED_BITS[field.type]
+    if not 0 <= whole < 2**bits:
+        raise ValueError(f"{name} must be from 0 to 2^{bits} - 1, not {whole}")
+    return whole
+
+
+def _set_duration(name: str, duration: duration_pb2.Duration, value: Span) -> None:
+    interval = span(name, value)
     try:
-        setattr(config, name, value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-def _texts(texts: str | Sequence[str]) -> Sequence[str]:
-    return (texts,) if isinstance(texts, str) else texts
-
-
-def _day(day: date | str | None) -> str:
-    if isinstance(day, datetime):
-        day = day.date()
-    return day.isoformat() if isinstance(day, date) else day or ""
-
-
-def _duration(name: str, span: Span) -> duration_pb2.Duration:
-    duration = duration_pb2.Duration()
-    try:
-        duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name}: {span} is not a span of time that fits its field") from None
-    return duration
+        duration.FromTimedelta(interval)
+    except ValueError:
+        raise ValueError(f"{name}: {value} is not a span of time that fits its field") from None

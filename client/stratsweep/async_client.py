@@ -87,7 +87,8 @@ class AsyncClient:
         """Start an optimization and return its stream; arguments as in `Client.optimize`.
 
         Raises:
-            TypeError: A parameter's values are not of one usable type.
+            TypeError: A keyword is unknown, or its value is of no type that it takes; or a
+                parameter's values are not of one usable type.
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
         request = optimize_request(

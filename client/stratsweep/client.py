@@ -94,12 +94,14 @@ class Client:
             **config: What to optimize:
 
                 - `symbols` (required): a name or several; each gets an equal share of the cash.
-                - `parameters` (required): what to try, by parameter name, in grid order (the last
-                  varies fastest): a `range`, a list, a numpy array, an `IntegerRange` or
-                  `DoubleRange` (both include their end), or one value.
+                - `parameters`: what to try, by parameter name, in grid order (the last varies
+                  fastest): a `range`, a list, a numpy array, an `IntegerRange` or `DoubleRange`
+                  (both include their end), or one value. Default: none; what is not named keeps
+                  the strategy's default.
                 - `constraints`: SQL boolean expressions such as "fast < slow".
-                - `start_date`, `end_date`: first and last day, both included; a date or
-                  "YYYY-MM-DD". Default: all bars.
+                - `start_date`, `end_date`: first and last day, both included; a date, a time of
+                  that day (datetime, `numpy.datetime64`, `pandas.Timestamp`) or "YYYY-MM-DD".
+                  Default: all bars.
                 - `optimization_target`: the metric to rank by. Default: "sharpe_ratio".
                 - `minimize`: rank the smallest value first. Default: False.
                 - `backtest_timeout`: how long one backtest may run, in seconds or as a timedelta,
@@ -112,8 +114,11 @@ class Client:
                 - `seed`: what random numbers in backtests follow from, together with each one's
                   parameter values; 0 to 2^64 - 1. Default: 0.
 
+                None leaves a keyword to its default; numbers may be numpy's.
+
         Raises:
-            TypeError: A parameter's values are not of one usable type.
+            TypeError: A keyword is unknown, or its value is of no type that it takes; or a
+                parameter's values are not of one usable type.
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
         request = optimize_request(

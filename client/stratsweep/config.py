@@ -5,35 +5,47 @@ A new field is a keyword here and an attribute below it; plain numbers and texts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Required, TypeAlias, TypedDict
+from typing import Any, Protocol, Required, SupportsFloat, SupportsIndex, TypeAlias, TypedDict
 
 from stratsweep.parameters import GridValues, ParameterValues
 
-Span: TypeAlias = float | timedelta
+Span: TypeAlias = SupportsFloat | timedelta
 """A span of time: seconds, or a timedelta."""
+
+
+class NumpyTime(Protocol):
+    """A numpy.datetime64."""
+
+    def astype(self, dtype: str, /) -> Any:  # noqa: ANN401 - numpy's
+        """Return it in another unit."""
+        ...
+
+
+Day: TypeAlias = date | NumpyTime | str
+"""A day: a date, a time of that day (datetime, pandas.Timestamp, numpy.datetime64), a text."""
 
 
 class ConfigOptions(TypedDict, total=False):
     """The keywords of `Client.optimize` that say what to optimize; its docstring explains them."""
 
-    symbols: Required[str | Sequence[str]]
+    symbols: Required[str | Iterable[str]]
     parameters: Mapping[str, ParameterValues]
-    constraints: str | Sequence[str]
-    start_date: date | str | None
-    end_date: date | str | None
+    constraints: str | Iterable[str]
+    start_date: Day | None
+    end_date: Day | None
     optimization_target: str | None
-    minimize: bool
+    minimize: bool | None
     backtest_timeout: Span | None
-    starting_cash: float | None
-    commission: float
-    slippage: float
-    max_ranked_results: int
-    warm_up_bar_count: int
-    seed: int
+    starting_cash: SupportsFloat | None
+    commission: SupportsFloat | None
+    slippage: SupportsFloat | None
+    max_ranked_results: SupportsIndex | None
+    warm_up_bar_count: SupportsIndex | None
+    seed: SupportsIndex | None
 
 
 class OptimizationDirection(StrEnum):

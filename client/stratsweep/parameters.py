@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from stratsweep._values import is_numpy_time, plain
+
 ParameterValue: TypeAlias = int | float | str | bool
 
 _INT64_MINIMUM, _INT64_MAXIMUM = -(2**63), 2**63 - 1
@@ -31,7 +33,7 @@ class IntegerRange:
 
     def __post_init__(self) -> None:
         for name in ("start", "stop", "step"):
-            value = _plain(getattr(self, name))
+            value = plain(getattr(self, name))
             if type(value) is not int:
                 raise TypeError(f"IntegerRange: {name} must be a whole number, not {value!r}")
             _check_int64(value, f"IntegerRange: {name}")
@@ -63,11 +65,11 @@ class DoubleRange:
         if (self.step is None) == (self.point_count is None):
             raise ValueError("DoubleRange: give either step or point_count")
         for name in ("start", "stop", "step"):
-            value = _plain(getattr(self, name))
+            value = plain(getattr(self, name))
             if value is not None and type(value) not in (int, float):
                 raise TypeError(f"DoubleRange: {name} must be a number, not {value!r}")
             object.__setattr__(self, name, None if value is None else float(value))
-        count = _plain(self.point_count)
+        count = plain(self.point_count)
         if count is not None and type(count) is not int:
             raise TypeError(f"DoubleRange: point_count must be a whole number, not {count!r}")
         if count is not None and not 0 <= count < 2**32:
@@ -106,19 +108,19 @@ def grid_values(name: str, values: ParameterValues) -> GridValues:
         return values
     if isinstance(values, range) and values and values.step > 0:
         return IntegerRange(values.start, values[-1], values.step)
-    return _value_list(name, [_plain(value) for value in _elements(name, values)])
+    return _value_list(name, [plain(value) for value in _elements(name, values)])
 
 
 def _elements(name: str, values: object) -> Sequence[object]:
     if isinstance(values, int | float | str):
         return [values]
-    if hasattr(values, "tolist"):
+    if hasattr(values, "tolist") and not is_numpy_time(values):
         values = values.tolist()
         return values if isinstance(values, list) else [values]
     if isinstance(values, Sequence) and not isinstance(values, bytes | bytearray):
         return values
     raise TypeError(
-        f"parameter {name!r}: expected a range, a list or an array of values, "
+        f"parameter {name!r}: expected a range, a list or an array of values, or one value, "
         f"not {type(values).__name__}"
     )
 
@@ -142,11 +144,6 @@ def _value_list(name: str, values: Sequence[Any]) -> ValueList:
         else f"parameter {name!r}: values must be numbers, texts or bools, "
         f"not {types.pop().__name__}"
     )
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - what it is, the callers find out
-    """Unwrap a numpy scalar."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def _check_int64(value: int, label: str) -> None:

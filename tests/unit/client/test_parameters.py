@@ -58,8 +58,10 @@ def test_values_become_a_list_of_one_type(values, expected):
         (["a", 1], "parameter 'fast': .* mix of int, str"),
         ([None], "parameter 'fast': values must be numbers, texts or bools, not NoneType"),
         (np.zeros((2, 2)), "parameter 'fast': .* not list"),
-        ({1, 2}, "parameter 'fast': expected a range, a list or an array of values, not set"),
+        ({1, 2}, "parameter 'fast': expected a range, a list or an array .* one value, not set"),
         (None, "parameter 'fast': expected .* not NoneType"),
+        (np.array(["2020"], "datetime64[ns]"), "parameter 'fast': expected .* not ndarray"),
+        ([np.timedelta64(5, "ns")], "parameter 'fast': values must be numbers, .* not timedelta64"),
     ],
 )
 def test_values_of_a_wrong_type_are_refused_by_the_parameters_name(values, message):

@@ -2,13 +2,18 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
+import numpy as np
+import pandas as pd
 import pytest
 from google.protobuf import text_format
 from stratsweep import DoubleRange, IntegerRange
 from stratsweep._requests import optimization_config, optimize_request
 from stratsweep.config import ConfigOptions
 from stratsweep.v1 import optimization_config_pb2, outcome_pb2
+
+MINIMIZE = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
 
 
 def test_what_is_not_given_is_left_to_the_server():
@@ -66,12 +71,129 @@ def test_every_keyword_reaches_its_field():
     assert config == expected
 
 
+@pytest.mark.parametrize(
+    "day",
+    [
+        date(2020, 1, 2),
+        datetime(2020, 1, 2, 23, 59, tzinfo=UTC),
+        np.datetime64("2020-01-02"),
+        np.datetime64("2020-01-02T23:59:59.999999999"),
+        np.array("2020-01-02T10:00", dtype="datetime64[s]"),
+        pd.Timestamp("2020-01-02 23:59", tz="America/New_York"),
+        "2020-01-02",
+    ],
+    ids=lambda day: type(day).__name__,
+)
+def test_a_day_may_be_a_date_a_time_of_any_kind_or_a_text(day):
+    config = optimization_config("s", symbols="X", start_date=day, end_date=day)
+    assert config.date_range.start_date == config.date_range.end_date == "2020-01-02"
+
+
+@pytest.mark.parametrize("day", [pd.NaT, np.datetime64("NaT")])
+def test_no_time_is_no_day(day):
+    with pytest.raises(ValueError, match="end_date: NaT is no day"):
+        optimization_config("s", symbols="X", end_date=day)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["SPY", "QQQ"], ("SPY", "QQQ"), np.array(["SPY", "QQQ"]), pd.Series(["SPY", "QQQ"])],
+    ids=lambda values: type(values).__name__,
+)
+def test_several_texts_may_come_in_any_collection(values):
+    assert optimization_config("s", symbols=values).symbols == ["SPY", "QQQ"]
+
+
+NUMBERS = [np.int64(3), np.uint8(3), np.array(3), 3]
+
+
+@pytest.mark.parametrize("number", [*NUMBERS, np.float32(3), np.float64(3), Decimal(3)])
+def test_any_kind_of_number_is_taken_where_there_is_a_number(number):
+    config = optimization_config(
+        "s", symbols="X", starting_cash=number, commission=number, backtest_timeout=number
+    )
+    assert (config.starting_cash, config.commission, config.backtest_timeout.seconds) == (3, 3, 3)
+    assert optimize_request(config, progress_interval=number).progress_interval.seconds == 3
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_any_kind_of_whole_number_is_taken_where_there_is_one(number):
+    config = optimization_config("s", symbols="X", seed=number, max_ranked_results=number)
+    assert (config.seed, config.max_ranked_results) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [timedelta(seconds=5), np.timedelta64(5, "s"), np.timedelta64(5 * 10**9, "ns")],
+    ids=str,
+)
+def test_a_span_of_time_is_one_whatever_its_unit(span):
+    config = optimization_config("s", symbols="X", backtest_timeout=span)
+    assert config.backtest_timeout.ToMilliseconds() == 5_000
+
+
+@pytest.mark.parametrize("minimize", [True, np.bool_(True), 1])
+def test_a_switch_may_be_one_of_numpys(minimize):
+    assert optimization_config("s", symbols="X", minimize=minimize).direction == MINIMIZE
+
+
+WRONG_TYPES = [
+    ("symbols", 5, "a text such as 'SPY', or several, not 5"),
+    ("symbols", ["SPY", 5], "a text such as 'SPY', or several, not 5"),
+    ("symbols", None, "a text such as 'SPY', or several, not None"),
+    ("symbols", b"SPY", "a text such as 'SPY', or several, not b'SPY'"),
+    ("constraints", min, "a text such as 'fast < slow', or several, not builtin_function"),
+    ("constraints", [lambda row: row], "a text such as 'fast < slow', or several, not function"),
+    ("parameters", [5, 10], "values by name, .* not list"),
+    ("parameters", {5: [5, 10]}, "a text, not 5"),
+    ("start_date", 20200102, "a date or a text YYYY-MM-DD, not 20200102"),
+    ("end_date", pd.Timedelta(days=3), "a date or a text YYYY-MM-DD, not Timedelta"),
+    ("optimization_target", 5, "a text, not 5"),
+    ("minimize", "no", "True or False, not 'no'"),
+    ("backtest_timeout", "5", "seconds or a timedelta, not '5'"),
+    ("backtest_timeout", True, "seconds or a timedelta, not True"),
+    ("starting_cash", "10000", "a number, not '10000'"),
+    ("starting_cash", np.timedelta64(5, "ns"), "a number, not timedelta64"),
+    ("commission", [0.1], "a number, not list"),
+    ("slippage", np.array([0.1, 0.2]), "a number, not ndarray"),
+    ("max_ranked_results", 5.5, "a whole number, not 5.5"),
+    ("warm_up_bar_count", "many", "a whole number, not 'many'"),
+    ("seed", True, "a whole number, not True"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG_TYPES)
+def test_a_value_of_a_wrong_type_is_refused_by_its_keyword_with_what_is_taken(name, value, message):
+    with pytest.raises(TypeError, match=f"^{name}: expected {message}"):
+        optimization_config("s", **({"symbols": "X"} | {name: value}))
+
+
+def test_every_keyword_refuses_what_is_not_of_its_type():
+    assert {name for name, _, _ in WRONG_TYPES} == set(ConfigOptions.__annotations__)
+
+
+def test_a_strategy_is_a_text():
+    with pytest.raises(TypeError, match=r"^strategy: expected a text, not function"):
+        optimization_config(lambda bars: bars, symbols="X")
+
+
+@pytest.mark.parametrize("name", ["symbols", "constraints", "optimization_target", "start_date"])
+def test_a_text_that_cannot_be_sent_is_refused_by_its_keyword(name):
+    with pytest.raises(ValueError, match=f"^{name}: .* has half of a surrogate pair"):
+        optimization_config("s", **({"symbols": "X"} | {name: "\ud800"}))
+
+
+def test_none_leaves_a_keyword_to_the_server():
+    options = dict.fromkeys(ConfigOptions.__annotations__) | {"symbols": "X"}
+    assert optimization_config("s", **options) == optimization_config("s", symbols="X")
+
+
 def test_labels_are_texts_by_text():
     config = optimization_config("s", symbols="X")
     assert optimize_request(config, labels={"run": "7"}).labels == {"run": "7"}
     assert optimize_request(config, labels=None).labels == {}
     for labels in ({"run": 7}, {7: "run"}, ["run"], "run=7"):
-        with pytest.raises(TypeError, match="labels: "):
+        with pytest.raises(TypeError, match=r"^labels.*: expected "):
             optimize_request(config, labels=labels)
 
 
