@@ -154,7 +154,10 @@ class OptimizationStarted(message.Message):
     @builtins.property
     def config(self) -> optimization_config_pb2.OptimizationConfig:
         """config is the effective one: the request's with every default, and the dates of the bars,
-        filled in.
+        filled in. It is what the server has understood, so compare it with what you meant: libraries
+        that take plain objects leave out misspelled fields, and enum values by a wrong name, without a
+        word (in JavaScript for instance), and a server leaves out fields that are newer than it is.
+        Both then run with the default.
         """
 
     @builtins.property
