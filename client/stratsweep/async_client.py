@@ -32,7 +32,7 @@ from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grp
 
 
 class AsyncClient:
-    """A connection to a Stratsweep server for asyncio; it belongs to the loop that first uses it.
+    """Call a Stratsweep server from asyncio; a client belongs to the loop that first uses it.
 
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
@@ -108,8 +108,13 @@ class AsyncClient:
     ) -> OptimizationStarted:
         """Check a config and count its grid without running anything; arguments as in `optimize`.
 
+        Returns:
+            The event that would begin the stream: the effective config, counts, and bars.
+
         Raises:
-            StratsweepError: What `optimize` would raise for the same config.
+            StratsweepError: The server would refuse to optimize it, or the call failed.
+            TypeError: As in `optimize`.
+            ValueError: As in `optimize`.
         """
         request = optimize_request(
             optimization_config(strategy, **config), labels=labels, validate_only=True
@@ -128,6 +133,9 @@ class AsyncClient:
         timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
     ) -> StrategyList:
         """Return what the server can run, and from which sources: strategies, metrics, symbols.
+
+        Args:
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
 
         Raises:
             StratsweepError: The call failed.
@@ -200,7 +208,7 @@ class AsyncClient:
 
 
 class AsyncOptimizationStream:
-    """The events of one running optimization: `async for` over them, or await the `result`.
+    """Follow a running optimization: `async for` over its events, or await its `result`.
 
     Leaving the loop or the `async with` block before the end, and cancelling the task, cancel the
     optimization. Events and errors are those of `OptimizationStream`.

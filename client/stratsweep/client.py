@@ -30,7 +30,7 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
 class Client:
-    """A connection to a Stratsweep server. It connects when it is first used.
+    """Call a Stratsweep server; the connection is made when it is first needed.
 
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
@@ -138,8 +138,13 @@ class Client:
     ) -> OptimizationStarted:
         """Check a config and count its grid without running anything; arguments as in `optimize`.
 
+        Returns:
+            The event that would begin the stream: the effective config, counts, and bars.
+
         Raises:
-            StratsweepError: What `optimize` would raise for the same config.
+            StratsweepError: The server would refuse to optimize it, or the call failed.
+            TypeError: As in `optimize`.
+            ValueError: As in `optimize`.
         """
         request = optimize_request(
             optimization_config(strategy, **config), labels=labels, validate_only=True
@@ -154,6 +159,9 @@ class Client:
 
     def list_strategies(self, *, timeout: Span | None = None) -> StrategyList:
         """Return what the server can run, and from which sources: strategies, metrics, symbols.
+
+        Args:
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
 
         Raises:
             StratsweepError: The call failed.
@@ -221,7 +229,7 @@ class Client:
 
 
 class OptimizationStream:
-    """The events of one running optimization: iterate over them, or ask for the `result`.
+    """Follow a running optimization: iterate over its events, or ask for its `result`.
 
     Leaving the loop or the `with` block before the end cancels the optimization. Events are
     `OptimizationStarted`, any number of `Progress`, and `OptimizationResult` last.

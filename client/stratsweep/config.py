@@ -18,7 +18,7 @@ Span: TypeAlias = SupportsFloat | timedelta
 
 
 class NumpyTime(Protocol):
-    """A numpy.datetime64."""
+    """Stand for a `numpy.datetime64`, without an import of numpy."""
 
     def astype(self, dtype: str, /) -> Any:  # noqa: ANN401 - numpy's
         """Return it in another unit."""
@@ -30,7 +30,7 @@ Day: TypeAlias = date | NumpyTime | str
 
 
 class ConfigOptions(TypedDict, total=False):
-    """The keywords of `Client.optimize` that say what to optimize; its docstring explains them."""
+    """Name the keywords of `Client.optimize` that say what to optimize; it explains them."""
 
     symbols: Required[str | Iterable[str]]
     parameters: Mapping[str, ParameterValues]
@@ -49,7 +49,7 @@ class ConfigOptions(TypedDict, total=False):
 
 
 class OptimizationDirection(StrEnum):
-    """Which end of the optimization target is best."""
+    """Say which end of the optimization target is best."""
 
     MAXIMIZE = "MAXIMIZE"
     MINIMIZE = "MINIMIZE"
@@ -57,7 +57,7 @@ class OptimizationDirection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OptimizationConfig:
-    """What the server runs: the request with every default filled in.
+    """Say what the server runs: the request with every default filled in.
 
     Attributes:
         strategy: The strategy's id.

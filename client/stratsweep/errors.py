@@ -21,7 +21,7 @@ from datetime import timedelta
 
 
 class VersionMismatchWarning(UserWarning):
-    """Warned of where a server and this client differ in a way that matters.
+    """Warn that a server and this client differ in a way that matters.
 
     Either the server has ignored part of a request, which it is too old to know, or its contract
     has another major version. `warnings.simplefilter("error", VersionMismatchWarning)` makes it an
@@ -31,7 +31,7 @@ class VersionMismatchWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing wrong with a request.
+    """Name one thing that is wrong with a request.
 
     Attributes:
         field: The path of the field, such as `config.parameters[1].integer_range.step`.
@@ -43,7 +43,7 @@ class Violation:
 
 
 class StratsweepError(Exception):
-    """Anything that goes wrong between this client and a server.
+    """Report what went wrong between this client and a server.
 
     Attributes:
         message: What happened, for people.

@@ -15,7 +15,7 @@ _INT64_MINIMUM, _INT64_MAXIMUM = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class IntegerRange:
-    """Whole numbers: start, start + step, … up to and including stop where a step lands on it.
+    """Try whole numbers: start, start + step, … including stop where a step lands on it.
 
     Attributes:
         start: The first value.
@@ -42,7 +42,7 @@ class IntegerRange:
 
 @dataclass(frozen=True, slots=True)
 class DoubleRange:
-    """Numbers from start to stop, both included, that do not drift: 0.1 to 0.5 by 0.1 is five.
+    """Try numbers from start to stop, both included, without drift: 0.1 to 0.5 by 0.1 is five.
 
     Attributes:
         start: The first value, finite.
@@ -78,7 +78,7 @@ class DoubleRange:
 
 
 class ArrayLike(Protocol):
-    """A one-dimensional numpy array, pandas Series, or anything else that has `tolist()`."""
+    """Stand for a numpy array of one dimension, a pandas Series, or what else has `tolist()`."""
 
     def tolist(self) -> object:
         """Return the elements as plain Python values."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OptimizationState(StrEnum):
-    """How an optimization ended."""
+    """Say how an optimization ended."""
 
     SUCCEEDED = "SUCCEEDED"
     """Every combination ran and at least one result has the target."""
@@ -30,7 +30,7 @@ class OptimizationState(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """How a backtest failed."""
+    """Say how a backtest failed."""
 
     ERROR = "ERROR"
     """It raised an exception, or returned something that is not a result."""
@@ -42,7 +42,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MarketDataSummary:
-    """The bars that every backtest of the optimization sees.
+    """Describe the bars that every backtest of the optimization sees.
 
     Attributes:
         bar_count: The number of distinct bar times over all symbols.
@@ -59,7 +59,7 @@ class MarketDataSummary:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationStarted:
-    """The first event: what is about to run.
+    """Say what is about to run: the first event of a stream.
 
     Attributes:
         optimization_id: Names the optimization in the server's log.
@@ -82,7 +82,7 @@ class OptimizationStarted:
 
 @dataclass(frozen=True, slots=True)
 class ParameterResult:
-    """A combination and the metrics of its backtest.
+    """Give the metrics of one combination's backtest.
 
     Attributes:
         combination_index: The combination's 0-based number in grid order.
@@ -101,7 +101,7 @@ class ParameterResult:
 
 @dataclass(frozen=True, slots=True)
 class BacktestFailure:
-    """A combination whose backtest gave no metrics, and why.
+    """Say why the backtest of one combination gave no metrics.
 
     Attributes:
         combination_index: The combination's 0-based number in grid order.
@@ -125,7 +125,7 @@ Outcome: TypeAlias = ParameterResult | BacktestFailure
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Backtests completed.
+    """Say which backtests have completed, and how far the optimization has come.
 
     Attributes:
         completed_count: The number of backtests that have completed, failed ones included.
@@ -151,7 +151,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationResult:
-    """The end of an optimization.
+    """Give the ranking, the failures and the counts of an optimization: a stream's last event.
 
     Attributes:
         optimization_id: Names the optimization in the server's log.
@@ -183,13 +183,15 @@ class OptimizationResult:
 
     @property
     def best(self) -> ParameterResult | None:
-        """The result of rank 1; None where no result has the optimization target."""
+        """Return the result of rank 1; None where no result has the optimization target."""
         if self.ranked and self.config.optimization_target in self.ranked[0].metrics:
             return self.ranked[0]
         return None
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the ranking as a table: rank, combination_index, parameters, metrics.
+        """Return the ranking as a pandas DataFrame; a metric that a row lacks is missing there.
+
+        Columns: rank, combination_index, parameters, metrics.
 
         Raises:
             ImportError: pandas is not installed.
@@ -201,7 +203,9 @@ class OptimizationResult:
         return pd.DataFrame(self._table().arrays())
 
     def to_polars(self) -> pl.DataFrame:
-        """Return the ranking as a table: rank, combination_index, parameters, metrics.
+        """Return the ranking as a polars DataFrame; a metric that a row lacks is missing there.
+
+        Columns: rank, combination_index, parameters, metrics.
 
         Raises:
             ImportError: polars is not installed.

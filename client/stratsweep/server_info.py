@@ -8,7 +8,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """Describe a server.
+    """Describe a server: its versions, its engine, and what it takes.
 
     Attributes:
         server_version: The version of the package that it is from, such as "0.1.0".

@@ -10,7 +10,7 @@ from stratsweep.parameters import ParameterValue
 
 
 class ParameterType(StrEnum):
-    """The type of a parameter's values."""
+    """Name the type of a parameter's values."""
 
     INTEGER = "INTEGER"
     DOUBLE = "DOUBLE"
@@ -20,7 +20,7 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StrategyParameter:
-    """One parameter of a strategy.
+    """Describe one parameter of a strategy.
 
     Attributes:
         name: The parameter's id.
@@ -43,7 +43,7 @@ class StrategyParameter:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One registered strategy.
+    """Describe one registered strategy.
 
     Attributes:
         name: The strategy's id.
@@ -61,7 +61,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure that backtests report: its id and its definition with units."""
+    """Describe a figure that backtests report: its id and its definition with units."""
 
     name: str
     description: str
@@ -69,7 +69,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """An instrument in the server's data directory.
+    """Describe an instrument in the server's data directory.
 
     Attributes:
         name: The symbol's id.
@@ -90,7 +90,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A module of the operator's own, as the server has loaded it.
+    """Describe a module of the operator's own, as the server has loaded it.
 
     Attributes:
         module: Its dotted name.
@@ -111,7 +111,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class StrategyList:
-    """What a server can run.
+    """List what a server can run.
 
     Attributes:
         strategies: The registered strategies, by name.

@@ -1,8 +1,11 @@
 """What `import stratsweep` offers, and what it costs."""
 
+import inspect
+import re
 import subprocess
 import sys
 
+import pytest
 import stratsweep
 
 EXPORTED = {
@@ -53,6 +56,25 @@ EXPORTED = {
 def test_the_exported_names_are_these():
     assert set(stratsweep.__all__) == EXPORTED
     assert all(hasattr(stratsweep, name) for name in EXPORTED)
+
+
+def documented():
+    """Every exported class and function, and the public methods and properties of these."""
+    for name in sorted(EXPORTED):
+        exported = getattr(stratsweep, name)
+        if not (inspect.isclass(exported) or inspect.isfunction(exported)):
+            continue  # a type's other name, or the version
+        yield pytest.param(exported, id=name)
+        for member, value in vars(exported).items():
+            is_public = not member.startswith("_")
+            if is_public and (inspect.isfunction(value) or isinstance(value, property)):
+                yield pytest.param(value, id=f"{name}.{member}")
+
+
+@pytest.mark.parametrize("exported", list(documented()))
+def test_what_is_exported_says_in_a_sentence_what_it_does(exported):
+    text = inspect.cleandoc(exported.__doc__ or "")
+    assert re.match(r"[A-Z].*\.(\n\n|$)", text), text
 
 
 def test_the_modules_of_the_clients_are_there_without_an_import_of_their_own():
