@@ -42,6 +42,7 @@ from stratsweep_server.optimization.memory import (
     unlimited_memory,
 )
 from stratsweep_server.optimization.outcome_log import OutcomeLog, TooManyMetricsError
+from stratsweep_server.optimization.plain_types import in_plain_types
 from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.result import (
@@ -152,7 +153,8 @@ class GridSearchOptimizer:
         result's failures; the rest goes on. Cancelling frees the workers at once.
 
         Args:
-            config: What to optimize.
+            config: What to optimize. Numbers and collections may be numpy's or pandas', days may be
+                times or texts YYYY-MM-DD; one symbol, constraint or value needs no list.
             progress_callback: Called with (completed, total) once for each backtest that completes,
                 failed ones included, on the event loop.
 
@@ -167,7 +169,7 @@ class GridSearchOptimizer:
                     data=self._data, max_combinations=self._max_combinations, pool=pool
                 )
                 return await optimizer.optimize(config, progress_callback)
-        prepared = await self.prepare(config)
+        prepared = await self.prepare(in_plain_types(config))
         async with self.start(prepared, progress_callback) as optimization:
             return await optimization.result()
 
