@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from typing import Any, SupportsFloat
 
-from stratsweep_server.backtest.settings import SETTING_RULES
 from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -37,12 +36,11 @@ def in_plain_types(config: OptimizationConfig) -> OptimizationConfig:
     converted: dict[str, Any] = {}
     violations = []
     for field in fields(config):
-        value, convert = getattr(config, field.name), _CONVERSIONS.get(field.name)
-        if convert is not None:
-            try:
-                converted[field.name] = convert(value)
-            except _WrongTypeError as error:
-                violations.append(Violation(error.path or field.name, str(error)))
+        convert = _CONVERSIONS.get(field.name) or _CONVERSIONS_BY_TYPE[str(field.type)]
+        try:
+            converted[field.name] = convert(getattr(config, field.name))
+        except _WrongTypeError as error:
+            violations.append(Violation(error.path or field.name, str(error)))
     if violations:
         raise InvalidConfigError(violations)
     return replace(config, **converted)
@@ -153,15 +151,16 @@ def _values(path: str, values: object) -> ParameterValues:
 
 
 _CONVERSIONS: Mapping[str, Callable[[object], object]] = {
-    "strategy": _text,
     "symbols": _texts,
     "parameters": _parameters,
-    "start_date": _day,
-    "end_date": _day,
     "constraints": _texts,
-    "optimization_target": _text,
-    "direction": _direction,
     "backtest_timeout": _seconds,
-    **dict.fromkeys(("max_ranked_results", "warm_up_bar_count", "seed"), _number),
-    **dict.fromkeys(SETTING_RULES, _number),
 }
+_CONVERSIONS_BY_TYPE: Mapping[str, Callable[[object], object]] = {
+    "str": _text,
+    "int": _number,
+    "float": _number,
+    "date | None": _day,
+    "OptimizationDirection": _direction,
+}
+"""Of the other fields, by what their annotations say."""
