@@ -69,7 +69,7 @@ def _shape(market: Market) -> tuple[int, int]:
 def _crossovers(market: Market) -> NDArray[np.int8]:
     columns = grid_of(10_000).spread(_shape(market)[0])
     strategy = registered_strategies()[STRATEGY]
-    portfolio = build_portfolio((market.bars,), None)
+    portfolio = build_portfolio((market.bars,))
     return np.asarray(
         strategy.decide_all(portfolio.sleeves[0], columns, len(columns["fast"])), dtype=np.int8
     )
@@ -81,7 +81,7 @@ def _with_reach(rows: list[Row], highest: float) -> list[Row]:
 
 async def _beside_scalar(name: str, market: Market, targets: NDArray, quick: bool) -> Row:
     """Nanoseconds per bar and combination of positions that are there, metrics included."""
-    portfolio = build_portfolio((market.bars,), None)
+    portfolio = build_portfolio((market.bars,))
     floats = targets.astype(np.float64)
 
     def ours() -> float:

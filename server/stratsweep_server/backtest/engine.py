@@ -48,8 +48,9 @@ class BacktestConfig(BacktestSettings):
         symbols: The instruments, each an equal-capital sleeve of the portfolio.
         start_date: First day, included; None where the request has none.
         end_date: Last day, included; None where the request has none.
-        bars: The bars of each symbol within the dates, read-only, and before the first day those
-            for warm-up where the request asks for them; None for an engine that loads its own data.
+        bars: The bars of each symbol within the dates, read-only, and before the first day
+            `warm_up_count` ones where the request asks for them; None for an engine that loads its
+            own data.
         seed_of: Gives the seed of the backtest with these parameters, see `seed`.
     """
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.backtest import ParameterColumn, ParameterValue
 from stratsweep_server.backtest.settings import BacktestSettings
+from stratsweep_server.market_data.bars import BarsHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class BacktestPlan(BacktestSettings):
         symbols: The instruments.
         start_date: First day, or None.
         end_date: Last day, or None.
-        bar_counts: The number of each symbol's bars in the file that comes with the plan, in its
-            order; None when the engine loads its own.
+        bar_headers: Of each symbol's bars in the file that comes with the plan, in its order; None
+            when the engine loads its own.
         seed: What the seeds of the backtests follow from, 0 … 2^64 - 1.
         defaults: The declared default of each parameter that is no axis; seeds follow from these,
             too.
@@ -46,7 +47,7 @@ class BacktestPlan(BacktestSettings):
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
-    bar_counts: Mapping[str, int] | None = None
+    bar_headers: Mapping[str, BarsHeader] | None = None
     seed: int = 0
     defaults: Mapping[str, ParameterValue] = field(default_factory=dict)
 

@@ -71,9 +71,9 @@ class Session:
 
     def _take_plan(self, plan_id: int, plan: BacktestPlan) -> None:
         bars = None
-        if plan.bar_counts is not None:
+        if plan.bar_headers is not None:
             descriptor = self._descriptors.popleft()  # it comes with the first byte of its plan
-            bars = map_bars(descriptor, plan.bar_counts)
+            bars = map_bars(descriptor, plan.bar_headers)
             os.close(descriptor)
         self._plans[plan_id] = PlannedBacktests(plan, self._engine, bars)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from weakref import finalize
 
-from stratsweep_server.market_data.bars import Bars, write_bars
+from stratsweep_server.market_data.bars import Bars, header_of, write_bars
 
 
 class SharedBars:
@@ -23,7 +23,7 @@ class SharedBars:
         directory: Where there is room for them.
 
     Attributes:
-        counts: The number of each symbol's bars, in the order of the file.
+        headers: Each symbol's, in the order of the file, as `map_bars` needs them.
         byte_count: The size of the file.
 
     Raises:
@@ -31,7 +31,7 @@ class SharedBars:
     """
 
     def __init__(self, bars: Sequence[Bars], directory: Path) -> None:
-        self.counts = {each.symbol: len(each) for each in bars}
+        self.headers = {each.symbol: header_of(each) for each in bars}
         self.byte_count = sum(each.byte_count for each in bars)
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
             write_bars(file, bars)

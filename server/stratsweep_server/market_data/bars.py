@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+UTC = "UTC"
 NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
 
 _NANOSECONDS_PER_DAY = 86_400 * 10**9
@@ -34,6 +35,10 @@ class Bars:
         low: float64, lowest price, positive.
         close: float64, price of the last trade, positive.
         volume: float64, units traded; NaN where the file has none.
+        timezone: IANA name of the zone whose days the bars are of; UTC where bars have dates
+            without a time of day, which are kept as midnight UTC.
+        warm_up_count: How many of the first bars come before the first day: indicators may use
+            them, nothing trades on them.
     """
 
     symbol: str
@@ -43,6 +48,8 @@ class Bars:
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
+    timezone: str = field(default=UTC, kw_only=True)
+    warm_up_count: int = field(default=0, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -59,13 +66,15 @@ class Bars:
 
     def reversed(self) -> Bars:
         """Return a copy with the last bar first."""
-        columns = (np.ascontiguousarray(getattr(self, name)[::-1]) for name in _COLUMNS)
-        return Bars(self.symbol, *columns)
+        columns: dict[str, Any] = {
+            name: np.ascontiguousarray(getattr(self, name)[::-1]) for name in _COLUMNS
+        }
+        return replace(self, **columns)
 
     def between(
         self, start_date: date | None, end_date: date | None, warm_up_bar_count: int = 0
     ) -> Bars:
-        """Select the bars within whole UTC days, both ends included: views, nothing is copied.
+        """Select the bars within whole days of their zone, both ends included: views, no copies.
 
         Args:
             start_date: First day; None for no limit.
@@ -74,12 +83,40 @@ class Bars:
         """
         first = 0 if start_date is None else self._first_index_from(start_date.toordinal())
         end = len(self) if end_date is None else self._first_index_from(end_date.toordinal() + 1)
-        first = max(first - warm_up_bar_count, 0)
-        return Bars(self.symbol, *(getattr(self, name)[first:end] for name in _COLUMNS))
+        begin = max(first - warm_up_bar_count, 0)
+        return self._slice(begin, end, warm_up_count=min(first, end) - begin)
+
+    def after_warm_up(self) -> Bars:
+        """Select the bars that trade: views, nothing is copied."""
+        return self._slice(self.warm_up_count, len(self), warm_up_count=0)
+
+    def _slice(self, begin: int, end: int, warm_up_count: int) -> Bars:
+        columns: dict[str, Any] = {name: getattr(self, name)[begin:end] for name in _COLUMNS}
+        return replace(self, **columns, warm_up_count=warm_up_count)
 
     def _first_index_from(self, ordinal: int) -> int:
-        midnight = (ordinal - _EPOCH) * _NANOSECONDS_PER_DAY
-        return int(np.searchsorted(self.time, min(max(midnight, _INT64.min), _INT64.max)))
+        begin = _begin_of_day(ordinal - _EPOCH, self.timezone)
+        return int(np.searchsorted(self.time, min(max(begin, _INT64.min), _INT64.max)))
+
+
+@dataclass(frozen=True, slots=True)
+class BarsHeader:
+    """What a file of `write_bars` does not say about a symbol's bars.
+
+    Attributes:
+        count: Their number.
+        timezone: As in `Bars`.
+        warm_up_count: As in `Bars`.
+    """
+
+    count: int
+    timezone: str = UTC
+    warm_up_count: int = 0
+
+
+def header_of(bars: Bars) -> BarsHeader:
+    """Return what `map_bars` needs to know to map them from a file."""
+    return BarsHeader(len(bars), bars.timezone, bars.warm_up_count)
 
 
 def write_bars(file: IO[bytes], bars: Sequence[Bars]) -> None:
@@ -99,19 +136,25 @@ def write_bars(file: IO[bytes], bars: Sequence[Bars]) -> None:
                 rest = rest[file.write(rest.data) :]
 
 
-def map_bars(descriptor: int, counts: Mapping[str, int]) -> dict[str, Bars]:
+def map_bars(descriptor: int, headers: Mapping[str, BarsHeader]) -> dict[str, Bars]:
     """Map a file that `write_bars` wrote: read-only, shared between processes, nothing copied.
 
     Args:
         descriptor: Of the file; it may be closed afterwards.
-        counts: The number of each symbol's bars, in the order in which they were written.
+        headers: Each symbol's, in the order in which they were written.
     """
     values = np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), dtype=np.float64)
     bars, start = {}, 0
-    for symbol, count in counts.items():
-        end = start + count * len(_COLUMNS)
-        time, *prices = values[start:end].reshape(len(_COLUMNS), count)
-        bars[symbol] = Bars(symbol, time.view(np.int64), *prices)
+    for symbol, header in headers.items():
+        end = start + header.count * len(_COLUMNS)
+        time, *prices = values[start:end].reshape(len(_COLUMNS), header.count)
+        bars[symbol] = Bars(
+            symbol,
+            time.view(np.int64),
+            *prices,
+            timezone=header.timezone,
+            warm_up_count=header.warm_up_count,
+        )
         start = end
     return bars
 
@@ -132,9 +175,31 @@ def combined_time(bars: Sequence[Bars]) -> NDArray[np.int64]:
     return np.unique(np.concatenate([one.time for one in bars]))
 
 
-def date_of(time: int) -> date:
-    """Return the UTC day of a time in nanoseconds since 1970-01-01."""
-    return date.fromordinal(_EPOCH + int(time) // _NANOSECONDS_PER_DAY)
+def date_of(time: int, timezone: str = UTC) -> date:
+    """Return the local day of a time in nanoseconds since 1970-01-01 UTC."""
+    return date.fromordinal(_EPOCH + int(day_numbers(np.array([time]), timezone)[0]))
+
+
+def day_numbers(time: NDArray[np.int64], timezone: str) -> NDArray[np.int64]:
+    """Return the local day of each time, as days since 1970-01-01.
+
+    Args:
+        time: int64, nanoseconds since 1970-01-01 UTC.
+        timezone: A name that is known.
+    """
+    if timezone == UTC:
+        return time // _NANOSECONDS_PER_DAY
+    from stratsweep_server.market_data import timezones  # noqa: PLC0415 - polars, which workers lack
+
+    return timezones.day_numbers(time, timezone)
+
+
+def _begin_of_day(day_number: int, timezone: str) -> int:
+    if timezone == UTC:
+        return day_number * _NANOSECONDS_PER_DAY
+    from stratsweep_server.market_data import timezones  # noqa: PLC0415 - as above
+
+    return timezones.begin_of_day(day_number, timezone)
 
 
 def periods_per_year(time: NDArray[np.int64]) -> float:

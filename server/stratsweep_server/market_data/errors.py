@@ -3,6 +3,8 @@
 MarketDataError
  ├─ InvalidSymbolError   the text is not a symbol at all
  ├─ UnknownSymbolError   no file has that name
+ ├─ UnknownTimezoneError the text is no time zone
+ ├─ FolderSettingsError  the folder's settings cannot be used
  ├─ InvalidBarsError     the file cannot be used
  └─ NoBarsError          the file has nothing within the dates
 
@@ -82,6 +84,35 @@ class UnknownSymbolError(MarketDataError):
             f"no bars for the symbol {quoted(symbol)}; {hint}; "
             "`stratsweep strategies` lists every symbol"
         )
+
+
+class UnknownTimezoneError(MarketDataError):
+    """A text that is no time zone.
+
+    Attributes:
+        name: The text.
+        nearest: Names that there are, most similar first; may be empty.
+    """
+
+    def __init__(self, name: str, nearest: tuple[str, ...]) -> None:
+        self.name = name
+        self.nearest = nearest
+        hint = f"the nearest: {', '.join(nearest)}" if nearest else "such as America/New_York"
+        super().__init__(f"{quoted(name)} is not a time zone; write an IANA name, {hint}")
+
+
+class FolderSettingsError(MarketDataError):
+    """The settings beside the price files cannot be used.
+
+    Attributes:
+        file_name: The file's name, without its directory.
+        reason: What is wrong in it, and what to do.
+    """
+
+    def __init__(self, file_name: str, reason: str) -> None:
+        self.file_name = file_name
+        self.reason = reason
+        super().__init__(f"{file_name}: {reason}")
 
 
 class InvalidBarsError(MarketDataError):

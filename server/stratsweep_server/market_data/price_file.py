@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,8 @@ def checked(symbol: str, table: PriceTable) -> PriceFile:
     prices |= {"high": np.maximum.reduce(corners), "low": np.minimum.reduce(corners)}
     volume, volume_notes = _volume(table, numbers)
     notes = [*table.notes, *volume_notes]
-    bars = Bars(symbol, time, volume=volume, **prices)
+    columns: dict[str, Any] = {**prices, "volume": volume}
+    bars = Bars(symbol, time, **columns)
     if is_descending:
         bars = bars.reversed()
         notes.append("the rows were newest first and have been turned round")

@@ -286,7 +286,7 @@ class Optimization:
             plan = self.prepared.plan
             if self.prepared.bars:
                 self._bars = await in_background(self._pool.share, self.prepared.bars)
-                plan = replace(plan, bar_counts=self._bars.counts)
+                plan = replace(plan, bar_headers=self._bars.headers)
             self._workload = self._pool.submit(
                 plan,
                 self.prepared.indices,

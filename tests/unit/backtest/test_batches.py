@@ -144,9 +144,9 @@ def test_what_a_vectorised_strategy_must_return_is_said(returned, message):
 
 def test_bars_before_the_first_day_warm_up_and_do_not_trade():
     first_day = date(1970, 7, 20)  # bar 200
-    warmed = alone("sma_cross", {"fast": 5, "slow": 90}, start_date=first_day)
     after = BARS.between(first_day, None)
-    cold = alone("sma_cross", {"fast": 5, "slow": 90}, (after,), start_date=first_day)
+    cold = alone("sma_cross", {"fast": 5, "slow": 90}, (after,))
+    warmed = alone("sma_cross", {"fast": 5, "slow": 90}, (BARS.between(first_day, None, 200),))
     assert warmed != cold
 
     close = BARS.close

@@ -19,7 +19,7 @@ from stratsweep_server.backtest.default import (
 from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import build_portfolio
 from stratsweep_server.backtest.default.strategies import BUILT_IN, signals
-from stratsweep_server.market_data.bars import map_bars, write_bars
+from stratsweep_server.market_data.bars import BarsHeader, map_bars, write_bars
 
 from .markets import bars_of, random_bars, run_targets
 
@@ -107,12 +107,12 @@ def mapped_bars() -> Bars:
     """As a worker has them."""
     with tempfile.TemporaryFile(buffering=0) as file:
         write_bars(file, [random_bars(1, 50)])
-        return map_bars(file.fileno(), {"TEST": 50})["TEST"]
+        return map_bars(file.fileno(), {"TEST": BarsHeader(50)})["TEST"]
 
 
 def test_bars_mapped_from_a_file_are_used_in_place_and_stay_read_only():
     bars = mapped_bars()
-    (sleeve,) = build_portfolio((bars,), None).sleeves
+    (sleeve,) = build_portfolio((bars,)).sleeves
     for column in ("time", "open", "high", "low", "close", "volume"):
         array = getattr(sleeve, column)
         assert np.shares_memory(array, getattr(bars, column))
@@ -157,7 +157,7 @@ def test_a_kernel_is_compiled_without_a_cache_where_none_can_be_written():
 
 
 def test_a_portfolio_is_put_on_its_calendar_once():
-    assert build_portfolio((BARS,), None) is build_portfolio((BARS,), None)
+    assert build_portfolio((BARS,)) is build_portfolio((BARS,))
 
 
 def run_python(code):

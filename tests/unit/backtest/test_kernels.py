@@ -21,7 +21,7 @@ WITHIN = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def in_lockstep(bars, targets, commission=0.0, slippage=0.0):
-    portfolio = build_portfolio((bars,), None)
+    portfolio = build_portfolio((bars,))
     return simulate_lockstep(
         np.nan_to_num(targets),
         portfolio.offsets,
@@ -43,13 +43,13 @@ def in_jumps(bars, targets, commission=0.0, slippage=0.0):
         positions[:, :bar_count] = targets
     else:
         positions = np.nan_to_num(targets)
-    portfolio = build_portfolio((bars,), None)
+    portfolio = build_portfolio((bars,))
     figures, is_done = simulate_jumps(positions, portfolio.market, 10_000.0, commission, slippage)
     return figures[:, is_done], is_done
 
 
 def one_by_one(bars, targets, commission=0.0, slippage=0.0):
-    days = build_portfolio((bars,), None).days
+    days = build_portfolio((bars,)).days
     table = np.empty((len(Sums._fields), len(targets)))
     for row, path in enumerate(np.nan_to_num(targets)):
         table[:, row] = simulate_one(
@@ -176,7 +176,7 @@ def test_which_kernel_runs_a_combination_depends_on_its_own_positions_alone(leve
 
 
 def simulated(bars, targets):
-    portfolio = build_portfolio((bars,), None)
+    portfolio = build_portfolio((bars,))
     positions = Positions(portfolio, len(targets))
     for row, path in enumerate(targets):
         positions.put_one("scripted", 0, row, path)

@@ -29,6 +29,7 @@ from stratsweep_server.execution.messages import (
 )
 from stratsweep_server.execution.outcomes import FailureKind
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.market_data.bars import BarsHeader
 
 CHUNK_ID = 7
 INDICES = np.arange(100, 120)
@@ -81,7 +82,8 @@ plans = st.builds(
     ).map(tuple),
     symbols=st.lists(st.text(), max_size=3).map(tuple),
     start_date=st.none() | st.dates(),
-    bar_counts=st.none() | st.dictionaries(st.text(), st.integers(1), max_size=2),
+    bar_headers=st.none()
+    | st.dictionaries(st.text(), st.builds(BarsHeader, st.integers(1)), max_size=2),
 )
 text = st.text(max_size=20)
 sources = st.builds(ModuleSource, text, text, text, st.integers(0, 2**63 - 1))

@@ -26,6 +26,7 @@ from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
 from stratsweep_server.execution.session import Session
 from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.market_data.bars import BarsHeader
 
 CHUNK_ID = 7
 PLAN = BacktestPlan(
@@ -376,7 +377,7 @@ def test_an_engine_that_takes_batches_is_told_the_seed_of_each():
 def test_bars_come_as_a_file_with_their_plan_and_go_with_it(tmp_path):
     prices = 1.0 + np.arange(3)
     bars = Bars("SPY", np.arange(3), prices, prices, prices, prices, prices)
-    plan = replace(PLAN, bar_counts={"SPY": 3})
+    plan = replace(PLAN, bar_headers={"SPY": BarsHeader(3)})
     engine = BatchEngine()
     with session_of(engine) as server:
         shared = SharedBars([bars], tmp_path)

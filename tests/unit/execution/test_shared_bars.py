@@ -39,7 +39,7 @@ def test_they_are_there_though_their_directory_is_not(tmp_path):
     folder.mkdir()
     shared = SharedBars([bars_of("A", 3), bars_of("B", 2)], folder)
     shutil.rmtree(folder)
-    mapped = map_bars(shared.fileno(), shared.counts)
+    mapped = map_bars(shared.fileno(), shared.headers)
     shared.close()
     assert {symbol: bars.close.tolist() for symbol, bars in mapped.items()} == {
         "A": [1, 2, 3],

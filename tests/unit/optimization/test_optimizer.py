@@ -252,7 +252,7 @@ async def test_the_pool_is_given_the_plan_and_the_timeout():
     [workload] = pool.workloads
     assert workload.backtest_timeout == 1.5
     assert workload.plan.symbols == ("SPY",)
-    assert (workload.plan.bar_counts, workload.bars) == (None, None)
+    assert (workload.plan.bar_headers, workload.bars) == (None, None)
     costs = (workload.plan.starting_cash, workload.plan.commission, workload.plan.slippage)
     assert costs == (500.0, 0.001, 0.002)
 

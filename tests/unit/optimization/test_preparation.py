@@ -225,7 +225,7 @@ async def test_an_optimization_shares_its_bars_while_it_runs_and_no_longer(data,
 
     def look(x):
         [workload] = pool.workloads
-        mapped = map_bars(workload.bars.fileno(), workload.plan.bar_counts)
+        mapped = map_bars(workload.bars.fileno(), workload.plan.bar_headers)
         seen.append({symbol: bars.close.tolist() for symbol, bars in mapped.items()})
         return {"sharpe_ratio": x}
 

@@ -106,7 +106,7 @@ class DefaultEngine:
         """Run backtests that differ in their parameters only; raises as `run_sync` does."""
         strategy = _find_strategy(config.strategy)
         strategy.check(config.parameters.keys())
-        portfolio = build_portfolio(_bars_of(config), config.start_date)
+        portfolio = build_portfolio(_bars_of(config))
         block = max(1, _BLOCK_BYTES // int(portfolio.offsets[-1]) // LANES) * LANES
         parts = []
         for first in range(0, config.count, block):
@@ -142,7 +142,7 @@ def warm_up() -> None:
         shorts = {"allow_short": np.array([False, True])} if "allow_short" in names else {}
         config = BatchConfig(name, 2 if shorts else 1, shorts, tuple(bars), bars=bars)
         engine.run_batch(config)
-    portfolio = build_portfolio(tuple(bars.values()), None)
+    portfolio = build_portfolio(tuple(bars.values()))
     positions = Positions(portfolio, 1)
     positions.put_one("warm_up", 0, 0, prices - 100.5)
     simulate(portfolio, positions, 1.0, 0.0, 0.0)
@@ -162,7 +162,7 @@ def _bars_of(config: BatchConfig) -> tuple[Bars, ...]:
         raise ValueError("the backtest names no symbol")
     bars = config.bars or {}
     for symbol in config.symbols:
-        if symbol not in bars or not len(bars[symbol].between(config.start_date, None)):
+        if symbol not in bars or len(bars[symbol]) == bars[symbol].warm_up_count:
             raise ValueError(f"the backtest was given no bars of symbol {symbol!r}")
     return tuple(bars[symbol] for symbol in config.symbols)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -51,36 +50,31 @@ class Portfolio:
 
 
 # A portfolio belongs to its first bars and goes when they do, at the end of an optimization.
-_portfolios: WeakKeyDictionary[Bars, tuple[tuple[Bars, ...], date | None, Portfolio]] = (
-    WeakKeyDictionary()
-)
+_portfolios: WeakKeyDictionary[Bars, tuple[tuple[Bars, ...], Portfolio]] = WeakKeyDictionary()
 
 
-def build_portfolio(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
+def build_portfolio(sleeves: tuple[Bars, ...]) -> Portfolio:
     """Put bars on one calendar. The last one of the same first bars is remembered.
 
     Args:
         sleeves: The bars of each symbol, at least one after the warm-up.
-        start_date: The first day that trades; earlier bars are for warm-up. None: no warm-up.
     """
-    others, first_day, portfolio = _portfolios.get(sleeves[0], ((), None, None))
-    if portfolio is None or (others, first_day) != (sleeves[1:], start_date):
-        portfolio = _build(sleeves, start_date)
-        _portfolios[sleeves[0]] = (sleeves[1:], start_date, portfolio)
+    others, portfolio = _portfolios.get(sleeves[0], ((), None))
+    if portfolio is None or others != sleeves[1:]:
+        portfolio = _build(sleeves)
+        _portfolios[sleeves[0]] = (sleeves[1:], portfolio)
     return portfolio
 
 
-def _build(sleeves: tuple[Bars, ...], start_date: date | None) -> Portfolio:
-    traded = [bars.between(start_date, None) for bars in sleeves]
+def _build(sleeves: tuple[Bars, ...]) -> Portfolio:
+    traded = [bars.after_warm_up() for bars in sleeves]
     time = combined_time(traded)
     days = time / _NANOSECONDS_PER_DAY
     opens = np.concatenate([bars.open for bars in traded])
     closes = np.concatenate([bars.close for bars in traded])
     return Portfolio(
         sleeves=tuple(map(_plain, sleeves)),
-        warm_up_counts=tuple(
-            len(bars) - len(after) for bars, after in zip(sleeves, traded, strict=True)
-        ),
+        warm_up_counts=tuple(bars.warm_up_count for bars in sleeves),
         offsets=np.cumsum([0, *map(len, traded)], dtype=np.int64),
         open_prices=opens,
         close_prices=closes,
@@ -100,4 +94,6 @@ def _plain(bars: Bars) -> Bars:
         bars.symbol,
         read_only(np.ascontiguousarray(bars.time)),
         *(read_only(np.ascontiguousarray(column)) for column in prices),
+        timezone=bars.timezone,
+        warm_up_count=bars.warm_up_count,
     )
