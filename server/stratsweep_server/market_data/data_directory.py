@@ -16,8 +16,9 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from stratsweep_server.market_data.bars import Bars, date_of
+from stratsweep_server.market_data.bars import UTC, Bars, date_of
 from stratsweep_server.market_data.errors import (
+    FolderSettingsError,
     InvalidBarsError,
     InvalidSymbolError,
     MarketDataError,
@@ -25,8 +26,15 @@ from stratsweep_server.market_data.errors import (
     UnknownSymbolError,
 )
 from stratsweep_server.market_data.file_names import is_unread_file_of, symbol_of
+from stratsweep_server.market_data.folder_settings import (
+    MAX_SETTINGS_BYTES,
+    SETTINGS_FILE_NAME,
+    FolderSettings,
+    parse_settings,
+)
 from stratsweep_server.market_data.price_file import PriceFile, read_price_file
 from stratsweep_server.market_data.storage import StorageUnavailableError
+from stratsweep_server.market_data.timezones import check_timezone
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +50,9 @@ _OF_THE_DISK = {
     errno.ENOMEM,
 }
 
-# A file's size, modification time in nanoseconds and inode: equal while its content is.
-_Version: TypeAlias = tuple[int, int, int]
+# A file's size, modification time in nanoseconds and inode, equal while its content is, and the
+# zone in which its times are read.
+_Version: TypeAlias = tuple[int, int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class SymbolCoverage:
         last_time: The last bar's.
         error: Why its file cannot be used; empty for a good one.
         notes: What was done to read it that is worth knowing.
+        timezone: IANA name of the zone whose days the bars are of, as in `Bars`.
     """
 
     name: str
@@ -65,6 +75,7 @@ class SymbolCoverage:
     last_time: int | None = None
     error: str = ""
     notes: tuple[str, ...] = ()
+    timezone: str = UTC
 
 
 class DataDirectory:
@@ -73,19 +84,41 @@ class DataDirectory:
     The folder is looked at anew on each call, so files may come, change and go while the server
     runs; what was read is kept until its file changes. A symbol never becomes part of a path: it is
     looked up among the names that the folder lists.
+
+    Times without a zone are local times of the zone that the caller names, else of the one in the
+    folder's `stratsweep.toml`, else of the directory's default: whoever asks knows best what for,
+    and the folder knows its files better than the server does.
     """
 
-    def __init__(self, path: Path, cache_byte_limit: int = 256 * 2**20) -> None:
+    def __init__(
+        self, path: Path, cache_byte_limit: int = 256 * 2**20, *, timezone: str = UTC
+    ) -> None:
         """Use a folder; it is not read yet.
 
         Args:
             path: The folder.
             cache_byte_limit: How many bytes of bars are kept, least recently used go first.
+            timezone: IANA name of the default zone.
+
+        Raises:
+            UnknownTimezoneError: There is no such zone.
         """
+        check_timezone(timezone)
         self._path = path
+        self._timezone = timezone
+        self._settings: tuple[_Version, FolderSettings] | None = None
         self._bars = _BarsCache(cache_byte_limit)
         self._coverage: dict[str, tuple[_Version, SymbolCoverage]] = {}
         self._noted: dict[str, _Version] = {}
+
+    def timezone(self) -> str:
+        """Return the zone of times without one, where the caller names none.
+
+        Raises:
+            FolderSettingsError: The folder's settings cannot be used.
+            StorageUnavailableError: The disk cannot be read.
+        """
+        return self._read_settings().timezone or self._timezone
 
     def symbols(self) -> list[str]:
         """Return the names of all symbols, sorted, those of unusable files included.
@@ -101,14 +134,17 @@ class DataDirectory:
         start_date: date | None = None,
         end_date: date | None = None,
         warm_up_bar_count: int = 0,
+        timezone: str = "",
     ) -> Bars:
-        """Return the bars of a symbol within whole UTC days, both ends included.
+        """Return the bars of a symbol within whole days of their zone, both ends included.
 
         Args:
             symbol: A name of `symbols()`, in its case.
             start_date: First day; None for no limit.
             end_date: Last day; None for no limit.
             warm_up_bar_count: Bars before the first day to add, as far as there are so many.
+            timezone: IANA name of the zone of times without one, and of the days, where bars are
+                not of whole days; empty for `timezone()`.
 
         Returns:
             At least one bar within the days: read-only views of the arrays that are kept.
@@ -116,6 +152,7 @@ class DataDirectory:
         Raises:
             InvalidSymbolError: The text is no name.
             UnknownSymbolError: No file has that name.
+            FolderSettingsError: The folder's settings cannot be used.
             InvalidBarsError: The file cannot be used.
             NoBarsError: The file has no bar within the dates.
             StorageUnavailableError: The folder or the disk cannot be read.
@@ -126,14 +163,15 @@ class DataDirectory:
         if symbol not in file_names:
             raise self._unknown(symbol, file_names)
         file_name = _only(file_names[symbol])
+        timezone = timezone or self.timezone()
         with self._opened(symbol, file_name) as file:
-            version = _version(file)
+            version = _version(file, timezone)
             bars = self._bars.get(file_name, version)
             if bars is None:
                 bars = self._read(symbol, file_name, file, version).bars
                 self._bars.put(file_name, version, bars)
         if not len(bars.between(start_date, end_date)):
-            covered = date_of(bars.time[0]), date_of(bars.time[-1])
+            covered = (date_of(bars.time[end], bars.timezone) for end in (0, -1))
             raise NoBarsError(symbol, start_date, end_date, *covered)
         return bars.between(start_date, end_date, warm_up_bar_count)
 
@@ -146,15 +184,22 @@ class DataDirectory:
         Raises:
             StorageUnavailableError: The folder or the disk cannot be read.
         """
-        found = (self._coverage_of(*each) for each in sorted(self._file_names().items()))
+        files = sorted(self._file_names().items())
+        try:
+            timezone = self.timezone()
+        except MarketDataError as error:
+            return [SymbolCoverage(symbol, error=str(error)) for symbol, _ in files]
+        found = (self._coverage_of(*each, timezone) for each in files)
         return [coverage for coverage in found if coverage is not None]
 
-    def _coverage_of(self, symbol: str, file_names: list[str]) -> SymbolCoverage | None:
+    def _coverage_of(
+        self, symbol: str, file_names: list[str], timezone: str
+    ) -> SymbolCoverage | None:
         """What there is for a symbol; None when its file has just vanished."""
         try:
             file_name = _only(file_names)
             with self._opened(symbol, file_name) as file:
-                version = _version(file)
+                version = _version(file, timezone)
                 known_version, coverage = self._coverage.get(file_name, (None, None))
                 if coverage is None or known_version != version:
                     coverage = self._read_coverage(symbol, file_name, file, version)
@@ -174,11 +219,14 @@ class DataDirectory:
             return SymbolCoverage(symbol, error=str(error))
         bars = price_file.bars
         first, last = int(bars.time[0]), int(bars.time[-1])
-        return SymbolCoverage(symbol, len(bars), first, last, notes=price_file.notes)
+        return SymbolCoverage(
+            symbol, len(bars), first, last, notes=price_file.notes, timezone=bars.timezone
+        )
 
     def _read(self, symbol: str, file_name: str, file: BinaryIO, version: _Version) -> PriceFile:
         """Read an open file, and log once what is worth knowing of it."""
-        price_file = read_price_file(symbol, file_name, file.read())
+        *_, timezone = version
+        price_file = read_price_file(symbol, file_name, file.read(), timezone)
         if price_file.notes and self._noted.get(file_name) != version:
             self._noted[file_name] = version
             logger.info("%s: %s", file_name, "; ".join(price_file.notes))
@@ -216,6 +264,21 @@ class DataDirectory:
     def _unknown(self, symbol: str, names: Iterable[str]) -> UnknownSymbolError:
         others = (path.name for path in self._list() if is_unread_file_of(path.name, symbol))
         return UnknownSymbolError(symbol, _nearest(symbol, names), tuple(sorted(others)))
+
+    def _read_settings(self) -> FolderSettings:
+        try:
+            with _open(self._path, SETTINGS_FILE_NAME) as file:
+                version = _version(file, "")
+                if self._settings is None or self._settings[0] != version:
+                    self._settings = version, parse_settings(file.read(MAX_SETTINGS_BYTES + 1))
+                return self._settings[1]
+        except FileNotFoundError:
+            return FolderSettings()
+        except OSError as error:
+            if error.errno in _OF_THE_DISK:
+                raise self._unavailable(error) from error
+            reason = f"the file cannot be read: {error.strerror}"
+            raise FolderSettingsError(SETTINGS_FILE_NAME, reason) from error
 
     def _unavailable(self, error: OSError) -> StorageUnavailableError:
         return StorageUnavailableError("data directory", self._path, error, self._list)
@@ -300,6 +363,6 @@ def _open(directory: Path, file_name: str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _version(file: BinaryIO) -> _Version:
+def _version(file: BinaryIO, timezone: str) -> _Version:
     status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino, timezone

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.bars import UTC, Bars
 from stratsweep_server.market_data.errors import InvalidBarsError, quoted
 from stratsweep_server.market_data.price_content import read_table
 from stratsweep_server.market_data.price_numbers import Floats, number_type_problems, read_numbers
 from stratsweep_server.market_data.price_table import PriceTable
-from stratsweep_server.market_data.price_times import bar_times, time_type_problems
+from stratsweep_server.market_data.price_times import FileTimes, bar_times, time_type_problems
+from stratsweep_server.market_data.price_zone import in_timezone, shown
 
 _PRICES = ("open", "high", "low", "close")
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit
@@ -42,7 +43,7 @@ class PriceFile:
     notes: tuple[str, ...] = ()
 
 
-def read_price_file(symbol: str, file_name: str, content: bytes) -> PriceFile:
+def read_price_file(symbol: str, file_name: str, content: bytes, timezone: str = UTC) -> PriceFile:
     """Read a price file that must have no bad row.
 
     Columns are found by name in any case and order, as `column_names` says; the rest is ignored.
@@ -58,32 +59,40 @@ def read_price_file(symbol: str, file_name: str, content: bytes) -> PriceFile:
         symbol: The symbol's name.
         file_name: The file's name without its directory, for its extension and for messages.
         content: The whole file.
+        timezone: IANA name of the zone of times without one, and of the bars' days.
 
     Returns:
         At least one bar.
 
     Raises:
-        InvalidBarsError: A column is missing; a time is missing, not understood, ambiguous, not
-            after the one above it; a price is missing, not a number, ambiguous, not finite, not
-            positive; a high is below, or a low above, another price of its bar by more than a
-            millionth; a volume is negative, ambiguous or not a number.
+        InvalidBarsError: A column is missing; a time is missing, not understood, ambiguous, was
+            never or twice by the clocks of the zone, is not after the one above it; a price is
+            missing, not a number, ambiguous, not finite, not positive; a high is below, or a low
+            above, another price of its bar by more than a millionth; a volume is negative,
+            ambiguous or not a number.
     """
     table = read_table(file_name, content)
-    price_file = checked(symbol, table)
+    price_file = checked(symbol, table, timezone)
     table.bad_rows.refuse()
     return price_file
 
 
-def checked(symbol: str, table: PriceTable) -> PriceFile:
+def checked(symbol: str, table: PriceTable, timezone: str = UTC) -> PriceFile:
     """Make bars of a table, and report its bad rows to it; bars of such rows mean nothing.
+
+    Args:
+        symbol: The symbol's name.
+        table: Of which nothing has been checked.
+        timezone: As in `read_price_file`.
 
     Raises:
         InvalidBarsError: A column is stored as what is no time or number.
     """
     if problems := [*time_type_problems(table), *number_type_problems(table)]:
         raise InvalidBarsError(table.file_name, None, "; ".join(problems))
-    time, numbers = bar_times(table), read_numbers(table)
-    is_descending = _check_order_of_times(table, time)
+    file_times, numbers = bar_times(table), read_numbers(table)
+    time, timezone = in_timezone(table, file_times, timezone)
+    is_descending = _check_order_of_times(table, time, file_times)
     prices = {role: _prices(table, numbers, role) for role in _PRICES}
     for upper, lower in _ORDERED:
         _check_order_of_prices(table, upper, prices[upper], lower, prices[lower])
@@ -94,7 +103,7 @@ def checked(symbol: str, table: PriceTable) -> PriceFile:
     volume, volume_notes = _volume(table, numbers)
     notes = [*table.notes, *volume_notes]
     columns: dict[str, Any] = {**prices, "volume": volume}
-    bars = Bars(symbol, time, **columns)
+    bars = Bars(symbol, time, **columns, timezone=timezone)
     if is_descending:
         bars = bars.reversed()
         notes.append("the rows were newest first and have been turned round")
@@ -102,7 +111,9 @@ def checked(symbol: str, table: PriceTable) -> PriceFile:
     return PriceFile(bars, tuple(notes))
 
 
-def _check_order_of_times(table: PriceTable, time: NDArray[np.int64]) -> bool:
+def _check_order_of_times(
+    table: PriceTable, time: NDArray[np.int64], file_times: FileTimes
+) -> bool:
     """Return whether most times are before the one above; report those that are not as most are."""
     rows = table.bad_rows.without("time")
     here, above = time[rows[1:]], time[rows[:-1]]
@@ -119,24 +130,20 @@ def _check_order_of_times(table: PriceTable, time: NDArray[np.int64]) -> bool:
         one_symbol = f", and of one symbol, if {quoted(table.symbol_column)} has several"
     table.bad_rows.report(
         is_twice,
-        lambda index: f"the time {_shown(time[index])} is there twice",
+        lambda index: f"the time {shown(file_times.nanoseconds[index])} is there twice",
         "keep one row for each time" + one_symbol,
         "time",
     )
     table.bad_rows.report(
         is_bad,
         lambda index: (
-            f"the time {_shown(time[index])} is {relation} "
-            f"{_shown(time[row_above[index]])} above it"
+            f"the time {shown(file_times.nanoseconds[index])} is {relation} "
+            f"{shown(file_times.nanoseconds[row_above[index]])} above it"
         ),
         f"sort the file, {'newest' if is_descending else 'oldest'} bar first" + one_symbol,
         "time",
     )
     return is_descending
-
-
-def _shown(time: np.int64) -> str:
-    return str(time.astype("datetime64[ns]"))[:19]
 
 
 def _check_order_of_prices(

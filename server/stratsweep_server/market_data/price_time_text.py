@@ -4,7 +4,7 @@ Understood are ISO dates and date-times (a space or a T between them, with or wi
 fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD` with a time of day, 12-hour clocks,
 and the English names of months.
 
-- Times without a zone are taken as UTC; others are converted to it. A file has zones or none.
+- Times with a zone are converted to UTC. A file has zones or none.
 - A file with a zone in which every bar is at midnight, local time, is daily: its bars keep their
   dates.
 - Month and day before the year are told apart by a day above 12 somewhere in the file; a file
@@ -53,8 +53,8 @@ _MONTH_LETTERS = r"[a-zA-Z]{3}"
 _LOCAL_MIDNIGHT = r"[ T]00:00(:00(\.0+)?)? ?((GMT|UTC)?[+-]\d{2}(:?\d{2})?|Z|UTC|GMT)$"
 
 
-def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
-    """Parse texts to Datetime in UTC; null where there is none, or none that is understood.
+def times_of_text(table: PriceTable, text: pl.Series) -> tuple[pl.Series, bool]:
+    """Parse texts to Datetime; null where there is none, or none that is understood.
 
     Args:
         table: Where they are from.
@@ -62,6 +62,10 @@ def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
 
     Rows are reported as bad where some have a zone and some have none, or days and months look
     alike.
+
+    Returns:
+        The times, and whether they are local times of a zone that the file does not name; else
+        they are UTC.
     """
     if text.str.contains(_LOCAL_MIDNIGHT).all():
         text = text.str.replace(_LOCAL_MIDNIGHT, "")
@@ -71,7 +75,7 @@ def times_of_text(table: PriceTable, text: pl.Series) -> pl.Series:
         again, has_zone_again = _by_formats(_iso_spelling(spelled))
         times, has_zone = times.fill_null(again), has_zone | has_zone_again
     _report_mixed_zones(table, text, has_zone, times.is_not_null().to_numpy() & ~has_zone)
-    return times
+    return times, not has_zone.any()
 
 
 def _report_mixed_zones(

@@ -1,6 +1,7 @@
 """The time columns of a price file to nanoseconds: text, numbers, and what Parquet stores as times.
 
-A date and a time beside it are one text. Times with a zone are converted to UTC, but for those of
+A date and a time beside it are one text. Times without a zone stay local times, counts since 1970
+are UTC. Times with a zone are converted to UTC, but for those of
 daily bars: where every bar of a file is at midnight, local time, the bars keep their dates, at
 midnight UTC, so that days of different zones line up. Where rows differ in kind, the rarer kind is
 what is wrong.
@@ -9,6 +10,7 @@ what is wrong.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -42,8 +44,21 @@ _HOW_TO_WRITE = "write times as 2024-01-31 or 2024-01-31 15:30:00, from 1678 to 
 _WEEKS_OF_LOST_UNITS = 50 * 86_400 * _SECOND
 
 
-def bar_times(table: PriceTable) -> NDArray[np.int64]:
-    """Return the time of each row: nanoseconds since 1970-01-01 UTC.
+@dataclass(frozen=True, slots=True)
+class FileTimes:
+    """The time of each row.
+
+    Attributes:
+        nanoseconds: int64, since 1970-01-01 UTC, or since 1970-01-01 00:00 by local clocks.
+        are_local: Whether they are by local clocks of a zone that the file does not name.
+    """
+
+    nanoseconds: NDArray[np.int64]
+    are_local: bool
+
+
+def bar_times(table: PriceTable) -> FileTimes:
+    """Return the time of each row.
 
     Rows are reported as bad whose time is missing, is not understood, can be read in two ways, or
     is outside 1677-09-21 to 2262-04-11, what 64 bits of nanoseconds hold; there it means nothing.
@@ -55,7 +70,8 @@ def bar_times(table: PriceTable) -> NDArray[np.int64]:
     table.bad_rows.report(
         column.is_null().to_numpy(), "the time is missing", "fill it or delete the row", "time"
     )
-    parsed = _parsed(table, column).cast(pl.Datetime("ns"), strict=False)
+    parsed, are_local = _parsed(table, column)
+    parsed = parsed.cast(pl.Datetime("ns"), strict=False)
     table.bad_rows.report(
         parsed.is_null().to_numpy(),
         lambda index: _not_understood(column[index]),
@@ -75,7 +91,7 @@ def bar_times(table: PriceTable) -> NDArray[np.int64]:
         "make the file again with the right one",
         "time",
     )
-    return times
+    return FileTimes(times, are_local)
 
 
 def time_type_problems(table: PriceTable) -> list[str]:
@@ -157,15 +173,19 @@ def _clock_text(table: PriceTable, clock: pl.Series) -> pl.Series:
     return text.zip_with(~is_number, text.str.zfill(6 if longest > 4 else 4))
 
 
-def _parsed(table: PriceTable, column: pl.Series) -> pl.Series:
-    """Parse a column to Datetime in UTC; null where it is not understood."""
+def _parsed(table: PriceTable, column: pl.Series) -> tuple[pl.Series, bool]:
+    """Parse a column to Datetime; null where it is not understood.
+
+    Also tell whether the times are local, as in `FileTimes`.
+    """
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
-        return _without_zone(column)
+        return _without_zone(column), dtype.time_zone is None
     if dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
+        return column.cast(pl.Datetime("us")), True
     if dtype.is_numeric():
-        return _series(_read_numbers(table, column, _split(column)))
+        read = _read_numbers(table, column, _split(column))
+        return _series(read), read.are_dates
     return _from_text_or_numbers(table, column.cast(pl.String))
 
 
@@ -176,20 +196,19 @@ def _without_zone(column: pl.Series) -> pl.Series:
     return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _from_text_or_numbers(table: PriceTable, text: pl.Series) -> pl.Series:
+def _from_text_or_numbers(table: PriceTable, text: pl.Series) -> tuple[pl.Series, bool]:
     numbers = _numbers_in_text(text)
     if not numbers.is_number.any():
         return times_of_text(table, text)
     read = _read_numbers(table, text, numbers)
     as_numbers = _series(read)
     if numbers.is_number.all():
-        return as_numbers
-    as_text = times_of_text(table, text.set(pl.Series(numbers.is_number), None)).cast(
-        pl.Datetime("ns"), strict=False
-    )
+        return as_numbers, read.are_dates
+    as_text, are_local = times_of_text(table, text.set(pl.Series(numbers.is_number), None))
+    as_text = as_text.cast(pl.Datetime("ns"), strict=False)
     if read.are_dates:
-        return as_numbers.zip_with(as_numbers.is_not_null(), as_text)
-    return min(as_numbers, as_text, key=pl.Series.null_count)
+        return as_numbers.zip_with(as_numbers.is_not_null(), as_text), are_local
+    return min((as_numbers, False), (as_text, are_local), key=lambda each: each[0].null_count())
 
 
 def _numbers_in_text(text: pl.Series) -> TimeNumbers:

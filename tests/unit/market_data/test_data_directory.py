@@ -16,14 +16,18 @@ import pytest
 from stratsweep_server.market_data import data_directory
 from stratsweep_server.market_data.data_directory import DataDirectory, SymbolCoverage
 from stratsweep_server.market_data.errors import (
+    FolderSettingsError,
     InvalidBarsError,
     InvalidSymbolError,
+    MarketDataError,
     NoBarsError,
     UnknownSymbolError,
+    UnknownTimezoneError,
 )
 from stratsweep_server.market_data.storage import StorageUnavailableError
 
 DAY = 86_400 * 10**9
+NEW_YORK = "America/New_York"
 TEXT = """\
 Date,Open,High,Low,Close
 2024-01-02,10,12,9,11
@@ -319,6 +323,70 @@ def test_dates_without_bars_are_refused_with_the_dates_there_are(directory):
         "SPY has no bars from 2030-01-01 to 2031-01-01; "
         "choose dates within 2024-01-02 to 2024-01-04"
     )
+
+
+@pytest.fixture
+def hours(folder) -> Path:
+    """A folder whose symbol H has a bar every hour of three local days, without a zone."""
+    times = np.arange(np.datetime64("2024-03-08T00"), np.datetime64("2024-03-11T00"))
+    times = times[times != np.datetime64("2024-03-10T02")]  # New York had no such hour
+    rows = [f"{time}:00,10,12,9,11" for time in times]
+    (folder / "H.csv").write_text("\n".join(["Date,Open,High,Low,Close", *rows]))
+    return folder
+
+
+def first_hours(directory: DataDirectory, *arguments: str) -> list[str]:
+    loaded = [directory.load("H", timezone=each) for each in arguments] or [directory.load("H")]
+    return [str(bars.time[0].astype("datetime64[ns]"))[:13] for bars in loaded]
+
+
+def test_the_caller_then_the_folder_then_the_default_says_the_zone_of_times(hours):
+    assert first_hours(DataDirectory(hours)) == ["2024-03-08T00"]
+    directory = DataDirectory(hours, timezone=NEW_YORK)
+    assert first_hours(directory) == ["2024-03-08T05"]
+    (hours / "stratsweep.toml").write_text('timezone = "America/Chicago"')
+    assert first_hours(directory) == ["2024-03-08T06"]
+    zones = [NEW_YORK, "America/Denver", "", NEW_YORK]
+    expected = ["2024-03-08T05", "2024-03-08T07", "2024-03-08T06", "2024-03-08T05"]
+    assert first_hours(directory, *zones) == expected
+    (hours / "stratsweep.toml").unlink()
+    assert first_hours(directory) == ["2024-03-08T05"]
+
+
+def test_a_default_zone_that_is_none_is_refused(folder):
+    with pytest.raises(UnknownTimezoneError, match="America/New_York"):
+        DataDirectory(folder, timezone="America/New_Yrok")
+
+
+def test_dates_limit_what_is_loaded_to_days_of_the_zone(hours):
+    directory = DataDirectory(hours, timezone=NEW_YORK)
+    day = directory.load("H", date(2024, 3, 10), date(2024, 3, 10), 2)
+    assert (len(day), day.warm_up_count) == (2 + 23, 2)
+    assert str(day.time[2].astype("datetime64[ns]"))[:13] == "2024-03-10T05"
+    with pytest.raises(NoBarsError, match="within 2024-03-08 to 2024-03-10"):
+        directory.load("H", date(2024, 3, 11))
+
+
+def test_coverage_tells_the_zone_whose_days_the_bars_are_of(hours, directory):
+    (hours / "stratsweep.toml").write_text(f'timezone = "{NEW_YORK}"')
+    hourly, daily = directory.coverage()
+    assert (hourly.timezone, daily.timezone) == (NEW_YORK, "UTC")
+    assert hourly.first_time % DAY == DAY * 5 // 24
+    assert daily.first_time % DAY == 0
+    (hours / "stratsweep.toml").write_text('timezone = "Asia/Tokyo"')
+    assert directory.coverage()[0].timezone == "Asia/Tokyo"
+
+
+def test_settings_that_cannot_be_used_are_said_for_each_symbol(hours, directory):
+    (hours / "stratsweep.toml").write_text('time_zone = "America/New_York"')
+    with pytest.raises(FolderSettingsError, match=r"stratsweep\.toml: 'time_zone' is no setting"):
+        directory.load("SPY")
+    assert [("did you mean timezone" in each.error) for each in directory.coverage()] == [True] * 2
+    (hours / "stratsweep.toml").unlink()
+    (hours / "stratsweep.toml").symlink_to("/etc/hostname")
+    with pytest.raises(MarketDataError, match=r"stratsweep\.toml: .* out of the data directory"):
+        directory.load("SPY")
+    assert all("stratsweep.toml" in each.error for each in directory.coverage())
 
 
 def test_a_file_is_parsed_once_and_again_when_it_changes(folder, directory, read_count):
