@@ -246,12 +246,15 @@ def _symbol(message: strategy_pb2.Symbol) -> Symbol:
     return Symbol(
         name=message.name,
         bar_count=message.bar_count,
-        first_bar_time=_time(message.first_bar_time)
+        first_bar_time=_time(message.first_bar_time, message.timezone)
         if message.HasField("first_bar_time")
         else None,
-        last_bar_time=_time(message.last_bar_time) if message.HasField("last_bar_time") else None,
+        last_bar_time=_time(message.last_bar_time, message.timezone)
+        if message.HasField("last_bar_time")
+        else None,
         error=message.error,
         notes=tuple(message.notes),
+        timezone=message.timezone or "UTC",
     )
 
 
@@ -270,9 +273,10 @@ def _started(message: optimization_event_pb2.OptimizationStarted) -> Optimizatio
 def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDataSummary:
     return MarketDataSummary(
         bar_count=message.bar_count,
-        first_bar_time=_time(message.first_bar_time),
-        last_bar_time=_time(message.last_bar_time),
+        first_bar_time=_time(message.first_bar_time, message.timezone),
+        last_bar_time=_time(message.last_bar_time, message.timezone),
         periods_per_year=message.periods_per_year,
+        timezone=message.timezone or "UTC",
     )
 
 
@@ -385,8 +389,17 @@ def _span(message: duration_pb2.Duration) -> timedelta:
     return timedelta(0, message.seconds, (message.nanos + 500) // 1000)
 
 
-def _time(message: timestamp_pb2.Timestamp) -> datetime:
-    return message.ToDatetime(tzinfo=UTC)
+def _time(message: timestamp_pb2.Timestamp, timezone: str = "") -> datetime:
+    """Return a time in a zone, or in UTC where there is none or this machine does not know it."""
+    time = message.ToDatetime(tzinfo=UTC)
+    if timezone in {"", "UTC"}:
+        return time
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - seldom needed
+
+    try:
+        return time.astimezone(ZoneInfo(timezone))
+    except (ZoneInfoNotFoundError, ValueError):
+        return time
 
 
 def _date(text: str) -> date | None:

@@ -102,6 +102,9 @@ class Client:
                 - `start_date`, `end_date`: first and last day, both included; a date, a time of
                   that day (datetime, `numpy.datetime64`, `pandas.Timestamp`) or "YYYY-MM-DD".
                   Default: all bars.
+                - `timezone`: IANA name, such as "America/New_York", of the zone of these days, and
+                  of times in price files that have none. Default: the data directory's, else the
+                  server's.
                 - `optimization_target`: the metric to rank by. Default: "sharpe_ratio".
                 - `minimize`: rank the smallest value first. Default: False.
                 - `backtest_timeout`: how long one backtest may run, in seconds or as a timedelta,

@@ -46,6 +46,7 @@ class ConfigOptions(TypedDict, total=False):
     max_ranked_results: SupportsIndex | None
     warm_up_bar_count: SupportsIndex | None
     seed: SupportsIndex | None
+    timezone: str | None
 
 
 class OptimizationDirection(StrEnum):
@@ -75,6 +76,8 @@ class OptimizationConfig:
         max_ranked_results: Limit of the ranking; 0 is every result.
         warm_up_bar_count: Bars before the first day that indicators may use.
         seed: What random numbers in backtests follow from, with each one's parameter values.
+        timezone: IANA name of the zone of the dates, and of times in price files that have none;
+            empty where the engine loads its own data and nobody has said one.
     """
 
     strategy: str
@@ -92,3 +95,4 @@ class OptimizationConfig:
     max_ranked_results: int
     warm_up_bar_count: int = 0
     seed: int = 0
+    timezone: str = ""

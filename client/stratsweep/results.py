@@ -46,15 +46,18 @@ class MarketDataSummary:
 
     Attributes:
         bar_count: The number of distinct bar times over all symbols.
-        first_bar_time: Time of the first bar, UTC.
-        last_bar_time: Time of the last bar, UTC.
+        first_bar_time: Time of the first bar, in `timezone` (in UTC on a machine that does not know
+            that zone); midnight where bars are of whole days.
+        last_bar_time: Time of the last bar, likewise.
         periods_per_year: Bars in a year of 365.25 days: what ratios are annualized with.
+        timezone: IANA name of the zone whose days the bars are of; UTC where all are of whole days.
     """
 
     bar_count: int
     first_bar_time: datetime
     last_bar_time: datetime
     periods_per_year: float
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,13 @@ class Symbol:
     Attributes:
         name: The symbol's id.
         bar_count: The number of its bars.
-        first_bar_time: Time of its first bar, UTC; None where the file cannot be used.
-        last_bar_time: Time of its last bar, UTC; None where the file cannot be used.
+        first_bar_time: Time of its first bar, in `timezone` (in UTC on a machine that does not know
+            that zone); None where the file cannot be used.
+        last_bar_time: Time of its last bar, likewise.
         error: Why its file cannot be used; empty for a good one.
         notes: What was done to read its file that is worth knowing.
+        timezone: IANA name of the zone whose days its bars are of, and of times in its file that
+            have none; UTC where bars are of whole days, and where the file cannot be used.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Symbol:
     last_bar_time: datetime | None
     error: str
     notes: tuple[str, ...] = ()
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

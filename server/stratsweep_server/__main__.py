@@ -59,6 +59,13 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Directory of SYMBOL.csv or SYMBOL.parquet files.",
 )
+@click.option(
+    "--timezone",
+    default="UTC",
+    metavar="ZONE",
+    help="Time zone, such as America/New_York, of times in price files that have none, where "
+    "neither a request nor stratsweep.toml in the directory says one.",
+)
 @click.option("--engine", default="default", metavar="NAME|MODULE:FACTORY", help="What backtests.")
 @click.option(
     "--strategies",
@@ -163,6 +170,7 @@ def main(
     configure_logging(log_level, as_json=log_format == "json")
     limits = WorkerLimits(_bytes(worker_memory), worker_backtests, _bytes(worker_memory_growth))
     try:
+        _check_timezone(options["timezone"])
         asyncio.run(serve(ServerConfig(worker_limits=limits, **options)))
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
@@ -187,6 +195,18 @@ def _start_fork_server(engine: str) -> None:
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+
+
+def _check_timezone(name: str) -> None:
+    from stratsweep_server.market_data.errors import (  # noqa: PLC0415 - see the top
+        UnknownTimezoneError,
+    )
+    from stratsweep_server.market_data.timezones import check_timezone  # noqa: PLC0415
+
+    try:
+        check_timezone(name)
+    except UnknownTimezoneError as error:
+        raise click.BadParameter(str(error), param_hint="--timezone") from error
 
 
 def _bytes(megabytes: int | None) -> int | None:

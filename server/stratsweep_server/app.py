@@ -66,7 +66,9 @@ class Server:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.pool)
             stack.push_async_callback(self._storage.close)
-            data = DataDirectory(config.data) if config.data is not None else None
+            data = None
+            if config.data is not None:
+                data = DataDirectory(config.data, timezone=config.timezone)
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )

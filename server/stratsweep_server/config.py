@@ -8,6 +8,7 @@ from pathlib import Path
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.pool import NO_LIMITS, START_TIMEOUT_SECONDS
+from stratsweep_server.market_data.bars import UTC
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.rpc.service import DEFAULT_MAX_OPTIMIZATIONS
 
@@ -23,6 +24,8 @@ class ServerConfig:
         listen: `host:port` (port 0: a free one) or `unix:PATH`.
         workers: Worker processes; None: the CPUs that this process may use.
         data: The directory of price files; None without.
+        timezone: IANA name of the zone of times in price files that have none, where neither a
+            request nor the directory says one.
         engine: "default" or "module:factory".
         strategies: Modules that register strategies with the default engine.
         max_combinations: The largest grid accepted, before constraints.
@@ -41,6 +44,7 @@ class ServerConfig:
     listen: str = DEFAULT_LISTEN
     workers: int | None = None
     data: Path | None = None
+    timezone: str = UTC
     engine: str = DEFAULT_ENGINE
     strategies: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_MAX_COMBINATIONS

@@ -166,6 +166,7 @@ def test_json_is_one_strict_document_with_the_effective_config(
         "max_ranked_results": 0,
         "warm_up_bar_count": 0,
         "seed": 0,
+        "timezone": "UTC",
     }
     counts = [document[name] for name in ("total_count", "succeeded_count", "failed_count")]
     assert counts == [90, 90, 0]
@@ -241,6 +242,37 @@ def test_the_target_can_be_minimized_over_a_part_of_the_bars(market):
         0.0005,
         500.0,
     )
+
+
+def test_days_and_times_are_those_of_the_zone_that_the_folder_or_the_command_names(tmp_path):
+    times = [f"2024-03-{day:02} {hour:02}:00" for day in range(8, 13) for hour in (0, 9, 16, 23)]
+    rows = [f"{time},{number},{number},{number},{number}" for number, time in enumerate(times, 9)]
+    (tmp_path / "H.csv").write_text("\n".join(["Time,Open,High,Low,Close", *rows]))
+    (tmp_path / "stratsweep.toml").write_text('timezone = "America/New_York"\n')
+    with ServerProcess(["--data", str(tmp_path), "--workers", "1"]) as server:
+        at = ("--server", server.address)
+
+        def effective(*options: str) -> tuple[str, dict]:
+            asked = ("--symbol", "H", "--from", "2024-03-10", "--format", "json")
+            process = stratsweep("optimize", "buy_and_hold", *at, *asked, *options)
+            assert process.returncode == 0, process.stderr
+            return process.stderr, strict_json(process.stdout)["config"]
+
+        shown, config = effective("--to", "2024-03-11")
+        assert "8 bars" in shown
+        assert config["timezone"] == "America/New_York"
+        shown, config = effective("--timezone", "Asia/Tokyo")
+        assert "12 bars" in shown
+        assert (config["timezone"], config["end_date"]) == ("Asia/Tokyo", "2024-03-12")
+
+        catalogue = stratsweep("strategies", *at).stdout
+        assert re.search(r"H +20 +2024-03-08 +2024-03-12 23:00 +America/New_York", catalogue)
+
+        asked = ("--symbol", "H", "--timezone", "New York")
+        process = stratsweep("optimize", "buy_and_hold", *at, *asked)
+        assert process.returncode == 2
+        assert "  --timezone: 'New York' is not a time zone" in process.stderr
+        assert "America/New_York" in process.stderr
 
 
 def test_failures_are_named_and_the_rest_is_ranked(scripted):

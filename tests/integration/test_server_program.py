@@ -248,7 +248,11 @@ def test_options_come_from_a_file_and_the_environment(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("listen = ", "is not TOML"), ("lissen = 1", "no options: lissen")],
+    [
+        ("listen = ", "is not TOML"),
+        ("lissen = 1", "no options: lissen"),
+        ('timezone = "EST6"', "'EST6' is not a time zone; write an IANA name, the nearest: "),
+    ],
 )
 def test_a_wrong_file_of_options_is_bad_usage(tmp_path, text, complaint):
     settings = tmp_path / "server.toml"

@@ -77,6 +77,12 @@ Example:
 @click.option("--from", "start_date", type=DayType(), metavar="DATE", help="First day, YYYY-MM-DD.")
 @click.option("--to", "end_date", type=DayType(), metavar="DATE", help="Last day, included.")
 @click.option(
+    "--timezone",
+    metavar="ZONE",
+    help="Time zone of these days, and of times in price files that have none, such as "
+    "America/New_York. Default: what stratsweep.toml in the folder says, or the server's.",
+)
+@click.option(
     "--warm-up",
     "warm_up_bar_count",
     type=click.IntRange(min=0, max=_UINT32_MAXIMUM),

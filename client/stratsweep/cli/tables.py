@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich import box
 from rich.cells import cell_len
@@ -177,15 +178,22 @@ def _metrics(catalogue: StrategyList) -> Table:
 
 
 def _symbols(catalogue: StrategyList) -> Table:
-    table = Table("symbol", "bars", "first", "last", "", box=_BOX)
-    for symbol in catalogue.symbols:
+    zones = [_zone(symbol.first_bar_time) for symbol in catalogue.symbols]
+    table = Table("symbol", "bars", "first", "last", *["zone"] * any(zones), "", box=_BOX)
+    for symbol, zone in zip(catalogue.symbols, zones, strict=True):
         first, last = (
             "" if time is None else f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
             for time in (symbol.first_bar_time, symbol.last_bar_time)
         )
         remarks = symbol.error or "; ".join(symbol.notes)
-        table.add_row(escape(symbol.name), f"{symbol.bar_count:,}", first, last, escape(remarks))
+        cells = [symbol.name, f"{symbol.bar_count:,}", first, last, *[zone] * any(zones), remarks]
+        table.add_row(*map(escape, cells))
     return table
+
+
+def _zone(time: datetime | None) -> str:
+    """Return the name of a time's zone, unless that is UTC."""
+    return "" if time is None or time.tzinfo is UTC else str(time.tzinfo)
 
 
 def _console() -> Console:

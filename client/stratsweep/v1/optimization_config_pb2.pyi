@@ -70,6 +70,7 @@ class OptimizationConfig(message.Message):
     MAX_RANKED_RESULTS_FIELD_NUMBER: builtins.int
     WARM_UP_BAR_COUNT_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
+    TIMEZONE_FIELD_NUMBER: builtins.int
     strategy: builtins.str
     """strategy is the id of a strategy that ListStrategies names. Required."""
     optimization_target: builtins.str
@@ -103,6 +104,13 @@ class OptimizationConfig(message.Message):
     declared defaults included, so that a strategy or engine that draws from them repeats: on any
     number of workers, in a larger grid, alone. That holds where combinations are asked for one by
     one; strategies that take columns and engines that take batches are not seeded. Default: 0.
+    """
+    timezone: builtins.str
+    """timezone is the IANA name of the zone, such as "America/New_York", that times of price files are
+    in which have none, and whose days date_range has: each from its midnight to the next one's,
+    also when clocks are set. Bars of whole days are of the dates that their files have, whatever
+    the zone. Where an engine loads its own data, it is told. Default: what stratsweep.toml in the
+    data directory says, else the server's, which is UTC unless its operator says otherwise.
     """
     @builtins.property
     def symbols(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -163,10 +171,11 @@ class OptimizationConfig(message.Message):
         max_ranked_results: builtins.int = ...,
         warm_up_bar_count: builtins.int = ...,
         seed: builtins.int = ...,
+        timezone: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "date_range", b"date_range", "starting_cash", b"starting_cash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "seed", b"seed", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "seed", b"seed", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "timezone", b"timezone", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__starting_cash: _TypeAlias = typing.Literal["starting_cash"]  # noqa: Y015
     _WhichOneofArgType__starting_cash: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash"]  # noqa: Y015
@@ -174,7 +183,7 @@ class OptimizationConfig(message.Message):
 
 @typing.final
 class DateRange(message.Message):
-    """DateRange is a span of calendar days, both ends included."""
+    """DateRange is a span of calendar days of the time zone, both ends included."""
 
     DESCRIPTOR: descriptor.Descriptor
 

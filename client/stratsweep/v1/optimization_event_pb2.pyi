@@ -191,16 +191,21 @@ class MarketDataSummary(message.Message):
     FIRST_BAR_TIME_FIELD_NUMBER: builtins.int
     LAST_BAR_TIME_FIELD_NUMBER: builtins.int
     PERIODS_PER_YEAR_FIELD_NUMBER: builtins.int
+    TIMEZONE_FIELD_NUMBER: builtins.int
     bar_count: builtins.int
     """bar_count is the number of distinct bar times over all symbols."""
     periods_per_year: builtins.float
     """periods_per_year is the number of bars in a year of 365.25 days at the bars' own spacing: what
     ratios are annualized with.
     """
+    timezone: builtins.str
+    """timezone is the IANA name of the zone whose days the bars are of: the config's, but "UTC" where
+    all bars are of whole days, so that these times have the bars' dates in it.
+    """
     @builtins.property
     def first_bar_time(self) -> timestamp_pb2.Timestamp:
-        """first_bar_time is the time of the first bar, as the file has it; times without a zone are
-        taken as UTC.
+        """first_bar_time is the time of the first bar; that of a bar of a whole day is midnight UTC of its
+        date.
         """
 
     @builtins.property
@@ -214,10 +219,11 @@ class MarketDataSummary(message.Message):
         first_bar_time: timestamp_pb2.Timestamp | None = ...,
         last_bar_time: timestamp_pb2.Timestamp | None = ...,
         periods_per_year: builtins.float = ...,
+        timezone: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "periods_per_year", b"periods_per_year"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "periods_per_year", b"periods_per_year", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -229,6 +229,7 @@ class Symbol(message.Message):
     LAST_BAR_TIME_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
+    TIMEZONE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.symbols."""
     bar_count: builtins.int
@@ -237,9 +238,16 @@ class Symbol(message.Message):
     """error says why its file cannot be used: the first bad rows, and how many there are. Empty for a
     good one.
     """
+    timezone: builtins.str
+    """timezone is the IANA name of the zone whose days its bars are of, and in which times of its file
+    are taken that have none; "UTC" where bars are of whole days, so that these times have the bars'
+    dates in it. Empty where the file cannot be used.
+    """
     @builtins.property
     def first_bar_time(self) -> timestamp_pb2.Timestamp:
-        """first_bar_time is the time of its first bar; times without a zone are taken as UTC."""
+        """first_bar_time is the time of its first bar; that of a bar of a whole day is midnight UTC of its
+        date.
+        """
 
     @builtins.property
     def last_bar_time(self) -> timestamp_pb2.Timestamp:
@@ -260,9 +268,10 @@ class Symbol(message.Message):
         last_bar_time: timestamp_pb2.Timestamp | None = ...,
         error: builtins.str = ...,
         notes: abc.Iterable[builtins.str] | None = ...,
+        timezone: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "error", b"error", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "name", b"name", "notes", b"notes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "error", b"error", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "name", b"name", "notes", b"notes", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -48,6 +48,7 @@ class BacktestConfig(BacktestSettings):
         symbols: The instruments, each an equal-capital sleeve of the portfolio.
         start_date: First day, included; None where the request has none.
         end_date: Last day, included; None where the request has none.
+        timezone: IANA name of the zone of these days; empty where nobody has said one.
         bars: The bars of each symbol within the dates, read-only, and before the first day
             `warm_up_count` ones where the request asks for them; None for an engine that loads its
             own data.
@@ -58,6 +59,7 @@ class BacktestConfig(BacktestSettings):
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
+    timezone: str = ""
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)
 
@@ -98,6 +100,7 @@ class BatchConfig(BacktestSettings):
             `BacktestSettings`.
         start_date: First day, included; None where the request has none.
         end_date: Last day, included; None where the request has none.
+        timezone: IANA name of the zone of these days; empty where nobody has said one.
         bars: The bars of each symbol; None for an engine that loads its own data.
         begin: To be called with the position (0 … count - 1) of the one backtest that runs from
             now on, or with None when all of them do, as at the start. An engine that works on one
@@ -113,6 +116,7 @@ class BatchConfig(BacktestSettings):
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
+    timezone: str = ""
     bars: Mapping[str, Bars] | None = field(default=None, repr=False, compare=False)
     begin: Callable[[int | None], None] = field(default=_ignore, repr=False, compare=False)
     seed_of: SeedOf = field(default=_unseeded, repr=False, compare=False)

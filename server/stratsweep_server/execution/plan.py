@@ -35,6 +35,7 @@ class BacktestPlan(BacktestSettings):
         symbols: The instruments.
         start_date: First day, or None.
         end_date: Last day, or None.
+        timezone: IANA name of the zone of these days; empty where nobody has said one.
         bar_headers: Of each symbol's bars in the file that comes with the plan, in its order; None
             when the engine loads its own.
         seed: What the seeds of the backtests follow from, 0 … 2^64 - 1.
@@ -47,6 +48,7 @@ class BacktestPlan(BacktestSettings):
     symbols: tuple[str, ...]
     start_date: date | None = None
     end_date: date | None = None
+    timezone: str = ""
     bar_headers: Mapping[str, BarsHeader] | None = None
     seed: int = 0
     defaults: Mapping[str, ParameterValue] = field(default_factory=dict)

@@ -68,6 +68,7 @@ class PlannedBacktests:
             "symbols": plan.symbols,
             "start_date": plan.start_date,
             "end_date": plan.end_date,
+            "timezone": plan.timezone,
             **settings_of(plan),
             "bars": self._bars,
             "seed_of": BacktestSeeds(plan.seed, plan.defaults).of,

@@ -87,6 +87,8 @@ class OptimizationConfig(BacktestSettings):
             there are so many; nothing trades on them.
         seed: What random numbers in backtests follow from, together with each backtest's parameter
             values; 0 … 2^64 - 1.
+        timezone: IANA name of the zone of the dates, and of times in price files that have none;
+            empty for the data directory's.
     """
 
     strategy: str
@@ -101,6 +103,7 @@ class OptimizationConfig(BacktestSettings):
     max_ranked_results: int = 0
     warm_up_bar_count: int = 0
     seed: int = 0
+    timezone: str = ""
 
     @property
     def axes(self) -> tuple[Parameter, ...]:

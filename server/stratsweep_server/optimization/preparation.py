@@ -14,7 +14,13 @@ from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
-from stratsweep_server.market_data.bars import Bars, combined_time, date_of, periods_per_year
+from stratsweep_server.market_data.bars import (
+    UTC,
+    Bars,
+    combined_time,
+    date_of,
+    periods_per_year,
+)
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
 from stratsweep_server.optimization.background import checkpoint, in_background
@@ -45,15 +51,21 @@ class MarketDataSummary:
 
     Attributes:
         bar_count: Distinct bar times over all symbols.
-        first_time: Nanoseconds since the epoch.
-        last_time: Nanoseconds since the epoch.
+        first_time: Nanoseconds since 1970-01-01 UTC.
+        last_time: Nanoseconds since 1970-01-01 UTC.
         periods_per_year: Bars in a year of 365.25 days at their own spacing.
+        timezone: IANA name of the zone whose days the bars are of; UTC where all are dates.
+        first_date: The day of the first bar.
+        last_date: The day of the last bar.
     """
 
     bar_count: int
     first_time: int
     last_time: int
     periods_per_year: float
+    timezone: str
+    first_date: date
+    last_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +166,14 @@ class _Checked:
         bars: Of its symbols.
         axes: Of its grid, unless there is something wrong with that.
         selection_bytes: Memory that it takes to select the combinations to run.
+        timezone: The zone of its dates; empty where nobody has said one.
     """
 
     violations: Sequence[Violation]
     bars: tuple[Bars, ...] = ()
     axes: tuple[ParameterAxis, ...] = ()
     selection_bytes: int = 0
+    timezone: str = ""
 
 
 def _check(
@@ -170,17 +184,23 @@ def _check(
 ) -> _Checked:
     violations = find_violations(config, engine, max_combinations)
     bars: tuple[Bars, ...] = ()
+    timezone = "" if any(each.field == "timezone" for each in violations) else config.timezone
     if engine.uses_market_data and len(config.symbols) <= MAX_SYMBOLS:
-        bars, data_violations = _load_bars(config, data)
+        try:
+            of_folder = data.timezone() if data is not None else UTC
+            timezone = timezone or of_folder
+            bars, data_violations = _load_bars(config, data, timezone)
+        except MarketDataError as error:  # of the folder, not of a symbol
+            data_violations = [Violation("symbols", str(error))]
         violations += data_violations
     if any(each.field.startswith(("parameters", "constraints")) for each in violations):
         return _Checked(violations, bars)
     axes = expand_axes(config)
-    return _Checked(violations, bars, axes, preparation_bytes(axes))
+    return _Checked(violations, bars, axes, preparation_bytes(axes), timezone)
 
 
 def _load_bars(
-    config: OptimizationConfig, data: DataDirectory | None
+    config: OptimizationConfig, data: DataDirectory | None, timezone: str
 ) -> tuple[tuple[Bars, ...], list[Violation]]:
     loaded: list[Bars] = []
     violations: list[Violation] = []
@@ -195,22 +215,21 @@ def _load_bars(
             violations.append(Violation(field, "there is no data directory to load bars from"))
             continue
         try:
-            loaded.append(
-                data.load(symbol, config.start_date, config.end_date, config.warm_up_bar_count)
-            )
+            days = config.start_date, config.end_date
+            loaded.append(data.load(symbol, *days, config.warm_up_bar_count, timezone))
         except UnknownSymbolError as error:
             violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
         except MarketDataError as error:
             violations.append(Violation(field, str(error)))
-    if data and not violations and loaded and len(_traded_time(loaded, config.start_date)) < 2:
-        violations += _too_few_bars(config.symbols, data)
+    if data and not violations and loaded and len(_traded_time(loaded)) < 2:
+        violations += _too_few_bars(config.symbols, data, timezone)
     return tuple(loaded), violations
 
 
-def _too_few_bars(symbols: Sequence[str], data: DataDirectory) -> list[Violation]:
+def _too_few_bars(symbols: Sequence[str], data: DataDirectory, timezone: str) -> list[Violation]:
     """Blame the symbols for a single bar where they have no other, and else the dates."""
     try:
-        whole = [data.load(symbol) for symbol in symbols]
+        whole = [data.load(symbol, timezone=timezone) for symbol in symbols]
     except MarketDataError as error:  # it has changed since
         return [Violation("symbols", str(error))]
     if len(combined_time(whole)) > 1:
@@ -218,7 +237,8 @@ def _too_few_bars(symbols: Sequence[str], data: DataDirectory) -> list[Violation
     return [
         Violation(
             f"symbols[{number}]",
-            f"{bars.symbol} has a single bar, of {date_of(bars.time[0])}; a backtest needs two",
+            f"{bars.symbol} has a single bar, of {date_of(bars.time[0], bars.timezone)}; "
+            "a backtest needs two",
         )
         for number, bars in enumerate(whole)
     ]
@@ -246,12 +266,13 @@ def _assemble(
     indices: NDArray[np.int64],
 ) -> PreparedOptimization:
     bars, axes = checked.bars, checked.axes
-    summary = _summarize(bars, config.start_date) if bars else None
+    config = replace(config, timezone=checked.timezone)
+    summary = _summarize(bars) if bars else None
     if summary is not None:
         config = replace(
             config,
-            start_date=config.start_date or date_of(summary.first_time),
-            end_date=config.end_date or date_of(summary.last_time),
+            start_date=config.start_date or summary.first_date,
+            end_date=config.end_date or summary.last_date,
         )
     plan = BacktestPlan(
         strategy=config.strategy,
@@ -259,6 +280,7 @@ def _assemble(
         symbols=tuple(config.symbols),
         start_date=config.start_date,
         end_date=config.end_date,
+        timezone=config.timezone,
         seed=config.seed,
         defaults=unnamed_defaults(config, engine),
         **settings_of(config),
@@ -272,11 +294,19 @@ def _assemble(
     )
 
 
-def _traded_time(bars: Sequence[Bars], start_date: date | None) -> NDArray[np.int64]:
+def _traded_time(bars: Sequence[Bars]) -> NDArray[np.int64]:
     """The times of the bars after the warm-up."""
-    return combined_time([each.between(start_date, None) for each in bars])
+    return combined_time([each.after_warm_up() for each in bars])
 
 
-def _summarize(bars: tuple[Bars, ...], start_date: date | None) -> MarketDataSummary:
-    time = _traded_time(bars, start_date)
-    return MarketDataSummary(len(time), int(time[0]), int(time[-1]), periods_per_year(time))
+def _summarize(bars: tuple[Bars, ...]) -> MarketDataSummary:
+    time = _traded_time(bars)
+    return MarketDataSummary(
+        bar_count=len(time),
+        first_time=int(time[0]),
+        last_time=int(time[-1]),
+        periods_per_year=periods_per_year(time),
+        timezone=next((each.timezone for each in bars if each.timezone != UTC), UTC),
+        first_date=min(date_of(each.time[each.warm_up_count], each.timezone) for each in bars),
+        last_date=max(date_of(each.time[-1], each.timezone) for each in bars),
+    )

@@ -26,7 +26,8 @@ from stratsweep_server.backtest import (
 from stratsweep_server.backtest.seeds import SEED_BITS
 from stratsweep_server.backtest.settings import POSITIVE, SETTING_RULES, SettingRule
 from stratsweep_server.execution.plan import ParameterAxis
-from stratsweep_server.market_data.errors import listed, quoted
+from stratsweep_server.market_data.errors import UnknownTimezoneError, listed, quoted
+from stratsweep_server.market_data.timezones import check_timezone
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -173,6 +174,11 @@ def _check_symbols(config: OptimizationConfig, engine: EngineDescription) -> Ite
 
 
 def _check_dates(config: OptimizationConfig) -> Iterator[Violation]:
+    if config.timezone:
+        try:
+            check_timezone(config.timezone)
+        except UnknownTimezoneError as error:
+            yield Violation("timezone", str(error))
     if config.start_date and config.end_date and config.end_date < config.start_date:
         yield Violation(
             "date_range", f"ends on {config.end_date}, before it starts on {config.start_date}"

@@ -182,6 +182,7 @@ def _symbol(coverage: SymbolCoverage) -> strategy_pb2.Symbol:
         first_bar_time=timestamp(coverage.first_time),
         last_bar_time=timestamp(coverage.last_time),
         notes=coverage.notes,
+        timezone=coverage.timezone,
     )
 
 
@@ -191,6 +192,7 @@ def _market_data(summary: MarketDataSummary) -> optimization_event_pb2.MarketDat
         first_bar_time=timestamp(summary.first_time),
         last_bar_time=timestamp(summary.last_time),
         periods_per_year=summary.periods_per_year,
+        timezone=summary.timezone,
     )
 
 

@@ -158,6 +158,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "max_ranked_results": 0,
         "warm_up_bar_count": 0,
         "seed": 0,
+        "timezone": "",
     }
     assert document["ranked_results"][0] == {
         "rank": 1,
@@ -263,6 +264,7 @@ def test_every_option_reaches_the_request(run, server, script):
         *("--from", "2020-02-03", "--to", "2020-11-30", "--cash", "5000"),
         *("--commission", "0.001", "--slippage", "0.0005", "--warm-up", "200", "--seed", "7"),
         *("--label", "desk=rates", "--label", "note=a=b, c"),
+        *("--timezone", "America/New_York"),
     )
     (request,) = server.requests
     config = request.config
@@ -276,6 +278,7 @@ def test_every_option_reaches_the_request(run, server, script):
     assert (config.starting_cash, config.commission, config.slippage) == (5000, 0.001, 0.0005)
     assert (config.warm_up_bar_count, config.seed) == (200, 7)
     assert request.labels == {"desk": "rates", "note": "a=b, c"}
+    assert config.timezone == "America/New_York"
     assert request.progress_interval.ToMilliseconds() == 100
 
 
@@ -549,6 +552,32 @@ def test_strategies_are_shown_as_tables(run, server, script):
     assert "sharpe_ratio mean over deviation" in rows
     assert "SPY 253 2020-01-02 2020-12-31 were turned round" in rows
     assert "BROKEN 0 row 7: high below low" in rows
+
+
+def test_symbols_have_their_dates_in_their_zone_which_is_named_where_it_is_not_utc(
+    run, server, script
+):
+    server.catalogue = script.catalogue()
+    symbol = server.catalogue.symbols.add(
+        name="ES", bar_count=9, timezone="America/New_York", error=""
+    )
+    symbol.first_bar_time.FromJsonString("2024-01-02T14:30:00Z")
+    symbol.last_bar_time.FromJsonString("2024-07-02T04:00:00Z")
+    rows = [" ".join(line) for line in lines(run("strategies").stdout)]
+    assert "ES 9 2024-01-02 09:30 2024-07-02 America/New_York" in rows
+    assert any(row.startswith("SPY 253 2020-01-02 2020-12-31") for row in rows)
+    [header] = [row for row in rows if row.startswith("symbol")]
+    assert header == "symbol bars first last zone"
+    document = json.loads(run("strategies", "--format", "json").stdout)
+    assert document["symbols"][2]["first_bar_time"] == "2024-01-02T09:30:00-05:00"
+    assert document["symbols"][2]["timezone"] == "America/New_York"
+
+
+def test_a_zone_that_this_machine_does_not_know_is_shown_as_utc(run, server, script):
+    server.catalogue = script.catalogue()
+    server.catalogue.symbols[0].timezone = "Moon/Tycho"
+    rows = [" ".join(line) for line in lines(run("strategies").stdout)]
+    assert any(row.startswith("SPY 253 2020-01-02 2020-12-31") for row in rows)
 
 
 def test_what_was_loaded_is_shown_and_what_has_changed_since(run, server, script):

@@ -34,6 +34,7 @@ PLAN = BacktestPlan(
     (ParameterAxis("x", range(1_000_000)), ParameterAxis("mode", ["a", "b"])),
     ("SPY",),
     start_date=date(2020, 1, 1),
+    timezone="Asia/Tokyo",
     starting_cash=5_000.0,
     commission=0.001,
     slippage=0.0005,
@@ -168,6 +169,7 @@ def test_an_engine_is_given_the_whole_chunk_in_columns():
     assert config.parameters["x"].tolist() == [1, 2, 5, 999_999]
     assert config.parameters["mode"].tolist() == ["b", "a", "a", "b"]
     assert (config.start_date, config.end_date) == (date(2020, 1, 1), None)
+    assert config.timezone == "Asia/Tokyo"
     assert (config.starting_cash, config.commission, config.slippage) == (5_000.0, 0.001, 0.0005)
     assert config.bars is None
     (batch,) = batches

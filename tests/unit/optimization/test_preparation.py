@@ -92,6 +92,71 @@ async def test_given_dates_stay_and_limit_the_bars(data):
     assert [len(bars) for bars in result.bars] == [2]
 
 
+@pytest.fixture
+def hourly(data, tmp_path):
+    """The same folder with a symbol H of three times on each of three days, without a zone."""
+    days = ("2024-07-01", "2024-07-02", "2024-07-03")
+    times = [f"{day} {hour}:30" for day in days for hour in ("00", "09", "23")]
+    write_prices(tmp_path / "prices", "H", *times)
+    return tmp_path / "prices"
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_folder", "expected"),
+    [
+        ("", "", "UTC"),
+        ("", "Asia/Tokyo", "Asia/Tokyo"),
+        ("America/New_York", "Asia/Tokyo", "America/New_York"),
+        ("UTC", "Asia/Tokyo", "UTC"),
+    ],
+)
+async def test_the_zone_is_the_requests_else_the_folders(hourly, asked, of_folder, expected):
+    if of_folder:
+        (hourly / "stratsweep.toml").write_text(f'timezone = "{of_folder}"')
+    result = await prepared(DataDirectory(hourly), symbols=["H"], timezone=asked)
+    assert result.config.timezone == result.plan.timezone == result.summary.timezone == expected
+    dates = date(2024, 7, 1), date(2024, 7, 3)
+    assert (result.config.start_date, result.config.end_date) == dates
+
+
+async def test_dates_are_days_of_the_zone_and_dates_of_daily_bars(hourly):
+    write_prices(hourly, "D", "2024-07-01", "2024-07-02", "2024-07-03")
+    zone, day = "America/New_York", date(2024, 7, 2)
+    folder = DataDirectory(hourly)
+    options = {"start_date": day, "warm_up_bar_count": 1, "timezone": zone}
+    result = await prepared(folder, symbols=["H", "D"], **options)
+    intraday, daily = result.bars
+    assert [(len(each), each.warm_up_count) for each in result.bars] == [(7, 1), (3, 1)]
+    assert (intraday.timezone, daily.timezone) == (zone, "UTC")
+    assert result.summary.timezone == zone
+    assert daily.time[1] == np.datetime64(day, "ns").astype(int)
+    (violation,) = await refusal(folder, symbols=["H"], start_date=date(2024, 7, 4), timezone=zone)
+    assert "within 2024-07-01 to 2024-07-03" in violation.description
+    alone = await prepared(folder, symbols=["D"], timezone=zone)
+    assert (alone.config.timezone, alone.summary.timezone) == (zone, "UTC")
+
+
+async def test_an_unknown_zone_is_refused_with_everything_else(data):
+    violations = await refusal(data, symbols=["AAA", "NONE"], timezone="America/New_Yrok")
+    assert [each.field for each in violations] == ["timezone", "symbols[1]"]
+    assert "the nearest: America/New_York" in violations[0].description
+
+
+async def test_settings_of_the_folder_that_cannot_be_used_are_said_once(hourly):
+    (hourly / "stratsweep.toml").write_text("timezone = 5")
+    for zone in ("", "UTC"):
+        folder = DataDirectory(hourly)
+        (violation,) = await refusal(folder, symbols=["H", "AAA"], timezone=zone)
+        assert violation.field == "symbols"
+        assert violation.description.startswith("stratsweep.toml: timezone is no text")
+
+
+async def test_an_engine_that_loads_its_own_data_is_told_the_zone(data):
+    result = await prepared(data, EngineDescription(), timezone="Asia/Tokyo")
+    assert result.config.timezone == result.plan.timezone == "Asia/Tokyo"
+    assert (await prepared(data, EngineDescription())).config.timezone == ""
+
+
 async def test_bars_for_warm_up_are_loaded_and_not_counted(data):
     result = await prepared(data, start_date=date(2020, 1, 6), warm_up_bar_count=1)
     assert [len(bars) for bars in result.bars] == [3]

@@ -90,6 +90,7 @@ class DefaultEngine:
             symbols=config.symbols,
             start_date=config.start_date,
             end_date=config.end_date,
+            timezone=config.timezone,
             starting_cash=config.starting_cash,
             commission=config.commission,
             slippage=config.slippage,
