@@ -21,6 +21,7 @@ from stratsweep_server.market_data.bars import (
     date_of,
     periods_per_year,
 )
+from stratsweep_server.market_data.daily_bars import aligned_by_date
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
 from stratsweep_server.optimization.background import checkpoint, in_background
@@ -221,15 +222,16 @@ def _load_bars(
             violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
         except MarketDataError as error:
             violations.append(Violation(field, str(error)))
-    if data and not violations and loaded and len(_traded_time(loaded)) < 2:
+    bars = aligned_by_date(loaded)
+    if data and not violations and bars and len(_traded_time(bars)) < 2:
         violations += _too_few_bars(config.symbols, data, timezone)
-    return tuple(loaded), violations
+    return bars, violations
 
 
 def _too_few_bars(symbols: Sequence[str], data: DataDirectory, timezone: str) -> list[Violation]:
     """Blame the symbols for a single bar where they have no other, and else the dates."""
     try:
-        whole = [data.load(symbol, timezone=timezone) for symbol in symbols]
+        whole = aligned_by_date([data.load(symbol, timezone=timezone) for symbol in symbols])
     except MarketDataError as error:  # it has changed since
         return [Violation("symbols", str(error))]
     if len(combined_time(whole)) > 1:

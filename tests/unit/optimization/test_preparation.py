@@ -7,11 +7,14 @@ from datetime import date
 import numpy as np
 import pytest
 from stratsweep_server.backtest import (
+    BacktestConfig,
     EngineDescription,
     ParameterType,
     Strategy,
+    StrategyConfig,
     StrategyParameter,
 )
+from stratsweep_server.backtest.default.engine import DefaultEngine
 from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.market_data.bars import map_bars
 from stratsweep_server.market_data.data_directory import DataDirectory
@@ -458,3 +461,47 @@ async def test_symbols_without_bars_are_looked_for_up_to_a_hundred_violations(da
 async def test_the_ends_of_the_calendar_are_dates_too(data, first, last):
     result = await prepared(data, start_date=first, end_date=last, warm_up_bar_count=2**32 - 1)
     assert [len(bars) for bars in result.bars] == [4]
+
+
+STAMPS = {
+    "A": [f"2024-01-{day:02}" for day in range(1, 31)],
+    "B": [f"2024-01-{day:02} 05:00:00+00:00" for day in range(1, 31)],
+    "C": [f"2024-01-{day:02} 16:00" for day in range(1, 31)],
+}
+
+
+def write_market(folder, symbol, times):
+    closes = 100 * np.cumprod(1 + np.random.default_rng(7).normal(0, 0.01, len(times)))
+    rows = [f"{time},{p},{p},{p},{p}" for time, p in zip(times, closes, strict=True)]
+    (folder / f"{symbol}.csv").write_text("\n".join(["Date,Open,High,Low,Close", *rows]))
+
+
+async def figures(folder, *symbols, **changes):
+    changes = {"strategy": "buy_and_hold", "parameters": {}, **changes}
+    result = await prepared(DataDirectory(folder), symbols=symbols, **changes)
+    given = BacktestConfig(
+        StrategyConfig("buy_and_hold", {}),
+        symbols,
+        bars={each.symbol: each for each in result.bars},
+    )
+    return result.summary, DefaultEngine().run_sync(given).metrics
+
+
+@pytest.mark.parametrize("timezone", ["", "America/New_York"])
+async def test_days_that_files_stamp_at_different_hours_are_days_of_one_portfolio(
+    tmp_path, timezone
+):
+    for symbol, times in STAMPS.items():
+        write_market(tmp_path, symbol, times)
+        write_market(tmp_path, f"{symbol}{symbol}", STAMPS["A"])
+    summary, expected = await figures(tmp_path, "AA", "BB", "CC", timezone=timezone)
+    assert await figures(tmp_path, "A", "B", "C", timezone=timezone) == (summary, expected)
+    assert summary.bar_count == 30
+    _, alone = await figures(tmp_path, "A", timezone=timezone)
+    assert expected["annualized_volatility"] == pytest.approx(alone["annualized_volatility"])
+
+
+async def test_one_symbol_alone_keeps_the_times_of_its_file(tmp_path):
+    write_market(tmp_path, "C", STAMPS["C"])
+    result = await prepared(DataDirectory(tmp_path), symbols=["C"])
+    assert result.summary.first_time == np.datetime64("2024-01-01T16:00", "ns").astype(int)
