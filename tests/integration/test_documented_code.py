@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 from stratsweep import AsyncClient, Client, ServerProcess
 from stratsweep.v1 import optimization_service_pb2
+from stratsweep_server.market_data.folder_settings import FolderSettings, parse_settings
 from stratsweep_server.market_data.price_file import read_price_file
 
 from examples.demo import write_synthetic_market
@@ -182,6 +183,16 @@ def test_the_strategy_works_when_pasted(desk):
 def test_a_strategy_that_decides_for_many_combinations_at_once(desk):
     desk.save("vectorized-strategy", "my_fast_strategies.py")
     assert len(ranking(desk.shell("vectorized-strategy-command"))) == 20
+
+
+def test_the_strategy_that_looks_at_local_clocks_works_when_pasted(desk):
+    desk.save("session-strategy", "my_sessions.py")
+    assert len(ranking(desk.shell("session-strategy-command"))) == 7
+
+
+def test_the_settings_of_a_folder_are_some():
+    content = BLOCKS["folder-settings"].encode()
+    assert parse_settings(content) == FolderSettings("America/New_York")
 
 
 def test_the_engine_works_when_pasted(desk):
