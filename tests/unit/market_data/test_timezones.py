@@ -6,6 +6,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +123,42 @@ def test_an_hour_that_is_there_once_of_two_is_marked_in_each_year(step):
     converted = times_of_local(local[::step], NEW_YORK)
     marked = [True, True, *[False] * (2 + len(NIGHT)), True]
     assert converted.is_ambiguous.tolist()[::step] == marked
+
+
+AUTUMN_NIGHTS = [
+    (NEW_YORK, "2024-11-03T04"),
+    ("Europe/London", "2024-10-26T23"),
+    ("Australia/Lord_Howe", "2024-04-06T13"),
+    ("America/St_Johns", "2009-11-01T01"),
+]
+
+
+def local_of(utc: np.ndarray, zone: str) -> np.ndarray:
+    instants = pl.Series(utc).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone)
+    return instants.dt.replace_time_zone(None).to_physical().to_numpy()
+
+
+@given(
+    st.sampled_from(AUTUMN_NIGHTS),
+    st.lists(st.integers(0, 240), min_size=1, unique=True),
+    st.sampled_from([1, -1]),
+)
+def test_what_is_read_of_a_night_is_what_was_written_or_is_marked(night, minutes, step):
+    zone, begin = night
+    utc = nanoseconds(begin)[0] + 60 * 10**9 * np.array(sorted(minutes))[::step]
+    converted = times_of_local(local_of(utc, zone), zone)
+    is_told = ~converted.is_ambiguous
+    assert converted.time[is_told].tolist() == utc[is_told].tolist()
+    assert not converted.is_skipped.any()
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_whole_years_come_back_from_local_time(zone):
+    minutes = np.arange(np.datetime64("2008-01-01"), np.datetime64("2010-01-01"), 10, "<M8[m]")
+    utc = minutes.astype("datetime64[ns]").astype(np.int64)
+    converted = times_of_local(local_of(utc, zone), zone)
+    assert (converted.time == utc).all()
+    assert not (converted.is_skipped | converted.is_ambiguous).any()
 
 
 @given(st.lists(instants, min_size=1, max_size=9), st.sampled_from(ZONES))
