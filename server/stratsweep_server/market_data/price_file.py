@@ -21,6 +21,7 @@ _PRICES = ("open", "high", "low", "close")
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit
 # floats and rounded adjustments are off by less. Such bars are widened to be consistent.
 _RELATIVE_TOLERANCE = 1e-6
+_HOUR = 3600 * 10**9
 _ORDERED = (
     ("high", "low"),
     ("high", "open"),
@@ -92,7 +93,7 @@ def checked(symbol: str, table: PriceTable, timezone: str = UTC) -> PriceFile:
         raise InvalidBarsError(table.file_name, None, "; ".join(problems))
     file_times, numbers = bar_times(table), read_numbers(table)
     time, timezone = in_timezone(table, file_times, timezone)
-    is_descending = _check_order_of_times(table, time, file_times)
+    is_descending = _check_order_of_times(table, time, file_times, timezone)
     prices = {role: _prices(table, numbers, role) for role in _PRICES}
     for upper, lower in _ORDERED:
         _check_order_of_prices(table, upper, prices[upper], lower, prices[lower])
@@ -112,7 +113,7 @@ def checked(symbol: str, table: PriceTable, timezone: str = UTC) -> PriceFile:
 
 
 def _check_order_of_times(
-    table: PriceTable, time: NDArray[np.int64], file_times: FileTimes
+    table: PriceTable, time: NDArray[np.int64], file_times: FileTimes, timezone: str
 ) -> bool:
     """Return whether most times are before the one above; report those that are not as most are."""
     rows = table.bad_rows.without("time")
@@ -125,13 +126,17 @@ def _check_order_of_times(
     is_twice[rows[1:]] = ~(is_before | is_after)
     is_bad[rows[1:]] = is_after if is_descending else is_before
     relation = "after" if is_descending else "before"
-    one_symbol = ""
+    more = ""
     if table.symbol_column:
-        one_symbol = f", and of one symbol, if {quoted(table.symbol_column)} has several"
+        more = f", and of one symbol, if {quoted(table.symbol_column)} has several"
+    elif (
+        timezone == UTC and file_times.are_local and _are_nights_of_sundays(time[is_twice | is_bad])
+    ):
+        more = ", or name the time zone, if its clocks were set back then"
     table.bad_rows.report(
         is_twice,
         lambda index: f"the time {shown(file_times.nanoseconds[index])} is there twice",
-        "keep one row for each time" + one_symbol,
+        "keep one row for each time" + more,
         "time",
     )
     table.bad_rows.report(
@@ -140,10 +145,16 @@ def _check_order_of_times(
             f"the time {shown(file_times.nanoseconds[index])} is {relation} "
             f"{shown(file_times.nanoseconds[row_above[index]])} above it"
         ),
-        f"sort the file, {'newest' if is_descending else 'oldest'} bar first" + one_symbol,
+        f"sort the file, {'newest' if is_descending else 'oldest'} bar first" + more,
         "time",
     )
     return is_descending
+
+
+def _are_nights_of_sundays(local: NDArray[np.int64]) -> bool:
+    """Whether local times are all from when most zones set their clocks back."""
+    hours = local // _HOUR
+    return bool(((hours // 24 + 4) % 7 == 0).all() and (hours % 24 < 4).all())
 
 
 def _check_order_of_prices(

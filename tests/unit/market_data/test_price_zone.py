@@ -139,6 +139,22 @@ def test_times_out_of_order_are_shown_as_the_file_has_them():
     assert "2024-01-02T09:00:00 is before 2024-01-02T09:30:00" in str(error)
 
 
+@pytest.mark.parametrize(
+    "clocks", [("01:00", "01:30", "01:00", "01:30", "02:00"), ("00:00", "01:00", "01:00", "02:00")]
+)
+def test_an_hour_twice_in_a_file_without_any_zone_is_told_what_it_may_be(clocks):
+    night = [f"2024-11-03 {clock}" for clock in clocks]
+    assert "or name the time zone, if its clocks were set back then" in str(
+        refusal(*night, timezone="UTC")
+    )
+    assert len(bars_of(*night)) == len(night)
+    other_day = [text.replace("11-03", "11-05") for text in night]
+    for texts, timezone in ((other_day, "UTC"), (other_day, NEW_YORK)):
+        assert "time zone" not in str(refusal(*texts, timezone=timezone))
+    with_zone = [f"{text}Z" for text in night]
+    assert "time zone" not in str(refusal(*with_zone, timezone="UTC"))
+
+
 def test_a_year_of_minutes_comes_back_from_local_time_as_it_was():
     minutes = np.arange(np.datetime64("2024-01-01T05"), np.datetime64("2025-01-01"), 5, "<M8[m]")
     local = (
