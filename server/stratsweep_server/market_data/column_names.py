@@ -124,6 +124,14 @@ def writes_month_first(names: Sequence[str]) -> bool:
     return any(_plain(name) == _ONLY_NASDAQ for name in names)
 
 
+def names_utc(names: Sequence[str], positions: Mapping[str, int]) -> bool:
+    """Whether the name of a column of times says that they are UTC, as `Gmt time` does."""
+    plain = [
+        _plain(names[positions[role]]) for role in ("time", "date", "clock") if role in positions
+    ]
+    return any(zone in name for name in plain for zone in ("utc", "gmt"))
+
+
 def volume_note(names: Sequence[str], positions: Mapping[str, int]) -> tuple[str, ...]:
     """Tell which columns may be the volume, where none is taken for it."""
     perhaps = [name for name in names if "vol" in _plain(name)]

@@ -16,6 +16,7 @@ from stratsweep_server.market_data.column_levels import SeveralSymbolsError, nam
 from stratsweep_server.market_data.column_names import (
     ColumnNamesError,
     column_positions,
+    names_utc,
     symbol_column,
     volume_note,
     writes_month_first,
@@ -66,6 +67,7 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
         (*_notes(header), *volume_note(names, positions)),
         symbol_column(names),
         writes_month_first(names),
+        names_utc(names, positions),
     )
 
 

@@ -16,6 +16,7 @@ from stratsweep_server.market_data.column_levels import (
 from stratsweep_server.market_data.column_names import (
     ColumnNamesError,
     column_positions,
+    names_utc,
     symbol_column,
     volume_note,
     writes_month_first,
@@ -50,4 +51,5 @@ def read_parquet(file_name: str, content: bytes) -> PriceTable:
         volume_note(plain, positions),
         symbol_column(plain),
         writes_month_first(plain),
+        names_utc(plain, positions),
     )

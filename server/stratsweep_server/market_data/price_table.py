@@ -23,6 +23,7 @@ class PriceTable:
         notes: What was done to read the file that is worth knowing.
         symbol_column: The name of a column that may tell several symbols apart; empty without one.
         writes_month_first: Whether the file's vendor always writes 12/31/2024.
+        names_utc: Whether the name of the time's column says that times are UTC.
     """
 
     columns: Mapping[str, pl.Series]
@@ -30,6 +31,7 @@ class PriceTable:
     notes: tuple[str, ...] = ()
     symbol_column: str = ""
     writes_month_first: bool = False
+    names_utc: bool = False
 
     def __len__(self) -> int:
         return len(self.bad_rows.rows)

@@ -91,7 +91,7 @@ def bar_times(table: PriceTable) -> FileTimes:
         "make the file again with the right one",
         "time",
     )
-    return FileTimes(times, are_local)
+    return FileTimes(times, are_local and not table.names_utc)
 
 
 def time_type_problems(table: PriceTable) -> list[str]:

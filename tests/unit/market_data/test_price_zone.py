@@ -75,6 +75,13 @@ def test_times_with_a_zone_and_counts_since_1970_keep_their_own(text):
     assert bars.timezone == "Asia/Tokyo"
 
 
+@pytest.mark.parametrize("name", ["Gmt time", "datetime_utc", "UTC", "timestamp (UTC)"])
+def test_times_under_a_name_that_says_utc_are_utc(name):
+    assert utc(bars_of("2024-01-02 14:30", columns=name)) == ["2024-01-02T14:30"]
+    local = bars_of("2024-01-02 09:30", columns="Local time")
+    assert utc(local) == ["2024-01-02T14:30"]
+
+
 def test_times_that_parquet_stores_with_a_zone_keep_their_own():
     bars = parquet_bars(dt.datetime(2024, 1, 2, 14, 30, tzinfo=dt.UTC), timezone="Asia/Tokyo")
     assert utc(bars) == ["2024-01-02T14:30"]
