@@ -66,12 +66,17 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     help="Time zone, such as America/New_York, of times in price files that have none, where "
     "neither a request nor stratsweep.toml in the directory says one.",
 )
-@click.option("--engine", default="default", metavar="NAME|MODULE:FACTORY", help="What backtests.")
+@click.option(
+    "--engine",
+    default="default",
+    metavar="NAME|FILE.py:FACTORY",
+    help="What backtests; a module's dotted name may stand for the file.",
+)
 @click.option(
     "--strategies",
     multiple=True,
-    metavar="MODULE",
-    help="Module with strategies of yours; may be repeated.",
+    metavar="FILE.py|MODULE",
+    help="Python file, or module, with strategies of yours; may be repeated.",
 )
 @click.option(
     "--max-combinations",

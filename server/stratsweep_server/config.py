@@ -26,8 +26,9 @@ class ServerConfig:
         data: The directory of price files; None without.
         timezone: IANA name of the zone of times in price files that have none, where neither a
             request nor the directory says one.
-        engine: "default" or "module:factory".
-        strategies: Modules that register strategies with the default engine.
+        engine: "default", "module:factory" or "file.py:factory".
+        strategies: Modules that register strategies with the default engine: names, or paths of
+            files.
         max_combinations: The largest grid accepted, before constraints.
         max_optimizations: How many may run at a time.
         max_memory: Megabytes that running optimizations may hold together; None: half of what this

@@ -88,14 +88,19 @@ class Desk:
         return list((self.path / "scratch").iterdir())
 
 
+def write_modules(path: Path, engine: str = "my_engine.py") -> None:
+    path.mkdir(exist_ok=True)
+    (path / engine).write_text(ENGINE)
+    (path / "scaling.py").write_text("SCALE = 1.0\n")
+    (path / "my_strategies.py").write_text(STRATEGIES)
+
+
 @contextmanager
 def desk_in(
     path: Path, *arguments: str, wrapper: tuple[str, ...] = (), **options
 ) -> Iterator[Desk]:
     """Start a server program in a folder with my_engine and my_strategies."""
-    (path / "my_engine.py").write_text(ENGINE)
-    (path / "scaling.py").write_text("SCALE = 1.0\n")
-    (path / "my_strategies.py").write_text(STRATEGIES)
+    write_modules(path)
     (path / "scratch").mkdir()
     command = [*wrapper, sys.executable, "-m", "stratsweep_server", "--workers", "2"]
     command += ["--listen", "127.0.0.1:0", "--scratch", "scratch", *arguments]
@@ -230,6 +235,32 @@ async def test_strategies_and_their_bounds_are_those_of_the_last_reload(tmp_path
             answer = channel.unary_unary("/stratsweep.v1.OptimizationService/ListStrategies")(b"")
         assert b"my_strategies.py" in answer
         assert str(tmp_path).encode() not in answer
+
+
+async def test_files_that_are_named_by_their_paths_are_kept_and_loaded_anew_like_modules(tmp_path):
+    write_modules(tmp_path / "own ideas", "my-engine.py")
+    with desk_in(tmp_path, "--engine", "own ideas/my-engine.py:Engine") as desk:
+        async with AsyncClient(desk.address) as client:
+            old = await begun(desk, client)
+            desk.edit("own ideas/my-engine.py", "1 * SCALE", "2 * SCALE")
+            (desk.path / "own ideas/scaling.py").unlink()
+            for worker in desk.running_workers():
+                os.kill(worker, signal.SIGKILL)
+            await until(lambda: len(desk.running_workers()) >= 4, "both are replaced")
+            (desk.path / "own ideas/scaling.py").write_text("SCALE = 1/0")
+            desk.send(signal.SIGHUP)
+            await desk.told("they cannot be loaded, and nothing changes")
+            assert f'{desk.path}/own ideas/scaling.py", line 1' in desk.log
+            (desk.path / "go").touch()
+            assert await old == {1.0}
+            (desk.path / "own ideas/scaling.py").write_text("SCALE = 3.0")
+            await desk.reload()
+            assert await scores(client) == {6.0}
+            sources = (await client.list_strategies()).sources
+            assert [(each.module, each.file) for each in sources] == [
+                ("my-engine", "my-engine.py"),
+                ("scaling", "scaling.py"),
+            ]
 
 
 async def test_sighup_to_the_whole_group_ends_neither_fork_server_nor_workers(tmp_path):

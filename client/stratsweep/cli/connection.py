@@ -58,13 +58,13 @@ _OPTIONS = (
         help="The private server's processes. Default: the CPUs that it may use.",
     ),
     click.option(
-        "--engine", metavar="NAME|MODULE:FACTORY", help="The private server's backtest engine."
+        "--engine", metavar="NAME|FILE.py:FACTORY", help="The private server's backtest engine."
     ),
     click.option(
         "--strategies",
-        metavar="MODULE",
+        metavar="FILE.py|MODULE",
         multiple=True,
-        help="A Python module with strategies, for the private server. Repeatable.",
+        help="A Python file, or module, with strategies, for the private server. Repeatable.",
     ),
 )
 

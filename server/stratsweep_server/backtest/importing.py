@@ -11,48 +11,75 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stratsweep_server.backtest.module_files import ModuleFile
+
 
 class EngineLoadError(Exception):
     """The engine, or a module of strategies, cannot be loaded; the message says what to change."""
 
 
-def import_named(module: str) -> ModuleType:
-    """Import a module by its name, from the current directory too.
+def import_named(text: str) -> ModuleType:
+    """Import a module by its name, from the current directory too, or by the path of its file.
 
     Args:
-        module: The dotted name, such as `strategies.trend`.
+        text: A dotted name, such as `strategies.trend`, or a path, such as `ideas/trend.py`.
 
     Raises:
         EngineLoadError: There is no such module, or importing it failed.
     """
-    if module.endswith(".py") or "/" in module or "\\" in module:
-        raise EngineLoadError(
-            f"{module!r} is a path; give the module's name instead: {_as_module(module)!r}, "
-            "searched in the current directory and PYTHONPATH"
-        )
+    file = ModuleFile.named_by(text)
+    if file is not None:
+        return _import_file(text, file)
     # An installed command has its own folder at the head of sys.path, not the current directory.
     directory = str(Path.cwd())
     if directory not in sys.path and "" not in sys.path:
         sys.path.append(directory)
+    missing = (
+        f"there is no module {text!r}; searched in the current directory ({directory}), PYTHONPATH "
+        "and the installed packages; a file is named by its path, with .py"
+    )
+    module = _import(text, f"module {text!r}", missing)
+    if module.__spec__ is not None and module.__spec__.origin is None:
+        raise EngineLoadError(
+            f"{text!r} is a directory without __init__.py, which imports nothing; give a module in "
+            f"it, {text}.NAME, or the path of its file"
+        )
+    return module
+
+
+def _import_file(text: str, file: ModuleFile) -> ModuleType:
+    if obstacle := file.obstacle():
+        raise EngineLoadError(f"{text!r} cannot be imported: {obstacle} ({file.path})")
+    with file.searched_first():
+        module = _import(file.module, repr(text), f"there is no file {file.path}{file.nearest()}")
+    if not file.is_source_of(module):
+        other = getattr(module, "__file__", None) or "a part of Python"
+        raise EngineLoadError(
+            f"{text!r} cannot be imported: another module is named {module.__name__!r}, too "
+            f"({other}); rename one of them"
+        )
+    return module
+
+
+def _import(module: str, what: str, missing: str) -> ModuleType:
+    """Import a module.
+
+    Args:
+        module: Its dotted name.
+        what: What to call it in messages.
+        missing: What to say where there is none of that name.
+    """
     importlib.invalidate_caches()
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise EngineLoadError(
-                f"there is no module {module!r} ({error}); searched in the current directory "
-                f"({directory}), PYTHONPATH and the installed packages"
-            ) from None
-        raise EngineLoadError(f"module {module!r} cannot be imported: {error}") from error
+            raise EngineLoadError(missing) from None
+        raise EngineLoadError(f"{what} cannot be imported: {error}") from error
     except (Exception, SystemExit) as error:
-        text = f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
+        text = f"{what} cannot be imported: {type(error).__name__}: {error}"
         # The text of a SyntaxError has file and line, its traceback none of the module's.
         raise EngineLoadError(text) from (None if isinstance(error, SyntaxError) else error)
-
-
-def _as_module(path: str) -> str:
-    parts = path.removesuffix(".py").replace("\\", "/").split("/")
-    return ".".join(part for part in parts if part not in {"", ".", ".."})
 
 
 @contextmanager

@@ -35,9 +35,9 @@ class EngineSpec:
     """What to build in each worker; it is sent there, the engine itself need not be.
 
     Attributes:
-        factory: `"default"`, the text `"module:factory"`, a callable without arguments that returns
-            an engine (such as a class), or an engine.
-        strategy_modules: Modules that register strategies of the default engine, by name.
+        factory: `"default"`, the text `"module:factory"` or `"path/file.py:factory"`, a callable
+            without arguments that returns an engine (such as a class), or an engine.
+        strategy_modules: Modules that register strategies of the default engine, by name or path.
         strategies: Further strategies of the default engine.
     """
 
@@ -143,12 +143,12 @@ def _call(factory: object, name: str) -> object:
 
 
 def _find(text: str) -> object:
-    """Find what `module:factory` names."""
-    module_name, separator, attribute = text.partition(":")
+    """Find what `module:factory` or `file.py:factory` names."""
+    module_name, separator, attribute = text.rpartition(":")
     if not (module_name and separator and attribute):
         raise EngineLoadError(
-            f"engine {text!r} is not of the form module:factory, such as engines.mine:MyEngine "
-            f"(searched in the current directory and PYTHONPATH); or use {DEFAULT_ENGINE!r}"
+            f"engine {text!r} is not of the form module:factory or file.py:factory, such as "
+            f"engines/mine.py:MyEngine; or use {DEFAULT_ENGINE!r}"
         )
     module = import_named(module_name)
     target: object = module

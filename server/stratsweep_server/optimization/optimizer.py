@@ -86,11 +86,13 @@ class GridSearchOptimizer:
 
     Args:
         max_workers: Worker processes; default: the CPUs that this process may use.
-        engine: What runs a backtest: "default", "module:factory", a factory such as a class, or an
-            engine. Workers do not import the main module: what is defined in a script, a notebook's
-            cell or `python -c` is sent to them by value, with the globals that it uses.
+        engine: What runs a backtest: "default", "module:factory" or "file.py:factory", a factory
+            such as a class, or an engine. Workers do not import the main module: what is defined in
+            a script, a notebook's cell or `python -c` is sent to them by value, with the globals
+            that it uses.
         data: The directory of price files, for engines that use market data.
-        strategy_modules: Modules that register strategies with the default engine.
+        strategy_modules: Modules that register strategies with the default engine: dotted names,
+            or paths of files.
         strategies: Functions that are strategies of the default engine, with or without
             `@strategy`; sent like an engine. Those of the main module that have it need no mention.
         max_combinations: The largest grid that is accepted, before constraints.

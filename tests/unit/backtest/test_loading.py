@@ -3,6 +3,7 @@
 import pickle
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -96,14 +97,12 @@ def test_strategy_modules_register_with_the_default_engine():
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("engines_here", "not of the form module:factory.*current directory and PYTHONPATH"),
+        ("engines_here", "not of the form module:factory or file.py:factory"),
+        ("engines_here.py", "not of the form module:factory or file.py:factory"),
         (":build", "not of the form"),
         ("engines_here:", "not of the form"),
         ("nowhere:build", "no module 'nowhere'.*current directory.*PYTHONPATH"),
         ("engines_here.inner:build", "no module 'engines_here.inner'"),
-        ("engines_here.py:build", "is a path; give the module's name instead: 'engines_here'"),
-        ("./engines/mine.py:build", "is a path; give the module's name instead: 'engines.mine'"),
-        ("engines/mine:build", "is a path; give the module's name instead: 'engines.mine'"),
         ("engines_here:biuld", "has no 'biuld'; it has build, Fixed"),
         ("engines_here:broken", "factory 'engines_here:broken' raised RuntimeError: no license"),
         ("engines_here:NotAnEngine", "returned an object of type NotAnEngine.*run_sync"),
@@ -124,7 +123,6 @@ def test_an_engine_that_cannot_be_loaded_says_what_to_change(factory, message):
     ("module", "message"),
     [
         ("nowhere", "no module 'nowhere'"),
-        ("strategies_here.py", "give the module's name instead: 'strategies_here'"),
         ("raising_here", "cannot be imported: RuntimeError: bad day"),
         ("clash_here", "'sma_cross' of module 'clash_here' is already registered"),
     ],
@@ -132,6 +130,94 @@ def test_an_engine_that_cannot_be_loaded_says_what_to_change(factory, message):
 def test_a_strategy_module_that_cannot_be_imported_says_what_to_change(module, message):
     with pytest.raises(EngineLoadError, match=message):
         load_engine(EngineSpec(strategy_modules=(module,)))
+
+
+PATHS = [
+    "lone_here.py",
+    "./lone_here.py",
+    "some ideas/my trend-following_here.py",
+    "{cwd}/some ideas/../lone_here.py",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_engine_and_strategies_are_named_by_the_path_of_their_file(tmp_path, path):
+    path = path.format(cwd=tmp_path)
+    (tmp_path / "some ideas").mkdir()
+    Path(path).write_text(ENGINES + STRATEGIES)
+    assert load_engine(EngineSpec(f"{path}:Nested.engine")).run_sync(None)
+    names = names_of(load_engine(EngineSpec(strategy_modules=(path, path))))
+    assert "mine" in names
+
+
+def test_a_file_finds_those_beside_it_as_a_script_does_at_once_and_later(tmp_path):
+    ideas = tmp_path / "ideas"
+    ideas.mkdir()
+    for folder, level in [(tmp_path, 1), (ideas, 2)]:
+        (folder / "level_here.py").write_text(f"LEVEL = {level}")
+    (ideas / "late_here.py").write_text("")
+    text = "import level_here\ndef build():\n    import late_here\n    return Fixed()\n"
+    (ideas / "own_here.py").write_text(ENGINES + text)
+    before = [*sys.path]
+    assert load_engine(EngineSpec("ideas/own_here.py:build")).run_sync(None)
+    assert sys.modules["level_here"].LEVEL == 2
+    assert sys.path == [*before, str(ideas)]
+
+
+def test_a_file_of_a_package_is_the_module_that_it_is_there(tmp_path):
+    (tmp_path / "pack_here").mkdir()
+    (tmp_path / "pack_here/__init__.py").write_text("")
+    (tmp_path / "pack_here/level.py").write_text("LEVEL = 3")
+    (tmp_path / "pack_here/trend.py").write_text("from .level import LEVEL" + STRATEGIES)
+    load_engine(EngineSpec(strategy_modules=("pack_here/trend.py", "pack_here.trend")))
+    assert registry.registered_strategies()["mine"].declaration.module == "pack_here.trend"
+    for name in ("pack_here.level", "pack_here.trend"):
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("strategys_here.py", r"no file .*/strategys_here.py; the nearest there: strategies_here"),
+        ("nowhere/mine.py", "there is no file .*/nowhere/mine.py$"),
+        ("nowhere/mine", r"'nowhere/mine' cannot be imported: there is no such file \(/.*/mine"),
+        ("ideas_here", "is a directory without __init__.py.*a module in it, ideas_here.NAME"),
+        ("nothing", "there is no module 'nothing'.*a file is named by its path, with .py"),
+        ("./ideas_here", "'./ideas_here' cannot be imported: it is a directory; give a file in it"),
+        ("folder_here.py", "'folder_here.py' cannot be imported: it is a directory"),
+        ("./notes.txt", "'./notes.txt' cannot be imported: its name does not end with .py"),
+        ("a.b_here.py", "there is a dot in its name, which no module can have; rename it"),
+        ("raising_here.py", "'raising_here.py' cannot be imported: RuntimeError: bad day"),
+        ("needing_here.py", "cannot be imported: No module named 'not_installed_at_all'"),
+        ("./colorsys.py", "another module is named 'colorsys', too .*/colorsys.py.*rename one"),
+        ("time.py", "another module is named 'time', too .a part of Python"),
+        ("twin_here.py", "another module is named 'twin_here', too .*/twin_here/__init__.py"),
+    ],
+)
+def test_a_path_that_names_no_module_says_what_to_change(tmp_path, path, message):
+    import colorsys  # noqa: F401
+
+    (tmp_path / "ideas_here").mkdir()
+    (tmp_path / "folder_here.py").mkdir()
+    (tmp_path / "twin_here").mkdir()
+    for file in ("a.b_here.py", "colorsys.py", "time.py", "notes.txt", "twin_here.py"):
+        (tmp_path / file).write_text("")
+    (tmp_path / "twin_here/__init__.py").write_text("")
+    with pytest.raises(EngineLoadError, match=message):
+        load_engine(EngineSpec(strategy_modules=(path,)))
+
+
+def test_two_files_of_one_name_cannot_both_be_loaded(tmp_path):
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same_here.py").write_text("")
+    paths = ("first/same_here.py", "second/same_here.py")
+    with pytest.raises(EngineLoadError, match=r"'second/same_here.py' .*first/same_here.py"):
+        load_engine(EngineSpec(strategy_modules=paths))
+
+
+def names_of(engine) -> list[str]:
+    return [strategy.name for strategy in describe(engine).strategies]
 
 
 def test_strategy_modules_with_another_engine_are_refused():

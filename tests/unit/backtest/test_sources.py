@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from stratsweep_server.backtest.importing import import_named
 from stratsweep_server.backtest.sources import CopyPlace, ModuleSource, SourceKeeper
 
 
@@ -126,6 +127,23 @@ def test_files_beside_a_module_are_found_whether_it_is_loaded_from_its_file_or_t
         resource = importlib.resources.files("ideas") / "levels.json"
         assert json.loads(resource.read_text()) == [1, 2]
         desk.write("ideas/__init__.py", "is_first = False")
+
+
+def test_a_module_that_is_named_by_its_path_is_kept_as_any_other(desk):
+    desk.write("own ideas/my-trend.py", "from helper import level")
+    desk.write("own ideas/helper.py", "level = 1")
+    path = str(desk.path / "own ideas/my-trend.py")
+    for _ in range(2):
+        desk.forget()
+        keeper = desk.keeper("copies")
+        keeper.install()
+        assert import_named(path).level == 1
+        assert [(each.module, each.file, each.path) for each in keeper.sources()] == [
+            ("helper", "helper.py", str(desk.path / "own ideas/helper.py")),
+            ("my-trend", "my-trend.py", path),
+        ]
+        Path(path).unlink(missing_ok=True)
+        desk.write("own ideas/helper.py", "level = 2")
 
 
 def test_a_traceback_shows_the_lines_that_ran(desk):

@@ -47,7 +47,8 @@ class DefaultEngine:
     those of `stratsweep_server.backtest.default.metrics`.
 
     Args:
-        strategy_modules: Names of modules that declare strategies with `@strategy`.
+        strategy_modules: Names, or paths of files, of modules that declare strategies with
+            `@strategy`.
         strategies: Further strategies.
 
     Raises:
