@@ -195,6 +195,7 @@ def strategy_list(response: optimization_service_pb2.ListStrategiesResponse) -> 
                 each.description,
                 tuple(map(_strategy_parameter, each.parameters)),
                 each.source,
+                each.takes_columns if each.HasField("takes_columns") else None,
             )
             for each in response.strategies
         ),

@@ -51,12 +51,15 @@ class Strategy:
         parameters: What can be optimized.
         source: The `module` of the source that it is from; empty for one that comes with the
             server, and where an engine does not say.
+        takes_columns: Whether it is asked for many combinations at once, which is faster than once
+            for each; None where an engine does not say.
     """
 
     name: str
     description: str
     parameters: tuple[StrategyParameter, ...]
     source: str = ""
+    takes_columns: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

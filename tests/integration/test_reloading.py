@@ -221,7 +221,9 @@ async def test_strategies_and_their_bounds_are_those_of_the_last_reload(tmp_path
             assert source.file == "my_strategies.py"
             assert source.digest == hashlib.sha256(text).hexdigest()
             assert source.modification_time <= source.load_time
-            assert [each.source for each in before.strategies if each.name == "momentum"] == [""]
+            (built_in,) = [each for each in before.strategies if each.name == "momentum"]
+            assert built_in.source == ""
+            assert (mine.takes_columns, built_in.takes_columns) == (False, True)
 
             desk.edit("my_strategies.py", "maximum=10", "maximum=90")
             desk.edit("my_strategies.py", "The first idea.", "The other idea.")

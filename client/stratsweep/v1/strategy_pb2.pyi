@@ -62,6 +62,7 @@ class Strategy(message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
     SOURCE_FIELD_NUMBER: builtins.int
+    TAKES_COLUMNS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.strategy."""
     description: builtins.str
@@ -69,6 +70,10 @@ class Strategy(message.Message):
     source: builtins.str
     """source is the Source.module that it is from. Empty for one that comes with the server, and where
     an engine does not say.
+    """
+    takes_columns: builtins.bool
+    """takes_columns says whether it is asked for many combinations at once, which is faster than once
+    for each. Absent where an engine does not say; that which comes with the server does.
     """
     @builtins.property
     def parameters(self) -> containers.RepeatedCompositeFieldContainer[StrategyParameter]:
@@ -81,12 +86,15 @@ class Strategy(message.Message):
         description: builtins.str = ...,
         parameters: abc.Iterable[StrategyParameter] | None = ...,
         source: builtins.str = ...,
+        takes_columns: builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_takes_columns", b"_takes_columns", "takes_columns", b"takes_columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_takes_columns", b"_takes_columns", "description", b"description", "name", b"name", "parameters", b"parameters", "source", b"source", "takes_columns", b"takes_columns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__takes_columns: _TypeAlias = typing.Literal["takes_columns"]  # noqa: Y015
+    _WhichOneofArgType__takes_columns: _TypeAlias = typing.Literal["_takes_columns", b"_takes_columns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__takes_columns) -> _WhichOneofReturnType__takes_columns | None: ...
 
 @typing.final
 class Source(message.Message):

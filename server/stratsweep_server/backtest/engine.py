@@ -175,12 +175,15 @@ class Strategy:
         description: One line for people.
         parameters: What can be optimized.
         module: The dotted name of the module that it is from, where that is known.
+        takes_columns: Whether it decides for many combinations at once, of the default engine;
+            None where an engine does not say.
     """
 
     name: str
     description: str = ""
     parameters: tuple[StrategyParameter, ...] = ()
     module: str = ""
+    takes_columns: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

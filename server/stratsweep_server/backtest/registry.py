@@ -49,13 +49,15 @@ class RegisteredStrategy:
     Attributes:
         declaration: Its name, description and parameters.
         function: Maps bars and parameters to target positions.
-        is_vectorized: Whether the function takes columns of parameters and decides for many
-            combinations at once.
     """
 
     declaration: Strategy
     function: StrategyFunction
-    is_vectorized: bool
+
+    @property
+    def is_vectorized(self) -> bool:
+        """Whether the function takes columns and decides for many combinations at once."""
+        return bool(self.declaration.takes_columns)
 
     def check(self, names: Collection[str]) -> None:
         """Refuse parameters that do not fit.
@@ -240,9 +242,9 @@ def _declare(function: StrategyFunction, name: str | None) -> RegisteredStrategy
             "starting with a letter or '_'"
         )
     description = (function.__doc__ or "").strip().partition("\n")[0].strip()
-    parameters, is_vectorized = declare_parameters(name, function)
-    declaration = Strategy(name, description, parameters, function.__module__)
-    return RegisteredStrategy(declaration, function, is_vectorized)
+    parameters, takes_columns = declare_parameters(name, function)
+    declaration = Strategy(name, description, parameters, function.__module__, takes_columns)
+    return RegisteredStrategy(declaration, function)
 
 
 def _check_free(name: str, function: StrategyFunction) -> None:

@@ -188,7 +188,12 @@ def _strategy(fields: dict[str, Any]) -> Strategy:
         )
         for entry in fields["parameters"]
     )
-    return Strategy(fields["name"], fields["description"], parameters, fields["module"])
+    takes_columns = fields["takes_columns"]
+    if not (takes_columns is None or isinstance(takes_columns, bool)):
+        raise ValueError(f"{takes_columns!r} is neither true nor false")
+    return Strategy(
+        fields["name"], fields["description"], parameters, fields["module"], takes_columns
+    )
 
 
 def encode_start_failed(message: str) -> bytes:

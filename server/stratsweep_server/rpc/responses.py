@@ -157,6 +157,7 @@ def _strategy(strategy: Strategy, source: str) -> strategy_pb2.Strategy:
         description=strategy.description,
         parameters=[_strategy_parameter(parameter) for parameter in strategy.parameters],
         source=source,
+        takes_columns=strategy.takes_columns,
     )
 
 

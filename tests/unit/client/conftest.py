@@ -179,7 +179,7 @@ class Script:
         symbol.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
         symbol.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
         response.symbols.add(name="BROKEN", error="row 7: high below low")
-        response.strategies.add(name="trend", source="ideas.trend")
+        response.strategies.add(name="trend", source="ideas.trend", takes_columns=False)
         for module, file, is_stale in [
             ("helpers", "helpers.py", False),
             ("ideas.trend", "ideas/trend.py", True),

@@ -197,6 +197,7 @@ def test_strategies_are_listed_with_their_parameters(client, server, script):
     assert catalogue.symbols[1].first_bar_time is None
     assert [symbol.notes for symbol in catalogue.symbols] == [("were turned round",), ()]
     assert not catalogue.accepts_any_strategy
+    assert [each.takes_columns for each in catalogue.strategies] == [None, False]
 
 
 def test_the_stream_runs_on_a_fake_channel(script):

@@ -261,7 +261,7 @@ def read_or_refuse(stream: bytes) -> list[EngineDescription | Outcomes]:
 
 READY_FRAME = messages.encode_ready(
     EngineDescription(
-        (Strategy("s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),)),),
+        (Strategy("s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),), "m", True),),
         (Metric("m", "d"),),
         uses_market_data=True,
     ),
