@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,7 +23,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from stratsweep import ServerProcess
+from stratsweep import Client, ServerProcess
+from stratsweep.cli.example_command import example_values
+from stratsweep.cli.parameters import parse_values
 
 from examples.demo import write_synthetic_market
 from tests.stand_ins import dropped_connections
@@ -312,6 +315,31 @@ def test_what_can_be_run_is_listed_by_a_private_server(prices):
     process = stratsweep("strategies", "--data", str(prices))
     assert process.returncode == 0, process.stderr
     assert "SYNTH" in process.stdout
+
+
+def test_the_command_that_a_strategy_is_shown_with_runs(market):
+    shown = stratsweep("strategies", "bollinger_reversion", "--server", market).stdout
+    program, *arguments = shlex.split(shown.splitlines()[-1])
+    assert program == "stratsweep"
+    assert len(ranking_of(stratsweep(*arguments, "--format", "json"))) == 16
+
+
+def test_the_values_to_begin_with_are_accepted_of_every_strategy(market):
+    with Client(market) as client:
+        listed = client.list_strategies()
+        for strategy in listed.strategies:
+            values = {each.name: parse_values(example_values(each)) for each in strategy.parameters}
+            assert client.validate(strategy.name, symbols="SYNTH", parameters=values).total_count
+
+
+def test_a_new_strategy_runs_by_the_command_that_is_printed(prices, tmp_path):
+    (tmp_path / "prices").symlink_to(prices)
+    printed = stratsweep("new", "strategy", "my_idea", cwd=tmp_path).stdout
+    (command,) = re.findall(r"^  stratsweep (.*)$", printed, re.MULTILINE)
+    arguments = shlex.split(command.replace("SPY", "SYNTH"))
+    process = stratsweep(*arguments, "--format", "json", cwd=tmp_path)
+    assert len(ranking_of(process)) == 50
+    assert "my_idea on SYNTH" in process.stderr
 
 
 # Exit codes.

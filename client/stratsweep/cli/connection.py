@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -80,6 +80,16 @@ class ServerChoice:
     engine: str | None
     strategies: tuple[str, ...]
 
+    def options(self) -> list[str]:
+        """Return the options that make this choice, as they are written."""
+        texts = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if each is not None:
+                    texts += [f"--{field.name.replace('_', '-')}", str(each)]
+        return texts
+
     def check(self) -> None:
         """Refuse options of the private server beside `--server`, and those of `--server` without.
 
@@ -126,7 +136,7 @@ class ServerChoice:
             _exit_on_termination(),
             tempfile.TemporaryDirectory(prefix="stratsweep-") as folder,
             ServerProcess(
-                self._server_arguments(),
+                replace(self, data=self.data or ".").options(),
                 listen=f"unix:{Path(folder) / 'server.sock'}",
                 on_note=lambda note: click.echo(note, err=True),
             ) as server,
@@ -142,16 +152,6 @@ class ServerChoice:
                     prices = Path(self.data or ".").resolve()
                     error.add_note(f"The price files are those in {prices} (--data).")
                 raise
-
-    def _server_arguments(self) -> list[str]:
-        arguments = ["--data", self.data or "."]
-        if self.workers is not None:
-            arguments += ["--workers", str(self.workers)]
-        if self.engine is not None:
-            arguments += ["--engine", self.engine]
-        for module in self.strategies:
-            arguments += ["--strategies", module]
-        return arguments
 
 
 def _client_of(address: str, connect_timeout: float) -> Client:

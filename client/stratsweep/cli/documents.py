@@ -14,7 +14,7 @@ from stratsweep.cli.formatting import format_value
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
 from stratsweep.results import OptimizationResult
-from stratsweep.strategies import StrategyList
+from stratsweep.strategies import Strategy, StrategyList
 
 
 def result_json(result: OptimizationResult) -> str:
@@ -76,6 +76,11 @@ def _cells(column: list[Any]) -> Iterable[object]:
 def catalogue_json(catalogue: StrategyList) -> str:
     """Return what a server can run as one line of JSON."""
     return json.dumps(dataclasses.asdict(catalogue), allow_nan=False, default=_plain)
+
+
+def strategy_json(strategy: Strategy) -> str:
+    """Return one strategy as one line of JSON, as it is in the whole catalogue."""
+    return json.dumps(dataclasses.asdict(strategy), allow_nan=False, default=_plain)
 
 
 def _config(config: OptimizationConfig) -> dict[str, object]:

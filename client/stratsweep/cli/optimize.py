@@ -13,6 +13,7 @@ from stratsweep.cli.documents import result_csv, result_json
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep.cli.option_types import DayType, LabelType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
+from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.config import ConfigOptions
@@ -43,7 +44,11 @@ Example:
 """
 
 
-@click.command(short_help="Find the best parameters of a strategy.", epilog=_EXAMPLE)
+@click.command(
+    cls=StrategyHelpCommand,
+    short_help="Find the best parameters of a strategy.",
+    epilog=_EXAMPLE,
+)
 @click.argument("strategy")
 @click.option(
     "--symbol",
@@ -154,7 +159,10 @@ def optimize(
     choice: ServerChoice,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
-    """Run one backtest per combination of the parameters' values and rank them."""
+    """Run one backtest per combination of the parameters' values and rank them.
+
+    `stratsweep optimize STRATEGY --help` also lists the parameters of that strategy.
+    """
     table_only = output_format == "table" and not outputs
     config = cast(
         ConfigOptions,

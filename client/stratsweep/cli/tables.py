@@ -15,8 +15,9 @@ from rich.table import Table
 
 from stratsweep._rows import names_of
 from stratsweep.cli.formatting import format_number, format_parameters, format_span, format_value
+from stratsweep.cli.strategy_texts import bounds_text, default_text
 from stratsweep.results import BacktestFailure, OptimizationResult, ParameterResult
-from stratsweep.strategies import StrategyList, StrategyParameter
+from stratsweep.strategies import Strategy, StrategyList, StrategyParameter
 
 _HEADLINE_METRICS = (
     "sharpe_ratio",
@@ -107,6 +108,36 @@ def catalogue_tables(catalogue: StrategyList) -> str:
     return "\n".join(texts)
 
 
+def strategy_page(catalogue: StrategyList, strategy: Strategy, command: str) -> str:
+    """Return one strategy: what it does, its parameters, where it is from, and a command."""
+    table = Table("parameter", "type", "default", "bounds", "description", box=_BOX)
+    for parameter in strategy.parameters:
+        table.add_row(*map(escape, _parameter_cells(parameter)))
+    return "\n".join(
+        [
+            strategy.name,
+            *([strategy.description] if strategy.description else []),
+            "",
+            _render(_console(), table) if strategy.parameters else "It has no parameters.\n",
+            _origin(catalogue, strategy),
+            f"\nExample:\n  {command}\n",
+        ]
+    )
+
+
+def _origin(catalogue: StrategyList, strategy: Strategy) -> str:
+    for source in catalogue.sources:
+        if source.module == strategy.source:
+            stale = (
+                "; it has changed since: SIGHUP or a restart loads it" if source.is_stale else ""
+            )
+            return (
+                f"From {source.file}, module {source.module}, "
+                f"loaded {source.load_time:%Y-%m-%d %H:%M:%S} UTC{stale}."
+            )
+    return "It comes with the engine."
+
+
 def _metrics_of(rows: Sequence[ParameterResult], target: str) -> list[str]:
     """The target, then the metrics that people look at first, or else whatever there is."""
     present = names_of(row.metrics for row in rows)
@@ -134,25 +165,13 @@ def _strategies(catalogue: StrategyList) -> Table:
 
 
 def _parameter_cells(parameter: StrategyParameter) -> list[str]:
-    default = "required" if parameter.default is None else format_value(parameter.default)
     return [
         parameter.name,
         parameter.type.lower(),
-        default,
-        _bounds(parameter),
+        default_text(parameter),
+        bounds_text(parameter),
         parameter.description,
     ]
-
-
-def _bounds(parameter: StrategyParameter) -> str:
-    if parameter.choices:
-        return ", ".join(parameter.choices)
-    low, high = (
-        "" if bound is None else f"{bound:.12g}" for bound in (parameter.minimum, parameter.maximum)
-    )
-    if low and high:
-        return f"{low} to {high}"
-    return f"{low} or more" if low else f"up to {high}" if high else ""
 
 
 def _sources(catalogue: StrategyList) -> Table:

@@ -629,6 +629,100 @@ def test_strategies_are_shown_as_json(run, server, script):
     assert document["symbols"][0]["first_bar_time"] == "2020-01-02T00:00:00+00:00"
 
 
+def test_one_strategy_is_shown_with_where_it_is_from_and_a_command_to_begin_with(
+    run, server, script
+):
+    server.catalogue = script.catalogue()
+    shown = run("strategies", "sma_cross").stdout
+    assert shown.startswith("sma_cross\nTwo averages.\n")
+    rows = [" ".join(line) for line in lines(shown)]
+    assert "fast integer 10 1 or more Bars of the fast average." in rows
+    assert "It comes with the engine." in rows
+    assert shown.endswith(
+        f"  stratsweep optimize sma_cross --server {server.address} --symbol SPY "
+        "--param fast=5:20:5\n"
+    )
+    own = run("strategies", "trend").stdout
+    assert "It has no parameters.\n" in own
+    assert "From ideas/trend.py, module ideas.trend, loaded 2026-03-02 09:00:00 UTC; it has" in own
+
+
+def test_one_strategy_as_json_is_what_the_whole_list_has_of_it(run, server, script):
+    server.catalogue = script.catalogue()
+    whole = json.loads(run("strategies", "--format", "json").stdout)
+    for strategy in whole["strategies"]:
+        one = run("strategies", strategy["name"], "--format", "json").stdout
+        assert json.loads(one) == strategy
+        assert one.count("\n") == 1
+
+
+def test_a_strategy_that_there_is_not_exits_with_2_and_names_the_nearest(run, server, script):
+    server.catalogue = script.catalogue()
+    result = run("strategies", "sma_kross")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no strategy 'sma_kross'; the nearest: sma_cross" in result.stderr
+    assert "there are sma_cross, trend" in run("strategies", "zzz").stderr
+    server.catalogue.ClearField("strategies")
+    server.catalogue.accepts_any_strategy = True
+    assert "does not say which strategies it has" in run("strategies", "any").stderr
+
+
+PARAMETERS = "Parameters of sma_cross:\n  fast  Bars of the fast average.  [integer: 1 or more; "
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_the_help_for_a_strategy_lists_its_parameters_wherever_help_is_asked_for(
+    run, server, script, place
+):
+    server.catalogue = script.catalogue()
+    words = ["optimize", "sma_cross"]
+    result = run(*words[:place], "--help", *words[place:])
+    assert result.exit_code == 0
+    assert PARAMETERS in result.stdout
+    assert "--param NAME=VALUES" in result.stdout
+    assert result.stdout.index("Parameters of") < result.stdout.index("Example:")
+    assert "Parameters of trend:\n  none\n" in run("optimize", "trend", "--help").stdout
+
+
+@pytest.mark.usefixtures("private_server")
+def test_a_private_server_is_asked_for_the_parameters_where_no_other_is_named(run, server, script):
+    server.catalogue = script.catalogue()
+    result = run("optimize", "sma_cross", "--help", server_arguments=("--strategies", "x.py"))
+    assert PARAMETERS in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["sma_kross"], "there is no strategy 'sma_kross'; the nearest: sma_cross"),
+        (["sma_cross", "--data", "."], "--data is for the private server"),
+    ],
+)
+def test_help_without_the_parameters_says_why(run, server, script, arguments, reason):
+    server.catalogue = script.catalogue()
+    result = run("optimize", *arguments, "--help")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"note: the parameters of {arguments[0]} cannot be shown: ")
+    assert reason in result.stderr
+    assert "Parameters of" not in result.stdout
+    assert "--param NAME=VALUES" in result.stdout
+
+
+def test_help_for_a_strategy_of_a_server_that_does_not_start_is_help_with_a_note(run, stand_in):
+    stand_in("import sys; sys.exit('no room')")
+    result = run("optimize", "sma_cross", "--help", server_arguments=())
+    assert result.exit_code == 0
+    assert "cannot be shown: the server ended with exit code 1" in result.stderr
+    assert "--param NAME=VALUES" in result.stdout
+
+
+def test_help_for_no_strategy_starts_no_server_and_a_mistake_beside_it_is_one(run, stand_in):
+    stand_in("raise AssertionError")
+    result = run("optimize", "--help", server_arguments=())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert run("optimize", "sma_cross", "--hlep", server_arguments=()).exit_code == 2
+
+
 def test_the_help_documents_the_exit_codes(run):
     text = run("--help", server_arguments=()).stdout
     assert re.findall(r"^    (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "4", "130", "141"]

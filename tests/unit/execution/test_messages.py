@@ -261,7 +261,11 @@ def read_or_refuse(stream: bytes) -> list[EngineDescription | Outcomes]:
 
 READY_FRAME = messages.encode_ready(
     EngineDescription(
-        (Strategy("s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),), "m", True),),
+        (
+            Strategy(
+                "s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),), "m", True
+            ),
+        ),
         (Metric("m", "d"),),
         uses_market_data=True,
     ),
