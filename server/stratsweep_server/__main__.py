@@ -137,6 +137,13 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"
 )
 @click.option(
+    "--worker-output",
+    type=click.Choice(["log", "stdout"]),
+    default="log",
+    help="Where what strategies and engines print goes: into the log, or to standard output, in "
+    "lines that begin with 'output: '.",
+)
+@click.option(
     "--exit-on-stdin-eof",
     is_flag=True,
     help="Stop when standard input ends: a server started by a program then never outlives it.",
@@ -153,6 +160,7 @@ def main(
     *,
     log_format: str,
     log_level: str,
+    worker_output: str,
     worker_memory: int | None,
     worker_backtests: int | None,
     worker_memory_growth: int | None,
@@ -170,9 +178,11 @@ def main(
     from stratsweep_server.config import ServerConfig  # noqa: PLC0415
     from stratsweep_server.execution.fork_server import stop_fork_server  # noqa: PLC0415
     from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415
-    from stratsweep_server.logs import configure_logging  # noqa: PLC0415
+    from stratsweep_server.logs import configure_logging, print_worker_output  # noqa: PLC0415
 
     configure_logging(log_level, as_json=log_format == "json")
+    if worker_output == "stdout":
+        print_worker_output()
     limits = WorkerLimits(_bytes(worker_memory), worker_backtests, _bytes(worker_memory_growth))
     try:
         _check_timezone(options["timezone"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import textwrap
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pythonjsonlogger.json import JsonFormatter
+
+from stratsweep_server.execution.process import output_logger
 
 _ExceptionInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -33,6 +36,25 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         formatter = TextFormatter()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def print_worker_output() -> None:
+    """Print what workers print to standard output, instead of having it in the log.
+
+    Each line begins with `output: `: that is for whoever has started this server as a program.
+    """
+    output_logger.setLevel(logging.INFO)
+    output_logger.propagate = False
+    output_logger.addHandler(_OutputPrinter())
+
+
+class _OutputPrinter(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line of a record, whose message names the process before it."""
+        *_, line = cast(tuple[object, ...], record.args)
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            sys.stdout.buffer.write(f"output: {line}\n".encode(errors="replace"))
+            sys.stdout.buffer.flush()
 
 
 class TextFormatter(logging.Formatter):

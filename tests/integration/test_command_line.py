@@ -635,6 +635,81 @@ def test_quiet_says_nothing_beside_the_result(market):
     assert len(table_rows(process.stdout)) == 20
 
 
+TALKATIVE = """
+import os
+import signal
+import sys
+from stratsweep_server.backtest import Bars, strategy
+
+print("loaded")
+
+@strategy
+def talk(bars: Bars, fast: int = 5, ratio: float = 0.5, count: int = 1):
+    for _ in range(count):
+        print("positions\t\x1b[31m")
+    print("careful", file=sys.stderr)
+    return bars.close > 0
+
+@strategy
+def crash(bars: Bars, fast: int = 5):
+    print("before")
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+def talk(folder: Path, prices: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a strategy that prints, on one worker."""
+    (folder / "talkative.py").write_text(TALKATIVE)
+    return stratsweep(
+        *("optimize", *arguments, "--strategies", "talkative.py", "--symbol", "SYNTH"),
+        *("--data", str(prices), "--workers", "1"),
+        cwd=folder,
+    )
+
+
+def test_what_a_strategy_prints_is_shown_with_the_combination_that_it_is_from(tmp_path, prices):
+    process = talk(tmp_path, prices, "talk", "--param", "fast=1,2", "--param", "ratio=0.5")
+    shown = [line for line in process.stderr.splitlines() if " | " in line]
+    assert sorted(shown) == [
+        "fast=1 ratio=0.5 | careful",
+        "fast=1 ratio=0.5 | positions\t�[31m",
+        "fast=2 ratio=0.5 | careful",
+        "fast=2 ratio=0.5 | positions\t�[31m",
+    ]
+    assert "loaded" in process.stderr.splitlines()
+    assert "careful" not in process.stdout
+
+
+def test_of_a_crash_what_was_printed_before_is_shown_and_not_what_the_interpreter_says(
+    tmp_path, prices
+):
+    process = talk(tmp_path, prices, "crash", "--param", "fast=7")
+    lines = process.stderr.splitlines()
+    assert lines.count("fast=7 | before") == 2, "it is confirmed by another run"
+    assert process.stderr.count("Fatal Python error") == 1, "with the failure, and only there"
+    assert "CRASHED: the worker process was killed by SIGSEGV" in process.stderr
+
+
+def test_what_is_left_out_of_a_flood_is_counted(tmp_path, prices):
+    flood = talk(tmp_path, prices, "talk", "--param", "count=5000").stderr
+    shown = flood.count("count=5000 | positions")
+    (left_out,) = re.findall(r"^… ([\d,]+) more lines were dropped$", flood, re.MULTILINE)
+    assert 50 < shown <= 100
+    assert 4_900 < int(left_out.replace(",", "")) + shown <= 5_001 + len("loaded")
+
+
+def test_on_a_terminal_what_a_strategy_prints_stands_above_the_bar(tmp_path, prices):
+    (tmp_path / "talkative.py").write_text(TALKATIVE)
+    exit_code, shown = on_a_terminal(
+        *(100, "optimize", "talk", "--strategies", str(tmp_path / "talkative.py")),
+        *("--data", str(prices), "--symbol", "SYNTH", "--param", "fast=1,2", "--workers", "1"),
+    )
+    assert exit_code == 0
+    text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
+    assert re.search(r"\rfast=1 \| careful *\r\n", text)
+    assert "2/2" in text[text.rindex("careful") :]
+
+
 def test_the_demo_is_deterministic_and_takes_price_files(tmp_path):
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
     write_synthetic_market(tmp_path / "MINE.csv")

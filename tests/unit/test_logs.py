@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -99,3 +101,34 @@ def test_formatting_leaves_the_record_to_other_handlers():
     record = logging.makeLogRecord({"msg": "a %s", "args": ("\n",)})
     TextFormatter().format(record)
     assert record.getMessage() == "a \n"
+
+
+PRINTS = """
+from stratsweep_server.execution.process import output_logger
+from stratsweep_server.logs import configure_logging, print_worker_output
+configure_logging("error", as_json=True)
+print_worker_output()
+output_logger.info("worker process %d: %s", 7, "x=1 | größe 5 %s")
+"""
+
+
+def test_what_workers_print_goes_to_standard_output_whatever_the_log_has_to_be():
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    process = subprocess.run(
+        [sys.executable, "-c", PRINTS], capture_output=True, env=environment, check=True
+    )
+    assert process.stdout.decode() == "output: x=1 | größe 5 %s\n"
+    assert process.stderr == b""
+
+
+def test_nobody_who_reads_what_workers_print_is_no_trouble():
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-c", f"{PRINTS}\nimport os; os._exit(0)"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=True,
+    )
+    os.close(writing)
+    assert process.stderr == b""

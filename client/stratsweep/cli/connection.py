@@ -107,14 +107,18 @@ class ServerChoice:
                 )
 
     @contextmanager
-    def connect(self) -> Iterator[Client]:
+    def connect(self, on_output: Callable[[str], None] | None = None) -> Iterator[Client]:
         """Give a client of the chosen server.
+
+        Args:
+            on_output: Called, from another thread, with each line that backtests print on a private
+                server. Default: they go to its log.
 
         Raises:
             StratsweepError: There is no server, or the block raised it; with a note that helps.
         """
         if self.server is None:
-            with self._private_server() as client:
+            with self._private_server(on_output) as client:
                 yield client
             return
         timeout = self.connect_timeout
@@ -131,7 +135,7 @@ class ServerChoice:
                 raise
 
     @contextmanager
-    def _private_server(self) -> Iterator[Client]:
+    def _private_server(self, on_output: Callable[[str], None] | None) -> Iterator[Client]:
         with (
             _exit_on_termination(),
             tempfile.TemporaryDirectory(prefix="stratsweep-") as folder,
@@ -139,6 +143,7 @@ class ServerChoice:
                 replace(self, data=self.data or ".").options(),
                 listen=f"unix:{Path(folder) / 'server.sock'}",
                 on_note=lambda note: click.echo(note, err=True),
+                on_output=on_output,
             ) as server,
             _client_of(server.address, 0.0) as client,  # it is there, or has failed
         ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -143,7 +145,11 @@ Example:
     metavar="FILE",
     help="Also write a .json, .csv or .parquet file. Repeatable.",
 )
-@click.option("--quiet", is_flag=True, help="No progress and no summary of failures.")
+@click.option(
+    "--quiet",
+    is_flag=True,
+    help="No progress, nothing that backtests print, no summary of failures.",
+)
 @server_options
 @click.pass_context
 def optimize(
@@ -173,12 +179,19 @@ def optimize(
         },
     )
     labels_by_key = _by_name(labels, "--label: a key", "give it one value")
-    with choice.connect() as client:
+    with choice.connect(None if quiet else _print_output) as client:
         result = _run(client, strategy, config, labels_by_key, quiet=quiet)
     is_written = write_results(result, outputs)
     _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS)
     _print_remarks(result, quiet=quiet)
     context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
+
+
+def _print_output(line: str) -> None:
+    # Not click: it finds its own way past what rich has put there to keep the bar below.
+    with contextlib.suppress(OSError):  # whoever no longer reads it still gets the ranking
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> dict[str, _Value]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 WINDOW_SECONDS = 10.0
 LINES_PER_WINDOW = 100
+LAST_WORDS = "Fatal Python error:"
+"""How the interpreter begins when it dies, see `faulthandler`."""
 _MAX_LINE_BYTES = 1_000
 _TAIL_BYTES = 4_096
 
@@ -50,7 +52,7 @@ class WorkerOutput:
 
     def last_words(self) -> str:
         """What the interpreter said when it died (see `faulthandler`); empty if it said nothing."""
-        start = self._tail.rfind(b"Fatal Python error:")
+        start = self._tail.rfind(LAST_WORDS.encode())
         return "" if start < 0 else _text(self._tail[start:])
 
     def _dropped(self) -> Iterator[str]:

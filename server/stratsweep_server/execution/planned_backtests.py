@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import BacktestConfig, BacktestEngine, BatchConfig, StrategyConfig
+from stratsweep_server.backtest import (
+    BacktestConfig,
+    BacktestEngine,
+    BatchConfig,
+    ParameterValue,
+    StrategyConfig,
+)
 from stratsweep_server.backtest.generators import SeededRuns
 from stratsweep_server.backtest.indicators import begin_plan
 from stratsweep_server.backtest.seeds import BacktestSeeds
@@ -17,6 +23,8 @@ from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns
 from stratsweep_server.market_data.bars import Bars
+
+_LONGEST_LABEL = 200
 
 
 class PlannedBacktests:
@@ -57,6 +65,12 @@ class PlannedBacktests:
         )
         return plain_columns(self._engine.run_batch(config), len(indices))  # type: ignore[attr-defined]
 
+    def describe(self, index: int) -> str:
+        """Return a combination's values as one would type them, cut off where that gets long."""
+        values = self._plan.combination(index)
+        text = " ".join(f"{name}={_typed(value)}" for name, value in values.items())
+        return text if len(text) <= _LONGEST_LABEL else f"{text[:_LONGEST_LABEL]}…"
+
     @cached_property
     def _columns(self) -> GridColumns:
         return GridColumns(self._plan.axes)
@@ -73,6 +87,12 @@ class PlannedBacktests:
             "bars": self._bars,
             "seed_of": BacktestSeeds(plan.seed, plan.defaults).of,
         }
+
+
+def _typed(value: ParameterValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def takes_batches(engine: BacktestEngine) -> bool:

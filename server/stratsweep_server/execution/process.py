@@ -31,8 +31,9 @@ from stratsweep_server.execution.activity import Activity, shared_words
 from stratsweep_server.execution.carrier import CarrierContext
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import FrameReader, MalformedMessageError, MessageKind
-from stratsweep_server.execution.output import WorkerOutput
+from stratsweep_server.execution.output import LAST_WORDS, WorkerOutput
 
+logger = logging.getLogger(__name__)
 output_logger = logging.getLogger("stratsweep_server.worker_output")
 
 _RECEIVE_BYTES = 1 << 18
@@ -65,6 +66,7 @@ class WorkerProcess:
         self._socket = peer
         self._output_descriptor = output
         self._output = WorkerOutput()
+        self._is_crashing = False
         self._reader = FrameReader()
         self._outgoing: deque[tuple[memoryview, int | None]] = deque()
         self._pidfd = _open_pidfd(self.pid)
@@ -226,7 +228,10 @@ class WorkerProcess:
 
     def _log(self, lines: Iterator[str]) -> None:
         for line in lines:
-            output_logger.info("worker process %d: %s", self.pid, line)
+            self._is_crashing = self._is_crashing or line.startswith(LAST_WORDS)
+            # The interpreter's last words are nothing that a backtest has printed.
+            log = logger if self._is_crashing else output_logger
+            log.info("worker process %d: %s", self.pid, line)
 
     def _send_rest(self) -> None:
         rest, descriptor = self._outgoing[0]

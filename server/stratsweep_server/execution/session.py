@@ -38,6 +38,7 @@ class Session:
         self._outbox = Outbox(server)
         self._plans: dict[int, PlannedBacktests] = {}
         self._descriptors: deque[int] = deque()
+        self._chunk: tuple[PlannedBacktests, NDArray[np.int64]] | None = None
 
     def run(self) -> None:
         """Until the server closes the socket."""
@@ -45,6 +46,17 @@ class Session:
         while data := self._receive():
             for kind, body in reader.feed(data):
                 self._handle(kind, body)
+
+    def running_combination(self) -> str:
+        """Say which combination runs now, such as `fast=5 slow=20`.
+
+        Empty between backtests, and while many run at once.
+        """
+        running = self._activity.running()
+        if running is None or running.offset is None or self._chunk is None:
+            return ""
+        plan, indices = self._chunk
+        return plan.describe(int(indices[running.offset]))
 
     def _receive(self) -> bytes:
         data, descriptors, _, _ = socket.recv_fds(
@@ -60,12 +72,15 @@ class Session:
             self._plans.pop(messages.decode_release(body), None)
         elif kind is MessageKind.CHUNK:
             plan_id, chunk_id, indices, apart = messages.decode_chunk(body)
+            plan = self._plans[plan_id]
+            self._chunk = plan, indices
             self._activity.begin_chunk(chunk_id)
             self._outbox.begin(chunk_id)
             if self._takes_batches:
-                self._run_batches(self._plans[plan_id], indices, 1 if apart else len(indices))
+                self._run_batches(plan, indices, 1 if apart else len(indices))
             else:
-                self._run_each(self._plans[plan_id], indices)
+                self._run_each(plan, indices)
+            self._chunk = None
             self._activity.idle()
             self._outbox.flush()
 

@@ -9,7 +9,6 @@ executor's future unresolved for ever.
 from __future__ import annotations
 
 import faulthandler
-import io
 import os
 import signal
 import socket
@@ -30,6 +29,7 @@ from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.descendants import mark_descendants
 from stratsweep_server.execution.exceptions import describe_exception, format_traceback
 from stratsweep_server.execution.fork_server import DEFAULT_ENGINE_PRELOAD
+from stratsweep_server.execution.labelled_output import LabelledOutput
 from stratsweep_server.execution.lifeline import die_with_server
 from stratsweep_server.execution.limits import (
     WorkerLimits,
@@ -56,6 +56,7 @@ class WorkerConnection:
     activity: Activity
     packed_engine: bytes
     copies: CopyPlace
+    output: LabelledOutput
 
 
 def connect(
@@ -76,7 +77,7 @@ def connect(
     sys.excepthook = sys.__excepthook__  # the fork server has one of its own
     die_with_server()
     mark_descendants()
-    _redirect_output(output)
+    labelled_output = _redirect_output(output)
     offer_to_oom_killer()
     apply_memory_limit(limits)
     return_large_arrays(_INDICATOR_TABLE_BYTES)
@@ -86,18 +87,18 @@ def connect(
     words.close()
     copies = replace(copies, directory=os.dup(copy_directory.fileno()))
     copy_directory.close()
-    _connection = WorkerConnection(server, activity, packed_engine, copies)
+    _connection = WorkerConnection(server, activity, packed_engine, copies, labelled_output)
 
 
-def _redirect_output(output: Connection) -> None:
+def _redirect_output(output: Connection) -> LabelledOutput:
     """Send what is printed, and the interpreter's last words in a crash, to the server's log."""
     for descriptor in (1, 2):
         os.dup2(output.fileno(), descriptor)
     output.close()
     faulthandler.enable(file=2)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    labelled_output = LabelledOutput()
+    labelled_output.install()
+    return labelled_output
 
 
 def serve() -> None:
@@ -125,7 +126,9 @@ def serve() -> None:
         return
     connection.socket.sendall(ready)
     try:
-        Session(connection.socket, connection.activity, engine).run()
+        session = Session(connection.socket, connection.activity, engine)
+        connection.output.label = session.running_combination
+        session.run()
     except BaseException:  # the executor would swallow it and the process would live on, deaf
         traceback.print_exc()
         os._exit(_SESSION_FAILED)

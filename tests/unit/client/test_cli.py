@@ -127,6 +127,21 @@ def test_quiet_prints_nothing_but_the_result(run, server, script):
     assert "1.5000" in result.stdout
 
 
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_what_backtests_print_on_a_private_server_is_shown_unless_quiet(
+    run, server, script, stand_in, quiet
+):
+    stand_in(
+        "import sys; print('output: fast=5 slow=50 | hello'); print('output: bye')\n"
+        f"print('listening on {server.address}', flush=True)\n"
+        "print('asked', *sys.argv, file=sys.stderr); sys.stdin.read()"
+    )
+    server.steps = script.whole()
+    shown = run(*OPTIMIZE, *quiet, server_arguments=()).stderr
+    assert ("fast=5 slow=50 | hello\nbye\n" in shown) is not bool(quiet)
+    assert not quiet or shown == ""
+
+
 def test_json_is_one_document_with_the_designs_keys(run, server, script):
     server.steps = script.whole()
     document = json.loads(run(*OPTIMIZE, "--format", "json").stdout)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import queue
 import subprocess
 import sys
 
@@ -37,6 +38,19 @@ def is_alive(process_id):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_what_backtests_print_is_handed_over_whenever_it_comes(stand_in):
+    stand_in(
+        "import sys\nprint('note: compiling')\nprint('output: loaded')\n"
+        "print('listening on', *sys.argv[3:5])\nprint('output:   x=1 | hello ')\n"
+        "print('listening on nothing', flush=True)\nsys.stdin.read()"
+    )
+    lines, notes = queue.SimpleQueue(), []
+    with ServerProcess(on_output=lines.put, on_note=notes.append) as server:
+        assert server.address == "--worker-output stdout"
+        assert [lines.get(timeout=20), lines.get(timeout=20)] == ["loaded", "  x=1 | hello"]
+    assert notes == ["compiling"]
 
 
 def test_the_address_is_what_the_server_says(stand_in):

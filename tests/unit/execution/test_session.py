@@ -69,8 +69,9 @@ class BatchEngine:
 class Server:
     """The server's side of a session that runs on a thread."""
 
-    def __init__(self, peer: socket.socket, activity: Activity) -> None:
+    def __init__(self, peer: socket.socket, activity: Activity, session: Session) -> None:
         self.activity = activity
+        self.session = session
         self._peer = peer
         self._reader = FrameReader()
         self._ready: queue.SimpleQueue[OutcomeBatch] = queue.SimpleQueue()
@@ -115,10 +116,11 @@ def session_of(engine):
     descriptor = shared_words()
     activity, worker_activity = Activity(descriptor), Activity(descriptor)
     os.close(descriptor)
-    worker = threading.Thread(target=Session(theirs, worker_activity, engine).run)
+    session = Session(theirs, worker_activity, engine)
+    worker = threading.Thread(target=session.run)
     worker.start()
     try:
-        yield Server(ours, activity)
+        yield Server(ours, activity, session)
     finally:
         ours.close()
         worker.join()
@@ -175,6 +177,26 @@ def test_an_engine_is_given_the_whole_chunk_in_columns():
     (batch,) = batches
     assert batch.metric_names == ("score", "negative")
     assert batch.metrics.tolist() == [[1, -1], [2, -2], [5, -5], [999_999, -999_999]]
+
+
+def test_the_combination_that_runs_has_a_name_and_many_at_once_have_none():
+    labels = []
+
+    def spoil(config):
+        labels.append(server.session.running_combination())
+        config.begin(config.count - 1)
+        labels.append(server.session.running_combination())
+
+    with session_of(BatchEngine(spoil)) as server:
+        assert server.session.running_combination() == ""
+        server.run_chunk([3, 4])
+        server.run_chunk([1_999_999])
+        server.send_plan(replace(PLAN, axes=(ParameterAxis("text", ("a b" * 200, "c")),)))
+        server.run_chunk([0])
+    assert labels[:4] == ["", "x=2 mode=a", "x=999999 mode=b", "x=999999 mode=b"]
+    assert labels[4].startswith("text=a ba b")
+    assert labels[4].endswith("…")
+    assert len(labels[4]) < 250
 
 
 def test_a_large_batch_comes_in_frames_of_bounded_size():
