@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,9 +18,10 @@ from stratsweep.cli.option_types import DayType, LabelType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
+from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.config import ConfigOptions
-from stratsweep.errors import InvalidConfigError, NotFoundError
+from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.parameters import GridValues
 from stratsweep.results import OptimizationResult, OptimizationState
 
@@ -30,6 +32,7 @@ _Value = TypeVar("_Value")
 _DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
+_LIST_TIMEOUT = timedelta(seconds=2)  # a note is not worth more
 _UINT32_MAXIMUM = 2**32 - 1
 _UINT64_MAXIMUM = 2**64 - 1
 _EXIT_CODES = {
@@ -209,8 +212,9 @@ def _run(
     stream = client.optimize(
         strategy, labels=labels, progress_interval=_PROGRESS_INTERVAL, **config
     )
+    watch = None if quiet else SlownessWatch(partial(_takes_columns, client, strategy))
     try:
-        return follow(stream, progress_display(quiet=quiet))
+        return follow(stream, progress_display(quiet=quiet), watch)
     except (InvalidConfigError, NotFoundError) as error:
         given = {
             "symbols": list(config["symbols"]),
@@ -219,6 +223,16 @@ def _run(
         }
         error.violations = in_command_line_words(error.violations, given, optimize)
         raise
+
+
+def _takes_columns(client: Client, strategy: str) -> bool | None:
+    """Whether a strategy decides for many combinations at once; None where that is not known."""
+    try:
+        catalogue = client.list_strategies(timeout=_LIST_TIMEOUT)
+    except StratsweepError:
+        return None
+    declared = (each.takes_columns for each in catalogue.strategies if each.name == strategy)
+    return next(declared, None)
 
 
 def _print_result(result: OptimizationResult, output_format: str, row_count: int) -> None:

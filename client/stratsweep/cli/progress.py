@@ -15,6 +15,7 @@ from rich.progress import Progress as RichProgress
 
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep.cli.formatting import format_number, format_parameters, format_span
+from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.client import OptimizationStream
 from stratsweep.results import OptimizationResult, OptimizationStarted, Progress
 
@@ -45,9 +46,20 @@ class ProgressDisplay(Protocol):
         """Say how far it is."""
         ...
 
+    def show_note(self, note: str) -> None:
+        """Say something once."""
+        ...
 
-def follow(stream: OptimizationStream, display: ProgressDisplay) -> OptimizationResult:
+
+def follow(
+    stream: OptimizationStream, display: ProgressDisplay, watch: SlownessWatch | None = None
+) -> OptimizationResult:
     """Run a stream to its end while showing it; Ctrl-C cancels it and says how far it got.
+
+    Args:
+        stream: An optimization.
+        display: Shows it.
+        watch: Has a note on it that is shown, too.
 
     Raises:
         StratsweepError: The server refused the request, or the stream broke off.
@@ -62,6 +74,8 @@ def follow(stream: OptimizationStream, display: ProgressDisplay) -> Optimization
                 elif isinstance(event, Progress):
                     last = event
                     display.show_progress(event)
+                if watch is not None and (note := watch.see(event)):
+                    display.show_note(note)
     except KeyboardInterrupt:
         click.echo(f"interrupted {_how_far(last)}", err=True)
         raise SystemExit(ExitCode.INTERRUPTED) from None
@@ -93,6 +107,9 @@ class _NoDisplay:
     def show_progress(self, progress: Progress) -> None:
         """Say nothing."""
 
+    def show_note(self, note: str) -> None:
+        """Say nothing."""
+
 
 class PlainDisplay(_NoDisplay):
     """A line for every tenth of the way, or every ten seconds, and one at the end."""
@@ -120,6 +137,10 @@ class PlainDisplay(_NoDisplay):
             + describe_progress(progress, self._target),
             err=True,
         )
+
+    def show_note(self, note: str) -> None:
+        """Print it."""
+        click.echo(note, err=True)
 
 
 class BarDisplay:
@@ -158,6 +179,10 @@ class BarDisplay:
         """Move the bar."""
         status = describe_progress(progress, self._target)
         self._bar.update(self._task, completed=progress.completed_count, status=status)
+
+    def show_note(self, note: str) -> None:
+        """Print it above the bar."""
+        self._bar.console.print(note, markup=False, highlight=False)
 
 
 def describe_started(started: OptimizationStarted) -> str:

@@ -280,7 +280,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
                 yield step
 
     def ListStrategies(self, request, context):  # noqa: N802 - gRPC's name
-        if self.steps:
+        if self.steps and isinstance(self.steps[0], grpc.Status):
             context.abort_with_status(self.steps[0])
         return self.catalogue or self._refuse(context)
 

@@ -127,6 +127,24 @@ def test_quiet_prints_nothing_but_the_result(run, server, script):
     assert "1.5000" in result.stdout
 
 
+def test_a_slow_strategy_is_told_so_once_and_what_would_make_it_faster(run, server, script):
+    server.catalogue = script.catalogue()
+    server.steps = [
+        script.started(total_count=1000),
+        *(script.progress(10 * each, total=1000, elapsed=each) for each in range(1, 9)),
+        script.part(),
+    ]
+    optimize = ("optimize", "trend", *OPTIMIZE[2:])
+    notes = [line for line in run(*optimize).stderr.splitlines() if "one backtest" in line]
+    (note,) = notes
+    assert note.startswith(
+        "one backtest takes 200 ms; 1,000 combinations take about 16 minutes on 2 workers; the "
+    )
+    assert note.endswith('faster: see "Many combinations at once" in docs/strategies.md')
+    assert "at a time" not in run(*OPTIMIZE).stderr
+    assert run(*optimize, "--quiet").stderr == ""
+
+
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
 def test_what_backtests_print_on_a_private_server_is_shown_unless_quiet(
     run, server, script, stand_in, quiet
