@@ -29,6 +29,7 @@ from stratsweep.errors import (
     Violation,
 )
 from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
+from stratsweep.repeats import RepeatCheck, RepeatDifference
 from stratsweep.results import (
     BacktestFailure,
     FailureKind,
@@ -102,6 +103,8 @@ __all__ = [
     "ParameterType",
     "ParameterValue",
     "Progress",
+    "RepeatCheck",
+    "RepeatDifference",
     "ServerBusyError",
     "ServerError",
     "ServerInfo",

@@ -25,6 +25,7 @@ from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.client import DEFAULT_ADDRESS
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import OptimizationCancelledError, ServerError
+from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
@@ -126,6 +127,33 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
         return assembler.started_event()
+
+    async def check_repeats(
+        self,
+        result: OptimizationResult,
+        *,
+        count: int = 10,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> RepeatCheck:
+        """Run some combinations of a ranking again, to see whether they give the same results.
+
+        As `Client.check_repeats` does.
+
+        Raises:
+            ValueError: `count` is not positive.
+            StratsweepError: What `optimize` would raise for the same config.
+        """
+        rows = rows_to_repeat(result.ranked, count)
+        results = [
+            await self.optimize(
+                result.config.strategy,
+                labels=result.labels,
+                timeout=timeout,
+                **repeat_options(result.config, row),
+            ).result()
+            for row in rows
+        ]
+        return repeat_check(rows, results)
 
     async def list_strategies(
         self,

@@ -21,6 +21,7 @@ from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import ServerError
+from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
@@ -159,6 +160,36 @@ class Client:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
         return assembler.started_event()
+
+    def check_repeats(
+        self, result: OptimizationResult, *, count: int = 10, timeout: Span | None = None
+    ) -> RepeatCheck:
+        """Run some combinations of a ranking again, to see whether they give the same results.
+
+        They run one by one, from the last of them to the first, as optimizations of one combination
+        each. What differs then, in any bit of any metric, depends on what ran before it: the
+        strategy, or the engine, keeps something from one backtest to the next.
+
+        Args:
+            result: What was optimized, on this server.
+            count: How many of the ranked combinations, spread evenly over the ranking; at least 1.
+            timeout: Deadline of each of them, in seconds or as a timedelta; None has none.
+
+        Raises:
+            ValueError: `count` is not positive.
+            StratsweepError: What `optimize` would raise for the same config.
+        """
+        rows = rows_to_repeat(result.ranked, count)
+        results = [
+            self.optimize(
+                result.config.strategy,
+                labels=result.labels,
+                timeout=timeout,
+                **repeat_options(result.config, row),
+            ).result()
+            for row in rows
+        ]
+        return repeat_check(rows, results)
 
     def list_strategies(self, *, timeout: Span | None = None) -> StrategyList:
         """Return what the server can run, and from which sources: strategies, metrics, symbols.

@@ -195,6 +195,10 @@ def test_the_settings_of_a_folder_are_some():
     assert parse_settings(content) == FolderSettings("America/New_York")
 
 
+def test_combinations_are_run_again_as_written(desk):
+    assert len(ranking(desk.shell("check-repeats"))) == 20
+
+
 def test_the_engine_works_when_pasted(desk):
     desk.save("engine", "my_engine.py")
     assert ranking(desk.shell("engine-command"))[0] == ["1", "12", "50", "1,000"]

@@ -11,15 +11,22 @@ from datetime import date, timedelta
 from typing import Any
 
 from stratsweep.cli.formatting import format_value
+from stratsweep.cli.repeat_report import repeat_document
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
+from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult
 from stratsweep.strategies import Strategy, StrategyList
 
 
-def result_json(result: OptimizationResult) -> str:
-    """Return a result as one line of strict JSON; spans are seconds."""
-    document = {
+def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) -> str:
+    """Return a result as one line of strict JSON; spans are seconds.
+
+    Args:
+        result: What is told.
+        repeats: What came of running some combinations again, where that was asked for.
+    """
+    document: dict[str, object] = {
         "optimization_id": result.optimization_id,
         "labels": result.labels,
         "state": result.state,
@@ -46,6 +53,8 @@ def result_json(result: OptimizationResult) -> str:
             for failure in result.failures
         ],
     }
+    if repeats is not None:
+        document["repeat_check"] = repeat_document(repeats)
     return json.dumps(document, allow_nan=False, default=_plain)
 
 

@@ -18,11 +18,13 @@ from stratsweep.cli.option_types import DayType, LabelType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
+from stratsweep.cli.repeat_report import repeat_report
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.parameters import GridValues
+from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
@@ -149,6 +151,12 @@ Example:
     help="Also write a .json, .csv or .parquet file. Repeatable.",
 )
 @click.option(
+    "--check-repeats",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run N ranked combinations again, and name those that give other results.",
+)
+@click.option(
     "--quiet",
     is_flag=True,
     help="No progress, nothing that backtests print, no summary of failures.",
@@ -165,6 +173,7 @@ def optimize(
     output_format: str,
     outputs: tuple[Path, ...],
     quiet: bool,
+    check_repeats: int | None,
     choice: ServerChoice,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
@@ -172,7 +181,7 @@ def optimize(
 
     `stratsweep optimize STRATEGY --help` also lists the parameters of that strategy.
     """
-    table_only = output_format == "table" and not outputs
+    table_only = output_format == "table" and not (outputs or check_repeats)
     config = cast(
         ConfigOptions,
         options
@@ -184,9 +193,14 @@ def optimize(
     labels_by_key = _by_name(labels, "--label: a key", "give it one value")
     with choice.connect(None if quiet else _print_output) as client:
         result = _run(client, strategy, config, labels_by_key, quiet=quiet)
-    is_written = write_results(result, outputs)
-    _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS)
+        repeats = None
+        if check_repeats and result.ranked:
+            repeats = _repeat(client, result, check_repeats, quiet=quiet)
+    is_written = write_results(result, outputs, repeats)
+    _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS, repeats)
     _print_remarks(result, quiet=quiet)
+    if repeats is not None and (repeats.differences or not quiet):
+        click.echo(repeat_report(repeats, result.config.optimization_target), err=True)
     context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
 
@@ -225,6 +239,21 @@ def _run(
         raise
 
 
+def _repeat(
+    client: Client, result: OptimizationResult, count: int, *, quiet: bool
+) -> RepeatCheck | None:
+    """Run combinations again. What goes wrong with that costs the ranking nothing."""
+    if not quiet:
+        click.echo(f"running {min(count, len(result.ranked)):,} of them again", err=True)
+    try:
+        return client.check_repeats(result, count=count)
+    except StratsweepError as error:
+        click.echo(f"error: they could not all run again: {error}", err=True)
+    except KeyboardInterrupt:
+        click.echo("interrupted before all had run again", err=True)
+    return None
+
+
 def _takes_columns(client: Client, strategy: str) -> bool | None:
     """Whether a strategy decides for many combinations at once; None where that is not known."""
     try:
@@ -235,9 +264,11 @@ def _takes_columns(client: Client, strategy: str) -> bool | None:
     return next(declared, None)
 
 
-def _print_result(result: OptimizationResult, output_format: str, row_count: int) -> None:
+def _print_result(
+    result: OptimizationResult, output_format: str, row_count: int, repeats: RepeatCheck | None
+) -> None:
     if output_format == "json":
-        click.echo(result_json(result))
+        click.echo(result_json(result, repeats))
     elif output_format == "csv":
         for text in result_csv(result):
             click.echo(text, nl=False)

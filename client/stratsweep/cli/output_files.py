@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from stratsweep.cli.documents import result_csv, result_json
+from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult
 
 _SUFFIXES = (".json", ".csv", ".parquet")
@@ -36,8 +37,15 @@ class OutputFileType(click.ParamType[Path]):
         return path
 
 
-def write_results(result: OptimizationResult, paths: Sequence[Path]) -> bool:
+def write_results(
+    result: OptimizationResult, paths: Sequence[Path], repeats: RepeatCheck | None = None
+) -> bool:
     """Write a result to files, each in the format that its suffix names.
+
+    Args:
+        result: What is written.
+        paths: The files.
+        repeats: What came of running some combinations again; JSON has it, too.
 
     Returns:
         Whether all were written; what went wrong with the others is on standard error.
@@ -45,17 +53,17 @@ def write_results(result: OptimizationResult, paths: Sequence[Path]) -> bool:
     is_written = True
     for path in paths:
         try:
-            _write(result, path)
+            _write(result, path, repeats)
         except OSError as error:
             is_written = False
             click.echo(f"error: {path} was not written: {error.strerror or error}", err=True)
     return is_written
 
 
-def _write(result: OptimizationResult, path: Path) -> None:
+def _write(result: OptimizationResult, path: Path, repeats: RepeatCheck | None) -> None:
     match path.suffix.lower():
         case ".json":
-            path.write_text(result_json(result) + "\n", encoding="utf-8")
+            path.write_text(result_json(result, repeats) + "\n", encoding="utf-8")
         case ".csv":
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(result_csv(result))

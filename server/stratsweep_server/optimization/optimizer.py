@@ -82,7 +82,8 @@ class GridSearchOptimizer:
         >>> asyncio.run(main())  # doctest: +SKIP
 
     As an async context manager it keeps its workers between optimizations; without, they live as
-    long as one `optimize` call.
+    long as one `optimize` call. What backtests print goes to the logger
+    `stratsweep_server.worker_output`, as INFO, each line with the combination that it is from.
 
     Args:
         max_workers: Worker processes; default: the CPUs that this process may use.

@@ -160,6 +160,55 @@ def test_what_backtests_print_on_a_private_server_is_shown_unless_quiet(
     assert not quiet or shown == ""
 
 
+def test_combinations_that_give_something_else_when_they_run_again_are_named(run, server, script):
+    server.steps = script.whole()  # whatever is asked: alone, each has the metrics of the best
+    server.steps[0].event.started.labels["desk"] = "rates"
+    result = run(*OPTIMIZE, "--check-repeats", "10", "--label", "desk=rates")
+    assert result.exit_code == 0
+    assert [dict(request.labels) for request in server.requests] == [{"desk": "rates"}] * 4
+    found = result.stderr.partition("2 of 3 combinations gave other results")[2].splitlines()
+    assert found[1].startswith("  slow=50, fast=5: sharpe_ratio 0.5000, then 1.5000; total_ret")
+    assert found[2].startswith("  slow=100, fast=10: sharpe_ratio -, then 1.5000; total_return 0,")
+    assert found[2].endswith("; and 1 more")
+    first, *repeated = [request.config for request in server.requests]
+    assert first.max_ranked_results == 0
+    values = [[each.integer_list.values[0] for each in one.parameters] for one in repeated]
+    assert values == [[100, 10], [50, 5], [100, 5]]
+    assert "other results" in run(*OPTIMIZE, "--check-repeats", "10", "--quiet").stderr
+
+
+def test_a_ranking_is_not_lost_where_combinations_cannot_run_again(run, server, script, statuses):
+    busy = statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "too many optimizations")
+
+    def refuse_what_follows(context):
+        server.steps = [busy]
+
+    server.steps = [*script.whole(), refuse_what_follows]
+    result = run(*OPTIMIZE, "--check-repeats", "2")
+    assert result.exit_code == 0
+    assert "error: they could not all run again: too many optimizations" in result.stderr
+    assert "1.5000" in result.stdout
+
+
+def test_what_ran_again_with_the_same_results_is_said_unless_quiet(run, server, script):
+    server.steps = script.whole()
+    arguments = (*OPTIMIZE, "--check-repeats", "1")
+    assert "1 combination ran again" in run(*arguments).stderr
+    assert run(*arguments, "--quiet").stderr == ""
+
+
+def test_json_carries_what_came_of_running_combinations_again(run, server, script, tmp_path):
+    server.steps = script.whole()
+    path = tmp_path / "out.json"
+    printed = run(*OPTIMIZE, "--check-repeats", "2", "--format", "json", "--output", str(path))
+    check = json.loads(printed.stdout)["repeat_check"]
+    assert check["checked_count"] == 2
+    (found,) = check["differences"]
+    assert found["parameters"] == {"slow": 100, "fast": 10}
+    assert found["metrics"]["sharpe_ratio"] == [None, 1.5]
+    assert json.loads(path.read_text())["repeat_check"] == check
+
+
 def test_json_is_one_document_with_the_designs_keys(run, server, script):
     server.steps = script.whole()
     document = json.loads(run(*OPTIMIZE, "--format", "json").stdout)

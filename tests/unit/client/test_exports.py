@@ -34,6 +34,8 @@ EXPORTED = {
     "ParameterType",
     "ParameterValue",
     "Progress",
+    "RepeatCheck",
+    "RepeatDifference",
     "ServerBusyError",
     "ServerError",
     "ServerInfo",

@@ -1,0 +1,102 @@
+"""Running combinations again: whether a strategy gives the same results whatever ran before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from stratsweep.config import ConfigOptions, OptimizationConfig, OptimizationDirection
+from stratsweep.parameters import ParameterValue
+from stratsweep.results import OptimizationResult, ParameterResult
+
+# Of a grid, not of a combination.
+_NOT_REPEATED = {"parameters", "constraints", "max_ranked_results"}
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatDifference:
+    """A combination that gave something else when it ran again.
+
+    Attributes:
+        combination_index: The combination's 0-based number in grid order, as in the ranking.
+        parameters: The values of the grid's parameters, in grid order.
+        metrics: Those that differ, by name: the value in the ranking, and the one when it ran
+            again; None where there was none.
+        message: Why it gave no metrics when it ran again; empty where it did.
+    """
+
+    combination_index: int
+    parameters: Mapping[str, ParameterValue]
+    metrics: Mapping[str, tuple[float | None, float | None]]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatCheck:
+    """What came of running some combinations again.
+
+    Attributes:
+        checked_count: The number of combinations that ran again.
+        differences: Those that gave something else, in the order of the ranking.
+    """
+
+    checked_count: int
+    differences: Sequence[RepeatDifference]
+
+
+def rows_to_repeat(ranked: Sequence[ParameterResult], count: int) -> list[ParameterResult]:
+    """Return rows that are spread evenly over a ranking, first and last included, the last first.
+
+    Raises:
+        ValueError: `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; at least one combination runs again")
+    count = min(count, len(ranked))
+    if count < 2:
+        return list(ranked[:count])
+    return [ranked[place * (len(ranked) - 1) // (count - 1)] for place in reversed(range(count))]
+
+
+def repeat_options(config: OptimizationConfig, row: ParameterResult) -> ConfigOptions:
+    """Return the keywords for an optimization of one combination alone."""
+    names = ConfigOptions.__annotations__.keys() - _NOT_REPEATED
+    options: dict[str, Any] = {
+        name: getattr(config, name) for name in names if hasattr(config, name)
+    }
+    options["minimize"] = config.direction is OptimizationDirection.MINIMIZE
+    options["parameters"] = {name: [value] for name, value in row.parameters.items()}
+    return cast(ConfigOptions, options)
+
+
+def difference(row: ParameterResult, again: OptimizationResult) -> RepeatDifference | None:
+    """Compare a row with the result of its combination alone; None where all bits are the same."""
+    message = ""
+    values: Mapping[str, float] = {}
+    if again.ranked:
+        values = again.ranked[0].metrics
+    else:
+        message = again.failures[0].message if again.failures else again.message or again.state
+    metrics = {
+        name: (row.metrics.get(name), values.get(name))
+        for name in sorted({*row.metrics, *values})
+        if not _are_same(row.metrics.get(name), values.get(name))
+    }
+    if not metrics and not message:
+        return None
+    return RepeatDifference(row.combination_index, row.parameters, metrics, message)
+
+
+def repeat_check(
+    rows: Sequence[ParameterResult], results: Sequence[OptimizationResult]
+) -> RepeatCheck:
+    """Return what came of running rows again, in the order of `rows_to_repeat`."""
+    found = map(difference, reversed(rows), reversed(results))
+    return RepeatCheck(len(rows), tuple(each for each in found if each is not None))
+
+
+def _are_same(first: float | None, again: float | None) -> bool:
+    if first is None or again is None:
+        return first is again
+    return float(first).hex() == float(again).hex()  # 0.0 and -0.0 are not the same
