@@ -29,7 +29,6 @@ from stratsweep.errors import (
     Violation,
 )
 from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
-from stratsweep.repeats import RepeatCheck, RepeatDifference
 from stratsweep.results import (
     BacktestFailure,
     FailureKind,
@@ -57,16 +56,19 @@ from stratsweep.strategies import (
 if TYPE_CHECKING:
     from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
     from stratsweep.client import Client, OptimizationStream
+    from stratsweep.repeats import RepeatCheck, RepeatDifference
 else:
     _HOMES = {
         "AsyncClient": "async_client",
         "AsyncOptimizationStream": "async_client",
         "Client": "client",
         "OptimizationStream": "client",
+        "RepeatCheck": "repeats",
+        "RepeatDifference": "repeats",
     }
 
     def __getattr__(name: str) -> object:
-        """Import what calls a server when it is asked for: gRPC is most of an import's time."""
+        """Import what needs a server when it is asked for: gRPC is most of an import's time."""
         if name in _HOMES:
             return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         if name in _HOMES.values():

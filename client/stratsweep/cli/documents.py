@@ -8,15 +8,16 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stratsweep.cli.formatting import format_value
-from stratsweep.cli.repeat_report import repeat_document
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
-from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult
 from stratsweep.strategies import Strategy, StrategyList
+
+if TYPE_CHECKING:
+    from stratsweep.repeats import RepeatCheck
 
 
 def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) -> str:
@@ -54,6 +55,8 @@ def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) 
         ],
     }
     if repeats is not None:
+        from stratsweep.cli.repeat_report import repeat_document  # noqa: PLC0415 - few ask for it
+
         document["repeat_check"] = repeat_document(repeats)
     return json.dumps(document, allow_nan=False, default=_plain)
 

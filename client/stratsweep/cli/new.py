@@ -6,14 +6,6 @@ from pathlib import Path
 
 import click
 
-from stratsweep.cli.strategy_template import (
-    EXAMPLE_PARAMETERS,
-    STRATEGY,
-    TEST,
-    filled_in,
-    name_problem,
-)
-
 
 class _StrategyNameType(click.ParamType[str]):
     """A name that a function and its module can have."""
@@ -28,6 +20,8 @@ class _StrategyNameType(click.ParamType[str]):
         Raises:
             click.BadParameter: It is no name, or somebody else's.
         """
+        from stratsweep.cli.strategy_template import name_problem  # noqa: PLC0415 - as in `strategy`
+
         text = str(value)
         if problem := name_problem(text):
             self.fail(f"{text!r} {problem}", param, ctx)
@@ -46,6 +40,14 @@ def strategy(name: str) -> None:
 
     Files that are there already are left alone.
     """
+    # Not at the top: other commands do not wait for it.
+    from stratsweep.cli.strategy_template import (  # noqa: PLC0415
+        EXAMPLE_PARAMETERS,
+        STRATEGY,
+        TEST,
+        filled_in,
+    )
+
     files = {Path(f"{name}.py"): STRATEGY, Path(f"test_{name}.py"): TEST}
     for path in files:
         if path.exists():

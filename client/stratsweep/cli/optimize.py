@@ -18,17 +18,15 @@ from stratsweep.cli.option_types import DayType, LabelType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, write_results
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
-from stratsweep.cli.repeat_report import repeat_report
-from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.parameters import GridValues
-from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep.client import Client
+    from stratsweep.repeats import RepeatCheck
 
 _Value = TypeVar("_Value")
 _DEFAULT_TABLE_ROWS = 20
@@ -200,6 +198,8 @@ def optimize(
     _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS, repeats)
     _print_remarks(result, quiet=quiet)
     if repeats is not None and (repeats.differences or not quiet):
+        from stratsweep.cli.repeat_report import repeat_report  # noqa: PLC0415 - few ask for it
+
         click.echo(repeat_report(repeats, result.config.optimization_target), err=True)
     context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
@@ -222,6 +222,7 @@ def _run(
     client: Client, strategy: str, config: ConfigOptions, labels: dict[str, str], *, quiet: bool
 ) -> OptimizationResult:
     from stratsweep.cli.progress import follow, progress_display  # noqa: PLC0415 - rich is slow
+    from stratsweep.cli.slowness import SlownessWatch  # noqa: PLC0415 - as that
 
     stream = client.optimize(
         strategy, labels=labels, progress_interval=_PROGRESS_INTERVAL, **config

@@ -6,12 +6,15 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stratsweep.cli.documents import result_csv, result_json
-from stratsweep.repeats import RepeatCheck
 from stratsweep.results import OptimizationResult
+
+if TYPE_CHECKING:
+    from stratsweep.repeats import RepeatCheck
 
 _SUFFIXES = (".json", ".csv", ".parquet")
 

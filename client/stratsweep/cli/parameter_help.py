@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from stratsweep.cli.connection import ServerChoice
-from stratsweep.cli.strategy_texts import find_strategy, parameter_facts
 from stratsweep.errors import StratsweepError
 from stratsweep.strategies import Strategy
 
@@ -52,6 +51,8 @@ def _choice(values: Mapping[str, Any]) -> ServerChoice:
 
 
 def _load(name: str, choice: ServerChoice) -> Strategy:
+    from stratsweep.cli.strategy_texts import find_strategy  # noqa: PLC0415 - only help needs it
+
     choice.check()
     with tempfile.TemporaryDirectory() as empty:  # price files would only take time
         if choice.server is None:
@@ -61,6 +62,8 @@ def _load(name: str, choice: ServerChoice) -> Strategy:
 
 
 def _write_parameters(formatter: click.HelpFormatter, strategy: Strategy) -> None:
+    from stratsweep.cli.strategy_texts import parameter_facts  # noqa: PLC0415 - as above
+
     with formatter.section(f"Parameters of {strategy.name}"):
         if strategy.parameters:
             formatter.write_dl([(each.name, parameter_facts(each)) for each in strategy.parameters])

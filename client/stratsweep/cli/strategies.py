@@ -6,8 +6,6 @@ import click
 
 from stratsweep.cli.connection import ServerChoice, server_options
 from stratsweep.cli.documents import catalogue_json, strategy_json
-from stratsweep.cli.example_command import example_command
-from stratsweep.cli.strategy_texts import find_strategy
 
 
 @click.command(short_help="List strategies, metrics and symbols; or show one strategy.")
@@ -21,6 +19,8 @@ def strategies(name: str | None, choice: ServerChoice, output_format: str) -> No
 
     With a NAME, show that strategy alone, and a command that optimizes it.
     """
+    from stratsweep.cli.strategy_texts import find_strategy  # noqa: PLC0415 - others need it not
+
     with choice.connect() as client:
         catalogue = client.list_strategies()
     if output_format == "json":
@@ -34,6 +34,8 @@ def strategies(name: str | None, choice: ServerChoice, output_format: str) -> No
     )
 
     if name:
+        from stratsweep.cli.example_command import example_command  # noqa: PLC0415 - as above
+
         strategy = find_strategy(catalogue, name)
         command = example_command(catalogue, strategy, choice.options())
         click.echo(strategy_page(catalogue, strategy, command), nl=False)
