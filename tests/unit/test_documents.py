@@ -119,6 +119,7 @@ def test_every_option_is_there_and_no_other(page: Document, command: click.Comma
 def test_every_option_that_is_named_exists(document: Document):
     commands = [server_command_line, *command_line.commands.values()]
     options = {name for command in commands for each in command.params for name in each.opts}
+    options.add("--help")
     assert set(re.findall(r"`(?:[^`]* )?(--[\w-]+)", document.prose)) <= options
 
 
