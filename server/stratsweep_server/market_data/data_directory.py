@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import logging
 import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -34,6 +33,7 @@ from stratsweep_server.market_data.folder_settings import (
 )
 from stratsweep_server.market_data.price_file import PriceFile, read_price_file
 from stratsweep_server.market_data.storage import StorageUnavailableError
+from stratsweep_server.market_data.symbol_names import unknown_symbol
 from stratsweep_server.market_data.timezones import check_timezone
 
 logger = logging.getLogger(__name__)
@@ -261,9 +261,9 @@ class DataDirectory:
             reason = f"the file cannot be read: {error.strerror}"
             raise InvalidBarsError(file_name, None, reason) from error
 
-    def _unknown(self, symbol: str, names: Iterable[str]) -> UnknownSymbolError:
+    def _unknown(self, symbol: str, names: Collection[str]) -> UnknownSymbolError:
         others = (path.name for path in self._list() if is_unread_file_of(path.name, symbol))
-        return UnknownSymbolError(symbol, _nearest(symbol, names), tuple(sorted(others)))
+        return unknown_symbol(symbol, names, tuple(sorted(others)))
 
     def _read_settings(self) -> FolderSettings:
         try:
@@ -320,15 +320,6 @@ def _is_symbol(text: str) -> bool:
         and not text.startswith(".")
         and not any(separator in text for separator in "/\\")
     )
-
-
-def _nearest(symbol: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three names that are most like a symbol, in whatever case."""
-    by_folded: dict[str, list[str]] = {}
-    for name in names:
-        by_folded.setdefault(name.casefold(), []).append(name)
-    close = difflib.get_close_matches(symbol.casefold(), by_folded, n=3, cutoff=0.5)
-    return tuple(name for folded in close for name in by_folded[folded])[:3]
 
 
 def _only(file_names: list[str]) -> str:

@@ -42,9 +42,6 @@ def unit_of_rows(file_name: str) -> str:
     return "row" if file_name.lower().endswith(".parquet") else "line"
 
 
-_READ = "give it as .csv, .txt, .tsv, one of these with .gz or .zst, or .parquet"
-
-
 class MarketDataError(Exception):
     """Bars could not be provided."""
 
@@ -58,14 +55,22 @@ class InvalidSymbolError(MarketDataError):
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        super().__init__(
-            f"{quoted(symbol)} is not a symbol: a symbol is a name such as SPY or BRK.B, the price "
-            "file's without its extension, and never a path"
-        )
+        reason = "a symbol is a name such as SPY or BRK.B, the price file's without its extension, "
+        reason += "and never a path"
+        if any(separator in symbol for separator in ",;|"):
+            reason = (
+                "several symbols are given one by one: repeat --symbol, or use a list in a program"
+            )
+        elif symbol != symbol.strip():
+            reason = "leave out the blanks around it"
+        super().__init__(f"{quoted(symbol)} is not a symbol: {reason}")
 
 
 class UnknownSymbolError(MarketDataError):
     """A symbol without a price file.
+
+    Args:
+        hint: What to write instead, or where to look.
 
     Attributes:
         symbol: The symbol.
@@ -73,17 +78,13 @@ class UnknownSymbolError(MarketDataError):
         unread: Names of files that seem to have its prices, in formats that are not read.
     """
 
-    def __init__(self, symbol: str, nearest: tuple[str, ...], unread: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, symbol: str, nearest: tuple[str, ...], hint: str, unread: tuple[str, ...] = ()
+    ) -> None:
         self.symbol = symbol
         self.nearest = nearest
         self.unread = unread
-        hint = f"the nearest: {', '.join(nearest)}" if nearest else "no symbol is named like it"
-        if unread:
-            hint = f"{listed(unread, 3)} is there, but files like it are not read: {_READ}"
-        super().__init__(
-            f"no bars for the symbol {quoted(symbol)}; {hint}; "
-            "`stratsweep strategies` lists every symbol"
-        )
+        super().__init__(f"no bars for the symbol {quoted(symbol)}; {hint}")
 
 
 class UnknownTimezoneError(MarketDataError):

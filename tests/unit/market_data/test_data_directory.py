@@ -219,7 +219,43 @@ def test_an_unknown_symbol_names_the_nearest_in_any_case(directory, symbol, near
         directory.load(symbol)
     assert caught.value.symbol == symbol
     assert caught.value.nearest == nearest
-    assert "`stratsweep strategies` lists every symbol" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        ("SPX", "the nearest: SPY; `stratsweep strategies` lists every symbol"),
+        ("ZZZ", "no symbol is named like it; `stratsweep strategies` lists every symbol"),
+        ("SPY,AAPL", "it names 2 symbols; repeat --symbol, or use a list in a program: SPY, AAPL"),
+        ("SPY, aapl;MSFT", "it names 3 symbols; repeat --symbol, or use a list in a program: SPY"),
+        ("[SPY,'AAPL']", "it names 2 symbols; repeat --symbol, or use a list in a program: SPY"),
+        ("AAPL SPY", "it names 2 symbols; repeat --symbol"),
+        ("BRK B", "no symbol is named like it"),
+        ("spy", "write SPY: upper and lower case differ"),
+        ("SPY.csv", "write SPY, the name of the file without its extension"),
+        ("SPY,", "write SPY, the name"),
+    ],
+)
+def test_an_unknown_symbol_says_what_to_write_instead(directory, symbol, hint):
+    with pytest.raises(UnknownSymbolError, match=re.escape(f"{symbol!r}; {hint}")):
+        directory.load(symbol)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        (" SPY", "leave out the blanks around it"),
+        (",".join(["LONG"] * 20), "several symbols are given one by one: repeat --symbol, or use"),
+    ],
+)
+def test_what_is_no_symbol_says_what_to_write_instead(directory, symbol, hint):
+    with pytest.raises(InvalidSymbolError, match=re.escape(f"is not a symbol: {hint}")):
+        directory.load(symbol)
+
+
+def test_a_symbol_may_be_named_like_several(folder, directory):
+    (folder / "SPY,AAPL.csv").write_text(TEXT)
+    assert len(directory.load("SPY,AAPL")) == 3
 
 
 @pytest.mark.parametrize("is_file", [False, True])
