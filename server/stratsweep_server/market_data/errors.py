@@ -27,6 +27,16 @@ def quoted(text: object) -> str:
     return repr(shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with what it counts: `1 worker`, `2,000 workers`.
+
+    Args:
+        count: How many.
+        noun: What one of them is called; its plural ends with an s.
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def listed(names: Collection[str], limit: int = _LONGEST_LIST) -> str:
     """List names of unknown origin for a message: so many, those that look strange quoted."""
     shown = ", ".join(

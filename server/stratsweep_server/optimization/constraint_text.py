@@ -6,6 +6,7 @@ operators, and the words below.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from stratsweep_server.backtest import ParameterValue
-from stratsweep_server.market_data.errors import listed, quoted
+from stratsweep_server.market_data.errors import counted, listed, quoted
 from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINT_CHARACTERS,
     MAX_CONSTRAINT_DEPTH,
@@ -37,6 +38,10 @@ FUNCTIONS = {
 _KEYWORDS = ("and", "or", "not", "in", "between", "is", "null", "true", "false", "like")
 _CONSTANTS = {"null": None, "true": True, "false": False}
 _COMPARISONS = {"==": "=", "!=": "<>"} | {sign: sign for sign in ("=", "<>", "<", "<=", ">", ">=")}
+_OF_THE_GRID = (
+    "it is of one parameter in the whole grid; for that of two values write two conditions, such "
+    "as `fast < slow AND 6 < slow` for `max(fast, 6) < slow`"
+)
 _INT64 = range(-(2**63), 2**63)
 _TOKEN = re.compile(
     r"""(?P<number> (?:[0-9]+\.?[0-9]*|\.[0-9]+) (?:[eE][+-]?[0-9]+)? )
@@ -121,7 +126,7 @@ class _Parser:
     def constraint(self) -> Node:
         tree = self._alternatives()
         if self._place < len(self._tokens):
-            self._fail("an operator")
+            self._fail("an operator, such as < or AND,")
         return tree
 
     def _alternatives(self) -> Node:
@@ -225,8 +230,9 @@ class _Parser:
         least, most = FUNCTIONS[function]
         if not least <= len(arguments) <= most:
             wanted = f"{least}" if least == most else f"{least} or {most}"
+            hint = f"; {_OF_THE_GRID}" if function in ("max", "min") else ""
             raise ConstraintTextError(
-                f"gives {function} {len(arguments)} arguments, it takes {wanted}"
+                f"gives {function} {counted(len(arguments), 'argument')}, it takes {wanted}{hint}"
             )
         return Call("%" if function == "mod" else function, arguments)
 
@@ -298,11 +304,12 @@ class _Parser:
             raise ConstraintTextError(
                 f"calls {quoted(name)}; the functions are {', '.join(FUNCTIONS)}"
             )
-        hint = f"; a text is written {quoted(name)}" if token.startswith('"') else ""
+        near = difflib.get_close_matches(name, self._parameters, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"a text is written {quoted(name)}"
         raise ConstraintTextError(
             f"names {quoted(name)}, which the grid does not have; "
             f"its parameters are {listed(self._parameters) or 'none'}; "
-            f"one that has its default can be given as its only value{hint}"
+            f"one that has its default can be given as its only value; {hint}"
         )
 
 

@@ -23,6 +23,7 @@ from stratsweep_server.execution.plan import ParameterAxis, axis_column
 from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
+from stratsweep_server.optimization.constraint_hints import rewrite
 from stratsweep_server.optimization.constraint_text import ConstraintTextError, read_constraint
 from stratsweep_server.optimization.constraint_types import (
     Expression,
@@ -33,7 +34,10 @@ from stratsweep_server.optimization.constraint_types import (
 )
 from stratsweep_server.optimization.grid import expand
 from stratsweep_server.optimization.like import LikePattern
-from stratsweep_server.optimization.limits import MAX_CONSTRAINT_SECONDS
+from stratsweep_server.optimization.limits import (
+    MAX_CONSTRAINT_CHARACTERS,
+    MAX_CONSTRAINT_SECONDS,
+)
 
 _BLOCK_ROWS = 1 << 16
 _SORTED_TEXTS = 10_000
@@ -61,15 +65,31 @@ def compiled(text: str, parameters: Mapping[str, Expression]) -> Expression:
             something to what it does not go with, or is not true or false.
     """
     try:
-        expression = typed(read_constraint(text, parameters), parameters)
+        return _condition(text, parameters)
     except ConstraintTextError as error:
-        raise InvalidConstraintError(f"{quoted(text)} {error}") from error
+        what = _correction(text, parameters) or str(error)
+        raise InvalidConstraintError(f"{quoted(text)} {what}") from error
+
+
+def _condition(text: str, parameters: Mapping[str, Expression]) -> Expression:
+    expression = typed(read_constraint(text, parameters), parameters)
     if expression.kind not in (Kind.TRUTH, Kind.NOTHING):
-        raise InvalidConstraintError(
-            f"{quoted(text)} gives {expression.kind.value}, not true or false; "
-            "compare it with something"
+        raise ConstraintTextError(
+            f"gives {expression.kind.value}, not true or false; compare it with something"
         )
     return expression
+
+
+def _correction(text: str, parameters: Mapping[str, Expression]) -> str:
+    """What to write instead, if that can be told and read; else nothing."""
+    if len(text) > MAX_CONSTRAINT_CHARACTERS or not text.isprintable():
+        return ""
+    rewritten, found = rewrite(text, parameters)
+    try:
+        _condition(rewritten, parameters)
+    except ConstraintTextError:
+        return ""
+    return f"has {' and '.join(found)}; write `{rewritten}`" if found else ""
 
 
 def accepted_indices(
