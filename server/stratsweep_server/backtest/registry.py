@@ -159,9 +159,9 @@ def strategy(
     """Declare a function as a strategy and register it under its name.
 
     The function is given the bars of one symbol and its parameters by name, and returns one target
-    position per bar: a fraction of equity in [-1, 1], 1 being all-in long, -1 all-in short, 0 or
-    NaN flat. The target of a bar may use that bar and those before it; it is traded at the open of
-    the next bar.
+    position per bar: a fraction of equity in [-1, 1], 1 or True being all-in long, -1 all-in short,
+    0, NaN or None flat. The target of a bar may use that bar and those before it; it is traded at
+    the open of the next bar.
 
     Parameters are declared by the signature: the type is the annotation (`int`, `float`, `str`,
     `bool`, or `Literal["a", "b"]` for a choice), the default is the signature's, and one without a

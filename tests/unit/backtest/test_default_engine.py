@@ -1,11 +1,15 @@
 """What the default engine refuses, shares and compiles."""
 
+import math
 import subprocess
 import sys
 import tempfile
+from decimal import Decimal
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from stratsweep_server.backtest import BacktestConfig, Bars, StrategyConfig, registry, strategy
 from stratsweep_server.backtest.default import (
@@ -38,9 +42,14 @@ def run(name="buy_and_hold", symbols=("TEST",), bars=None, **parameters):
         (1.0, r"it returned float of shape \(\)"),
         (None, "must return an array of numbers; it returned NoneType"),
         ([[0, 1, 1]], r"it returned list of shape \(1, 3\)"),
-        (["a", "b", "c"], "must return an array of numbers; it returned list"),
-        ([0, None, 1], "must return an array of numbers"),
-        ([0j, 0j, 1j], "must return an array of numbers"),
+        ([[0, 1], [0]], "must return an array of numbers; it returned list that is no table"),
+        (["a", "b", "c"], r"it returned list with 'a' \(str\) for bar 0 \(1970-01-01T.*\) of TEST"),
+        ([0, None, "long"], r"it returned list with 'long' \(str\) for bar 2 \(1970-01-03T.*\) of"),
+        ([None, Decimal(1), 0], r"with '1' \(Decimal\) for bar 1"),
+        ([0j, 0j, 1j], r"with '0j' \(complex\) for bar 0"),
+        ([None, 10**400, 0], "with a number that no double holds"),
+        ([None, 2, 0], r"returned position 2\.0 for bar 1 \(1970-01-02T.*\) of TEST"),
+        (np.zeros(3, dtype="datetime64[ns]"), r"it returned ndarray of datetime64\[ns\]"),
         ([0, 1.5, 0], r"returned position 1\.5 for bar 1 \(1970-01-02T.*\) of TEST"),
         ([0, 0, -1.01], r"returned position -1\.01 for bar 2"),
         ([0, np.inf, 0], "returned position inf for bar 1"),
@@ -65,6 +74,41 @@ def test_what_is_not_one_position_per_bar_is_refused(targets, message):
 def test_positions_may_be_anything_that_converts_to_numbers(targets):
     expected = run_targets((np.array(targets, dtype=np.float64), BARS))
     assert run_targets((targets, BARS)) == expected
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pd.Series([True, True, False]).shift(1),
+        pd.Series([None, True, None], dtype="boolean"),
+        pd.Series([0, 1, None], dtype="Int64"),
+        pd.Series([None, 1, None], dtype="Float64"),
+        pd.Series([math.nan, True, None], dtype=object),
+        pl.Series([None, True, False]),
+        pl.Series([True, True, False]).shift(1),
+        pl.Series([None, 1, 0]),
+        [None, np.True_, np.float64("nan")],
+        [None, np.int64(1), 0.0],
+        np.ma.masked_array([True, True, True], [True, False, True]),
+        np.ma.masked_array([9.0, 1.0, 9.0], [True, False, True]),
+    ],
+    ids=lambda targets: f"{type(targets).__module__}-{getattr(targets, 'dtype', 'list')}",
+)
+def test_no_value_is_flat_and_true_is_long(targets):
+    assert run_targets((targets, BARS)) == run_targets((np.array([0.0, 1.0, 0.0]), BARS))
+
+
+def test_no_value_is_flat_in_a_table_of_positions_too():
+    table = positions.Positions(build_portfolio((BARS,), None), 2)
+    table.put("any", 0, pd.DataFrame([[True, None, False], [pd.NA, 0.5, True]], dtype=object))
+    expected = [[1.0, 0.0, 0.0], [0.0, 0.5, 1.0]]
+    assert table.targets(np.array([0, 1])).tolist() == expected
+
+
+def test_a_position_that_is_none_is_found_by_its_bar_in_a_table():
+    table = positions.Positions(build_portfolio((BARS,), None), 2)
+    with pytest.raises(positions.PositionError, match=r"'up' \(str\) for bar 2"):
+        table.put("any", 0, [[1, 0, None], [0, 1, "up"]])
 
 
 def test_the_strategys_own_array_stays_writable():

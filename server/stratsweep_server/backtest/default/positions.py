@@ -13,8 +13,12 @@ from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import Portfolio
 from stratsweep_server.backtest.default.trade_jumps import WORD
 from stratsweep_server.market_data.bars import Bars, read_only
+from stratsweep_server.market_data.errors import quoted
 
 _Number = TypeVar("_Number", np.int8, np.float64)
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+_KINDS_OF_OBJECTS = "OUSc"
+"""Objects, texts, bytes and complex numbers: of these numpy makes no doubles."""
 
 
 class PositionError(ValueError):
@@ -53,7 +57,7 @@ class Positions:
             PositionError: It is something else, or a position is not in [-1, 1].
         """
         shape = (len(self), len(self._portfolio.sleeves[sleeve]))
-        matrix = _as_numbers(strategy, returned)
+        matrix = _as_numbers(strategy, returned, self._portfolio.sleeves[sleeve])
         if matrix.shape != shape:
             raise PositionError(
                 f"strategy {strategy!r} must return one row per combination and one position per "
@@ -63,8 +67,9 @@ class Positions:
 
     def put_one(self, strategy: str, sleeve: int, row: int, returned: ArrayLike) -> None:
         """Take what a strategy returned for one combination; see `put`."""
-        bar_count = len(self._portfolio.sleeves[sleeve])
-        array = _as_numbers(strategy, returned)
+        bars = self._portfolio.sleeves[sleeve]
+        bar_count = len(bars)
+        array = _as_numbers(strategy, returned, bars)
         if array.shape != (bar_count,):
             what = f"{type(returned).__name__} of shape {array.shape}"
             raise PositionError(
@@ -149,21 +154,59 @@ def store_whole(positions: NDArray[np.float64], whole: NDArray[np.int8]) -> bool
     return is_whole
 
 
-def _as_numbers(strategy: str, returned: ArrayLike) -> NDArray[Any]:
+def _as_numbers(strategy: str, returned: ArrayLike, bars: Bars) -> NDArray[Any]:
     """Return what is whole by its type as int8, else as the float64 that kernels are for."""
-    array = np.asarray(returned)
+    if isinstance(returned, np.ma.MaskedArray):
+        returned = np.where(np.ma.getmaskarray(returned), None, returned.data)
+    try:
+        array = np.asarray(returned)
+    except ValueError as error:  # rows of different lengths
+        raise _no_numbers(strategy, returned, f" that is no table: {error}") from error
     if array.dtype == np.bool_:
         return array.view(np.int8)
     if array.dtype == np.int8:
         return array
+    if array.dtype.kind in _KINDS_OF_OBJECTS and array.ndim:
+        return _from_objects(strategy, returned, array.astype(np.object_), bars)
     try:
         floats = array.astype(np.float64, order="C", casting="same_kind", copy=False)
     except TypeError as error:
-        raise PositionError(
-            f"strategy {strategy!r} must return an array of numbers; it returned "
-            f"{type(returned).__name__} of {array.dtype}"
-        ) from error
+        raise _no_numbers(strategy, returned, f" of {array.dtype}") from error
     return read_only(floats)
+
+
+def _from_objects(
+    strategy: str, returned: ArrayLike, array: NDArray[np.object_], bars: Bars
+) -> NDArray[np.float64]:
+    """Numbers and truths, with None or pandas' NA where there is none: what a shift leaves."""
+    types = set(map(type, array.flat))
+    missing = {each for each in types if each is type(None) or each.__name__ == "NAType"}
+    others = {each for each in types - missing if not issubclass(each, _NUMBERS)}
+    if others:
+        place = next(place for place, value in enumerate(array.flat) if type(value) in others)
+        bar = place % array.shape[-1]
+        found = array.flat[place]
+        what = f" with {quoted(found)} ({type(found).__name__}) for {_bar(bars, bar)}"
+        raise _no_numbers(strategy, returned, what)
+    values = (np.nan if type(value) in missing else value for value in array.flat)
+    try:
+        floats = np.fromiter(values, np.float64, array.size)
+    except OverflowError as error:
+        raise _no_numbers(strategy, returned, " with a number that no double holds") from error
+    return read_only(floats.reshape(array.shape))
+
+
+def _no_numbers(strategy: str, returned: ArrayLike, what: str) -> PositionError:
+    return PositionError(
+        f"strategy {strategy!r} must return an array of numbers; it returned "
+        f"{type(returned).__name__}{what}"
+    )
+
+
+def _bar(bars: Bars, bar: int) -> str:
+    if bar >= len(bars):
+        return f"bar {bar}"
+    return f"bar {bar} ({np.datetime64(int(bars.time[bar]), 'ns')}) of {bars.symbol}"
 
 
 def _refuse_invalid(strategy: str, bars: Bars, matrix: NDArray[np.float64]) -> None:
@@ -171,7 +214,7 @@ def _refuse_invalid(strategy: str, bars: Bars, matrix: NDArray[np.float64]) -> N
         invalid = first_invalid_position(positions)
         if invalid >= 0:
             raise PositionError(
-                f"strategy {strategy!r} returned position {positions[invalid]} for bar {invalid} "
-                f"({np.datetime64(int(bars.time[invalid]), 'ns')}) of {bars.symbol}; a position "
-                "is a fraction of equity from -1 to 1, or NaN for none"
+                f"strategy {strategy!r} returned position {positions[invalid]} for "
+                f"{_bar(bars, invalid)}; a position is a fraction of equity from -1 to 1, or NaN "
+                "for none"
             )
