@@ -233,7 +233,7 @@ def _run(
     except (InvalidConfigError, NotFoundError) as error:
         given = {
             "symbols": list(config["symbols"]),
-            "parameters": list(config["parameters"]),
+            "parameters": config["parameters"],
             "constraints": list(config["constraints"]),
         }
         error.violations = in_command_line_words(error.violations, given, optimize)

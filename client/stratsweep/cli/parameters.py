@@ -6,6 +6,7 @@ import re
 
 import click
 
+from stratsweep.cli.parameter_hints import advise, is_no_list
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ValueList
 
 _INTEGER = re.compile(r"[-+]?\d+")
@@ -26,13 +27,18 @@ class ParameterType(click.ParamType[tuple[str, GridValues]]):
         Raises:
             click.BadParameter: It is neither a range nor a list.
         """
-        name, equals, text = str(value).partition("=")
+        name, equals, text = (part.strip() for part in str(value).partition("="))
+        if not name or not equals:
+            self.fail(f"{value!r}: {_without_equals(str(value))}", param, ctx)
         try:
-            if not equals or not name.strip():
-                raise ValueError("write name=start:stop:step or name=a,b,c")
-            return name.strip(), parse_values(text.strip())
+            return name, parse_values(text)
         except ValueError as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
+            self.fail(f"{value!r}: {error}; {advise(name, text)}", param, ctx)
+
+
+def _without_equals(text: str) -> str:
+    match = re.fullmatch(r"\s*([^\W\d]\w*)[\s:]+(.+)", text)
+    return advise(match[1], match[2]) if match else advise("name", "")
 
 
 def parse_values(text: str) -> GridValues:
@@ -44,6 +50,8 @@ def parse_values(text: str) -> GridValues:
     Raises:
         ValueError: It is neither a range nor a list.
     """
+    if is_no_list(text):
+        raise ValueError("values have no brackets, and numbers no commas")
     if ":" in text and "," not in text:
         return _parse_range(text)
     return _parse_list(text)
@@ -52,7 +60,7 @@ def parse_values(text: str) -> GridValues:
 def _parse_range(text: str) -> GridValues:
     parts = [part.strip() for part in text.split(":")]
     if len(parts) != 3 or not _all_match(_NUMBER, parts):
-        raise ValueError("a range is start:stop:step, such as 5:50:5; both ends are included")
+        raise ValueError("a range is start:stop:step, both ends included")
     if _all_match(_INTEGER, parts):
         start, stop, step = map(int, parts)
         return IntegerRange(start, stop, step)
@@ -63,7 +71,7 @@ def _parse_range(text: str) -> GridValues:
 def _parse_list(text: str) -> ValueList:
     items = [item.strip() for item in text.split(",")]
     if "" in items:
-        raise ValueError("a value is missing; write name=a,b,c")
+        raise ValueError("a value is missing")
     if _all_match(_INTEGER, items):
         return tuple(map(int, items))
     if _all_match(_NUMBER, items):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 
+from stratsweep.cli.parameter_hints import advise, correct
 from stratsweep.errors import Violation
 
 # Fields that no parameter of the command has the name of.
@@ -24,7 +25,7 @@ _RANGE_FIELDS = ("start", "stop", "step")
 
 def in_command_line_words(
     violations: Sequence[Violation],
-    elements: Mapping[str, Sequence[str]],
+    elements: Mapping[str, Collection[str]],
     command: click.Command,
 ) -> tuple[Violation, ...]:
     """Replace the paths of fields by the options that set them.
@@ -32,7 +33,7 @@ def in_command_line_words(
     Args:
         violations: What the server refused.
         elements: What was given, in order, for each repeated field: `symbols`, `parameters` (their
-            names) and `constraints`.
+            values by name) and `constraints`.
         command: The command, whose parameters have the names of the fields that they set.
     """
     words = _OTHERS | {
@@ -44,7 +45,9 @@ def in_command_line_words(
 
 
 def _translate(
-    violation: Violation, elements: Mapping[str, Sequence[str]], words: Mapping[str, str]
+    violation: Violation,
+    elements: Mapping[str, Collection[str]],
+    words: Mapping[str, str],
 ) -> tuple[str, str]:
     path = violation.field.removeprefix("config.")
     entry = _ENTRY.fullmatch(path)
@@ -57,9 +60,19 @@ def _translate(
     given = elements.get(field, ())
     if index >= len(given):
         return violation.field, violation.description
+    name = list(given)[index]
     leaf = rest.rpartition(".")[2]
     prefix = f"{leaf} " if leaf in _RANGE_FIELDS else ""
-    return f"{words[field]} {_quoted(given[index])}", prefix + violation.description
+    advice = "" if rest or not isinstance(given, Mapping) else _advice(name, given[name])
+    return f"{words[field]} {_quoted(name)}", prefix + violation.description + advice
+
+
+def _advice(name: str, values: object) -> str:
+    """What to write instead of texts that are numbers, but not in the form of `--param`."""
+    if not (isinstance(values, tuple) and all(isinstance(each, str) for each in values)):
+        return ""
+    text = ",".join(values)
+    return f"; {advise(name, text)}" if any(map(str.isdigit, text)) or correct(text) else ""
 
 
 def _quoted(text: str) -> str:

@@ -69,6 +69,14 @@ _NUMBER_RULES = {
 }
 
 
+_TYPES_IN_WORDS = {
+    ParameterType.INTEGER: "whole numbers",
+    ParameterType.DOUBLE: "numbers",
+    ParameterType.STRING: "texts",
+    ParameterType.BOOL: "true and false",
+}
+
+
 class ViolationKind(Enum):
     """What sort of rule a field breaks."""
 
@@ -343,9 +351,10 @@ def _check_against(
     if declared.type is ParameterType.DOUBLE:
         allowed.add(ParameterType.INTEGER)
     if given not in allowed:
-        yield Violation(
-            path, f"gives {given.value} values, but {declared.name!r} takes {declared.type.value}"
-        )
+        wanted = _TYPES_IN_WORDS[declared.type]
+        if given is ParameterType.DOUBLE and declared.type is ParameterType.INTEGER:
+            wanted += ", written without a decimal point"
+        yield Violation(path, f"gives {_described(values)}, but {declared.name!r} takes {wanted}")
         return
     if declared.type in (ParameterType.INTEGER, ParameterType.DOUBLE):
         low, high = _extremes(values)
@@ -496,6 +505,18 @@ def _listing(values: Sequence[ParameterValue]) -> str:
     )
     left_out = len(values) - _LISTED_VALUES
     return f"{shown} ({left_out:,} not shown)" if left_out > 0 else shown
+
+
+def _described(values: ParameterValues) -> str:
+    """What was given for a parameter, for somebody who meant something else."""
+    if isinstance(values, IntegerRange):
+        return "a range of whole numbers"
+    if isinstance(values, DoubleRange):
+        return "a range of numbers that may have decimals"
+    listing = _listing(values)
+    if isinstance(values[0], str):
+        return f"{'the text' if len(values) == 1 else 'the texts'} {listing}"
+    return listing.lower() if isinstance(values[0], bool) else listing
 
 
 def _shown(number: float) -> str:

@@ -4,6 +4,7 @@ import click
 import pytest
 from stratsweep import DoubleRange, IntegerRange, Violation
 from stratsweep.cli.optimize import optimize
+from stratsweep.cli.parameter_hints import correct
 from stratsweep.cli.parameters import ParameterType, parse_values
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.v1 import optimization_config_pb2
@@ -34,9 +35,11 @@ def test_the_values_types_are_inferred(text, expected):
         assert [type(value) for value in values] == [type(value) for value in expected]
 
 
-@pytest.mark.parametrize("text", ["5:50", "5:50:5:5", "a:b:c", "5::5", "", "1,,2", "0.1:0.5:5p"])
+@pytest.mark.parametrize(
+    "text", ["5:50", "5:50:5:5", "a:b:c", "5::5", "", "1,,2", "0.1:0.5:5p", "[5,10]", "(5, 10)"]
+)
 def test_text_that_is_neither_range_nor_list_is_refused(text):
-    with pytest.raises(ValueError, match=r"start:stop:step|a value is missing"):
+    with pytest.raises(ValueError, match=r"start:stop:step|a value is missing|no brackets"):
         parse_values(text)
 
 
@@ -44,6 +47,117 @@ def test_text_that_is_neither_range_nor_list_is_refused(text):
 def test_a_bad_param_is_a_usage_error_that_quotes_it(text):
     with pytest.raises(click.BadParameter, match=f"'{text}'"):
         ParameterType().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("[5,10]", "5,10"),
+        ("(5, 10)", "5,10"),
+        ("{5,10}", "5,10"),
+        ('"5,10"', "5,10"),
+        ("=5,10", "5,10"),
+        ("5,10,", "5,10"),
+        ("5;10", "5,10"),
+        ("5|10", "5,10"),
+        ("5 10", "5,10"),
+        ("5-20", "5:20:1"),
+        ("5–20", "5:20:1"),  # noqa: RUF001
+        ("5..20", "5:20:1"),
+        ("5…20", "5:20:1"),
+        ("5:20", "5:20:1"),
+        ("5 to 20", "5:20:1"),
+        ("5-20-5", "5:20:5"),
+        ("5:20/5", "5:20:5"),
+        ("5..20 by 5", "5:20:5"),
+        ("-5..-1", "-5:-1:1"),
+        ("0.05-0.5", "0.05:0.5:0.01"),
+        ("range(5,20,5)", "5:15:5"),
+        ("range(5, 20)", "5:19:1"),
+        ("range(20)", "0:19:1"),
+        ("np.arange(0.1,0.5,0.1)", "0.1:0.4:0.1"),
+        ("linspace(0,1,5)", "0,0.25,0.5,0.75,1"),
+        ("numpy.linspace(0,1,4)", "0,0.333333333333,0.666666666667,1"),
+        ("10,000", "10000"),
+        ("1_000", "1000"),
+        ("5%,10%", "0.05,0.1"),
+        ("yes,no", "true,false"),
+        ("5,abc", None),
+        ("simple", None),
+        ("2020-01-01", None),
+        ("09-17", None),
+        ("range(a,b)", None),
+        ("range(5,20,0)", None),
+        ("range(20,5)", None),
+        ("linspace(0,1,1)", None),
+        ("linspace(0,1)", None),
+        ("5:20:5:5", None),
+        ("", None),
+    ],
+)
+def test_values_that_are_written_as_elsewhere_are_corrected(text, instead):
+    assert correct(text) == instead
+    if instead is not None:
+        values = parse_values(instead)
+        assert not isinstance(values, tuple) or not isinstance(values[0], str)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "fast=[5,10]",
+            "'fast=[5,10]': values have no brackets, and numbers no commas; write fast=5,10",
+        ),
+        ("fast=range(5,20,5)", "; write fast=5:15:5"),
+        ("fast=10,000", "; write fast=10000"),
+        (
+            "fast=5:20",
+            "'fast=5:20': a range is start:stop:step, both ends included; write fast=5:20:1",
+        ),
+        ("fast=5,10,", "'fast=5,10,': a value is missing; write fast=5,10"),
+        (
+            "fast=",
+            "a value is missing; write fast=start:stop:step, both ends included, or fast=a,b,c",
+        ),
+        ("fast", "'fast': write name=start:stop:step, both ends included, or name=a,b,c"),
+        ("fast 5-20", "'fast 5-20': write fast=5:20:1"),
+        ("fast: 5,10", "'fast: 5,10': write fast=5,10"),
+    ],
+)
+def test_a_param_that_cannot_be_read_says_what_to_write(text, message):
+    with pytest.raises(click.BadParameter) as caught:
+        ParameterType().convert(text, None, None)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["2010-2020,2020-2024", "(a,b)", "a;b", "x[1],y[2]", "5-20", "1:3,7", "long (5,10"]
+)
+def test_texts_that_are_meant_as_texts_stay_texts(text):
+    values = parse_values(text)
+    assert ",".join(values) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        (("5-20",), "; write fast=5:20:1"),
+        (("5;10",), "; write fast=5,10"),
+        (("yes", "no"), "; write fast=true,false"),
+        (("5", "abc"), "; write fast=start:stop:step, both ends included, or fast=a,b,c"),
+        (("1:9", "slow=20:90"), "; repeat --param for each parameter"),
+        (("simple",), ""),
+        ((5, 10), ""),
+        (IntegerRange(1, 3), ""),
+    ],
+)
+def test_texts_that_the_server_refuses_are_advised_on(values, advice):
+    refused = Violation("parameters[1]", "is bad")
+    given = {"parameters": {"slow": (20,), "fast": values}}
+    assert in_command_line_words([refused], given, optimize) == (
+        Violation("--param fast", f"is bad{advice}"),
+    )
 
 
 GIVEN = {"symbols": ["SPY"], "parameters": ["fast", "slow"], "constraints": ["fast < slwo"]}

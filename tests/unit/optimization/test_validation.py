@@ -44,6 +44,8 @@ NEEDY = Strategy(
         StrategyParameter("may", ParameterType.INTEGER, 1),
     ),
 )
+WHOLE = "whole numbers"
+WITHOUT_POINT = "written without a decimal point"
 DECLARED = EngineDescription(
     strategies=(CROSS, NEEDY, Strategy("hold")),
     metrics=(Metric("sharpe_ratio"), Metric("total_return")),
@@ -229,15 +231,21 @@ def test_values_that_are_no_axis_are_refused_by_any_engine(values, field, descri
 @pytest.mark.parametrize(
     ("name", "values", "description"),
     [
-        ("fast", [5.0], "gives double values, but 'fast' takes integer"),
-        ("fast", DoubleRange(5.0, 9.0, step=1.0), "gives double values, but 'fast' takes integer"),
-        ("fast", [5, 7.5], "gives double values, but 'fast' takes integer"),
-        ("fast", [True], "gives bool values, but 'fast' takes integer"),
-        ("fast", ["5"], "gives string values, but 'fast' takes integer"),
-        ("share", [True, False], "gives bool values, but 'share' takes double"),
-        ("short", [0, 1], "gives integer values, but 'short' takes bool"),
-        ("kind", [1], "gives integer values, but 'kind' takes string"),
-        ("label", IntegerRange(1, 3), "gives integer values, but 'label' takes string"),
+        ("fast", [5.0], f"gives 5.0, but 'fast' takes {WHOLE}, {WITHOUT_POINT}"),
+        (
+            "fast",
+            DoubleRange(5.0, 9.0, step=1.0),
+            f"gives a range of numbers that may have decimals, but 'fast' takes {WHOLE}, "
+            + WITHOUT_POINT,
+        ),
+        ("fast", [5, 7.5], f"gives 5, 7.5, but 'fast' takes {WHOLE}, {WITHOUT_POINT}"),
+        ("fast", [True], f"gives true, but 'fast' takes {WHOLE}"),
+        ("fast", ["5-20"], f"gives the text '5-20', but 'fast' takes {WHOLE}"),
+        ("share", ["5", "x"], "gives the texts '5', 'x', but 'share' takes numbers"),
+        ("share", [True, False], "gives true, false, but 'share' takes numbers"),
+        ("short", [0, 1], "gives 0, 1, but 'short' takes true and false"),
+        ("kind", [1], "gives 1, but 'kind' takes texts"),
+        ("label", IntegerRange(1, 3), "gives a range of whole numbers, but 'label' takes texts"),
         ("fast", [1, 5], "has 1, below the minimum 2"),
         ("fast", IntegerRange(1, 50), "has 1, below the minimum 2"),
         ("fast", IntegerRange(5, 110, 5), "has 110, above the maximum 100"),

@@ -156,12 +156,13 @@ def store_whole(positions: NDArray[np.float64], whole: NDArray[np.int8]) -> bool
 
 def _as_numbers(strategy: str, returned: ArrayLike, bars: Bars) -> NDArray[Any]:
     """Return what is whole by its type as int8, else as the float64 that kernels are for."""
-    if isinstance(returned, np.ma.MaskedArray):
-        returned = np.where(np.ma.getmaskarray(returned), None, returned.data)
     try:
         array = np.asarray(returned)
     except ValueError as error:  # rows of different lengths
         raise _no_numbers(strategy, returned, f" that is no table: {error}") from error
+    if isinstance(returned, np.ma.MaskedArray):
+        array = array.astype(np.object_)
+        array[np.ma.getmaskarray(returned)] = None
     if array.dtype == np.bool_:
         return array.view(np.int8)
     if array.dtype == np.int8:
