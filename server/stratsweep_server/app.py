@@ -19,6 +19,7 @@ from stratsweep_server.execution.machine_memory import memory_bytes, return_larg
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
 from stratsweep_server.optimization.storage_watch import StorageWatch
@@ -126,7 +127,8 @@ async def serve(config: ServerConfig) -> None:
         _stop_on_stdin_eof(stop)
     try:
         async with server:
-            logger.info("%d workers, listening on %s", server.pool.worker_count, server.address)
+            workers = counted(server.pool.worker_count, "worker")
+            logger.info("%s, listening on %s", workers, server.address)
             print(f"listening on {server.address}", flush=True)  # noqa: T201 - the ready line
             # What is imported stays: walking through it held up every stream for 20 ms at a time.
             gc.freeze()

@@ -160,7 +160,7 @@ async def test_sighup_loads_modules_anew_for_new_optimizations_and_running_ones_
     digest = hashlib.sha256((desk.path / "my_engine.py").read_bytes()).hexdigest()
     assert f"loaded scaling from {desk.path}/scaling.py (sha256 " in desk.log
     assert f"changed: my_engine from {desk.path}/my_engine.py (sha256 {digest[:12]}, " in desk.log
-    assert "1 running ones on what they began with" in desk.log
+    assert "1 running one on what was loaded before" in desk.log
 
 
 async def test_without_sighup_an_edit_has_no_effect_though_workers_are_replaced_and_is_told(desk):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.sources import CopyPlace, ModuleSource
+from stratsweep_server.market_data.errors import counted
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ def log_changes(before: Iterable[ModuleSource], after: Iterable[ModuleSource]) -
     for line in lines[:_LOGGED_MODULES]:
         logger.info("%s", line)
     if len(lines) > _LOGGED_MODULES:
-        logger.info("and %d more modules", len(lines) - _LOGGED_MODULES)
+        logger.info("and %s", counted(len(lines) - _LOGGED_MODULES, "more module"))
     return bool(lines)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stratsweep_server.market_data.errors import counted
+
 WINDOW_SECONDS = 10.0
 LINES_PER_WINDOW = 100
 LAST_WORDS = "Fatal Python error:"
@@ -57,7 +59,7 @@ class WorkerOutput:
 
     def _dropped(self) -> Iterator[str]:
         if self._dropped_count:
-            yield f"… {self._dropped_count:,} more lines were dropped"
+            yield f"… {counted(self._dropped_count, 'more line')} dropped"
         self._dropped_count = 0
 
 

@@ -61,6 +61,7 @@ from stratsweep_server.execution.scheduler import (
 from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.execution.slot import Assignment, Slot
 from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.errors import counted
 
 logger = logging.getLogger(__name__)
 
@@ -524,8 +525,8 @@ class WorkerPool:
         if not self._log_sources():
             logger.info("no module has changed")
         logger.info(
-            "new optimizations run on what is loaded now, %d running ones on what they began with",
-            len(self._workloads),
+            "new optimizations run on what is loaded now; %s on what was loaded before",
+            counted(len(self._workloads), "running one"),
         )
         self._retire_generations()
         self._offer_work()

@@ -42,6 +42,7 @@ from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.process import WorkerProcess
 from stratsweep_server.execution.scheduler import Chunk, RunMode
 from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.market_data.errors import counted
 
 logger = logging.getLogger(__name__)
 
@@ -398,10 +399,10 @@ class Slot:
         innocent = tuple(index for index in rest if index != guilty)
         if guilty is None:
             logger.warning(
-                "worker %d was killed: a batch of %d combinations took longer than a backtest's "
+                "worker %d was killed: a batch of %s took longer than a backtest's "
                 "timeout of %g s; they are run again, one after another",
                 self.number,
-                len(rest),
+                counted(len(rest), "combination"),
                 timeout,
             )
         self._owner.chunk_returned(chunk, innocent, None, kill.duration, apart=guilty is None)
@@ -505,7 +506,7 @@ class Slot:
         if chunk is None or (chunk_id, offset) != (chunk.chunk_id, chunk.done_count):
             raise LookupError(f"chunk {chunk_id} is not at {offset}")
         if not 0 < count <= len(chunk.indices) - offset:
-            raise LookupError(f"chunk {chunk_id} has no {count} combinations left")
+            raise LookupError(f"chunk {chunk_id} has no {counted(count, 'combination')} left")
         return chunk.indices[offset : offset + count]
 
     def _on_malformed(self, error: messages.MalformedMessageError) -> None:

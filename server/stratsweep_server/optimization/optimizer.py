@@ -30,6 +30,7 @@ from stratsweep_server.execution.pool import (
 )
 from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.labels import labels_text
@@ -342,12 +343,12 @@ class Optimization:
         result = await asyncio.to_thread(conclude, self.prepared, self.log, execution_time, failure)
         self._is_concluded = True
         logger.info(
-            "%s%s %s: %d of %d backtests succeeded in %.3g s",
+            "%s%s %s: %d of %s succeeded in %.3g s",
             self._name,
             self._labels,
             result.state.value.lower(),
             result.succeeded_count,
-            result.total_count,
+            counted(result.total_count, "backtest"),
             execution_time,
         )
         return result
@@ -426,7 +427,9 @@ def conclude(
 def _why_unranked(config: OptimizationConfig, log: OutcomeLog) -> str:
     if log.failed_count == log.total_count:
         first = log.failures[min(log.failures)]
-        return f"all {log.total_count} backtests failed; the first: {first.message}"
+        if log.total_count == 1:
+            return f"the only backtest failed: {first.message}"
+        return f"all {log.total_count:,} backtests failed; the first: {first.message}"
     names = log.metric_names()
     if not names:
         return "no result has any metric"

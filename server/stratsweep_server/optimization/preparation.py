@@ -256,7 +256,8 @@ def _select(
         return np.empty(0, dtype=np.int64), [Violation("constraints", str(error))]
     if len(indices) == 0:
         size = prod(len(axis.values) for axis in axes)
-        reason = f"reject all {size:,} combinations; loosen one of them"
+        what = f"all {size:,} combinations" if size > 1 else "the only combination"
+        reason = f"reject {what}; loosen one of them"
         return indices, [Violation("constraints", reason)]
     return indices, []
 

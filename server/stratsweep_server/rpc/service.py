@@ -20,7 +20,7 @@ from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServi
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
-from stratsweep_server.market_data.errors import listed
+from stratsweep_server.market_data.errors import counted, listed
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.background import in_background
@@ -139,12 +139,12 @@ class OptimizationService(OptimizationServiceServicer):
     ) -> bytes:
         """The serialized message, which repeats the config: a million values take a while."""
         logger.info(
-            "optimization %s%s: %s on %s, %d combinations (%d rejected by constraints)",
+            "optimization %s%s: %s on %s, %s (%d rejected by constraints)",
             optimization_id,
             labels_text(labels),
             listed([prepared.config.strategy]),
             listed(prepared.config.symbols),
-            prepared.total_count,
+            counted(prepared.total_count, "combination"),
             prepared.rejected_count,
         )
         event = optimization_event_pb2.OptimizationEvent(

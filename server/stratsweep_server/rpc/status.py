@@ -17,6 +17,7 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
+from stratsweep_server.market_data.errors import counted
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
@@ -47,7 +48,8 @@ class TooManyOptimizationsError(Exception):
     def __init__(self, limit: int, retry_seconds: float) -> None:
         self.limit = limit
         self.retry_seconds = retry_seconds
-        super().__init__(f"{limit} optimizations are running, the server's limit; try again later")
+        running = counted(limit, "optimization")
+        super().__init__(f"the server runs {running}, its limit; try again later")
 
 
 class MalformedRequestError(Exception):
@@ -118,7 +120,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _violations_text(error: InvalidConfigError) -> str:
-    return _message(str(error), f" ({len(error.violations)} violations)")
+    return _message(str(error), f" ({counted(len(error.violations), 'violation')})")
 
 
 def _message(text: str, note_if_cut: str = "") -> str:

@@ -257,6 +257,8 @@ async def test_an_engine_on_bars_needs_a_data_directory():
 async def test_constraints_that_reject_everything_are_refused(data):
     [violation] = await refusal(data, constraints=["x > 9"])
     assert violation == Violation("constraints", "reject all 4 combinations; loosen one of them")
+    [violation] = await refusal(data, parameters={"x": [1]}, constraints=["x > 9"])
+    assert violation.description == "reject the only combination; loosen one of them"
 
 
 async def test_a_constraint_that_is_undefined_for_some_value_rejects_that_one(data):

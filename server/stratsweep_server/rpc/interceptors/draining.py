@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from stratsweep_server.market_data.errors import counted
 from stratsweep_server.rpc.interceptors.wrapping import (
     Call,
     Context,
@@ -45,7 +46,9 @@ class DrainInterceptor(grpc.aio.ServerInterceptor):
         if tasks:
             _, running = await asyncio.wait(tasks, timeout=seconds)
             if running:
-                logger.warning("%d calls that still run are ended", len(running))
+                logger.warning(
+                    "ending %s, the grace is over", counted(len(running), "running call")
+                )
 
     async def end(self) -> None:
         """End what still runs, and wait for a moment until clients have been told."""
