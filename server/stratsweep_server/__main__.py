@@ -13,28 +13,14 @@ from typing import Any
 
 import click
 
+from stratsweep_server.options import SecondsRange, ServerCommand, read_options_file
+
 EXIT_CANNOT_LISTEN = 4
-
-
-def _read_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
-    """Make a TOML file's keys the defaults of the options of the same name."""
-    if path is None:
-        return
-    import tomllib  # noqa: PLC0415 - see the top
-
-    try:
-        values = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}") from error
-    known = {parameter.name for parameter in context.command.params}
-    unknown = sorted(set(values) - {name.replace("_", "-") for name in known if name} - known)
-    if unknown:
-        raise click.BadParameter(f"{path} has keys that are no options: {', '.join(unknown)}")
-    context.default_map = {name.replace("-", "_"): value for name, value in values.items()}
 
 
 @click.command(
     "serve",
+    cls=ServerCommand,
     context_settings={"auto_envvar_prefix": "STRATSWEEP", "show_default": True},
     epilog=(
         "Each option can also be set by an environment variable, such as STRATSWEEP_WORKERS. "
@@ -104,7 +90,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
 )
 @click.option(
     "--start-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SecondsRange(min=0, min_open=True),
     default=120.0,
     help="Seconds that a worker may take to be ready.",
 )
@@ -128,7 +114,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=SecondsRange(min=0),
     default=10.0,
     help="Seconds that running optimizations get when the server is asked to stop.",
 )
@@ -153,7 +139,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, path: Path |
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     is_eager=True,
     expose_value=False,
-    callback=_read_file,
+    callback=read_options_file,
     help="TOML file with defaults for these options.",
 )
 def main(

@@ -250,7 +250,7 @@ def test_options_come_from_a_file_and_the_environment(tmp_path):
     ("text", "complaint"),
     [
         ("listen = ", "is not TOML"),
-        ("lissen = 1", "no options: lissen"),
+        ("lissen = 1", "did you mean 'listen'?"),
         ('timezone = "EST6"', "'EST6' is not a time zone; write an IANA name, the nearest: "),
     ],
 )

@@ -18,7 +18,7 @@ GENERATED = CLIENT / "stratsweep" / "v1"
 
 FLOORS = ["rpc", "optimization", "execution", "backtest", "market_data"]
 """Each may import the ones after it."""
-TOP = {"app", "config", "logs", "__main__"}
+TOP = {"app", "config", "logs", "options", "__main__"}
 """Above the floors; `config` is data that `app` wires."""
 MAX_FUNCTION_LINES = 60
 
@@ -135,11 +135,15 @@ def test_only_the_rpc_floor_and_app_import_grpc_and_the_contract():
 
 
 def test_main_imports_the_server_inside_functions_only():
-    # The fork server is started before anything heavy is imported.
-    (main,) = (module for module in SERVER_MODULES if module.floor == "__main__")
+    # The fork server is started before anything heavy is imported. The options come before it.
+    main, options = (
+        next(module for module in SERVER_MODULES if module.floor == name)
+        for name in ("__main__", "options")
+    )
     of_server = [each for each in main.imports() if is_of(each.module, "stratsweep_server")]
     assert of_server
-    assert all(each.is_lazy for each in of_server)
+    assert all(each.is_lazy or is_of(each.module, options.name) for each in of_server)
+    assert not any(is_of(each.module, "stratsweep_server") for each in options.imports())
 
 
 def test_a_worker_imports_neither_grpc_nor_polars_nor_the_floors_above():
