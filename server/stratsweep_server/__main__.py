@@ -13,7 +13,12 @@ from typing import Any
 
 import click
 
-from stratsweep_server.options import SecondsRange, ServerCommand, read_options_file
+from stratsweep_server.options import (
+    ListenAddress,
+    SecondsRange,
+    ServerCommand,
+    read_options_file,
+)
 
 EXIT_CANNOT_LISTEN = 4
 
@@ -30,6 +35,7 @@ EXIT_CANNOT_LISTEN = 4
 )
 @click.option(
     "--listen",
+    type=ListenAddress(),
     default="127.0.0.1:50051",
     metavar="HOST:PORT|unix:PATH",
     help="Where to listen. Port 0 takes a free one. There is no encryption and no authentication: "

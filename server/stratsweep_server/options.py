@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+_HOST_AND_PORT = re.compile(r"(?:\[[^\s/\[\]]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
 _FILE = "stratsweep_server.options_file"
 
 
@@ -28,6 +30,32 @@ class ServerCommand(click.Command):
             if error.param is not None and error.param_hint is None:
                 error.param_hint = _origin(ctx, error.param)
             raise
+
+
+class ListenAddress(click.ParamType[str]):
+    """Where to listen: host:port, or unix:PATH."""
+
+    name = "address"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check the form; whether it is free turns out later.
+
+        Raises:
+            click.BadParameter: It has neither form, or the port is out of range.
+        """
+        address = str(value)
+        match = _HOST_AND_PORT.fullmatch(address)
+        is_port = match is not None and int(match[1]) < 65_536
+        if not is_port and not (address.startswith("unix:") and len(address) > len("unix:")):
+            self.fail(
+                f"{address!r} is not an address; write host:port, such as 127.0.0.1:50051, "
+                "or unix:PATH",
+                param,
+                ctx,
+            )
+        return address
 
 
 class SecondsRange(click.FloatRange):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import grpc
 import pytest
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 from stratsweep_server.execution.fork_server import default_start_method
+from stratsweep_server.rpc import port
+from stratsweep_server.rpc import server as rpc_server
 
 from tests.requests import optimize_request
 from tests.waiting import is_alive, until
@@ -180,8 +183,26 @@ def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
             output, log = second.communicate()
     assert second.returncode == 4
     assert output == ""
-    assert f"cannot listen on {address}" in log
-    assert "Traceback" not in log
+    assert log == (
+        f"Error: cannot listen on {address}: another program listens there; stop it, or choose "
+        "another port with --listen (port 0 takes a free one)\n"
+    )
+
+
+async def test_a_port_that_is_taken_at_the_last_moment_is_a_clear_error_too(monkeypatch):
+    nothing = optimization_service_pb2_grpc.OptimizationServiceServicer()
+    looks = []
+
+    def look(listen):
+        looks.append(listen)
+        if len(looks) > 1:
+            port.require_port(listen)
+
+    monkeypatch.setattr(rpc_server, "require_port", look)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        listen = f"127.0.0.1:{busy.getsockname()[1]}"
+        with pytest.raises(OSError, match=f"cannot listen on {listen}: another program listens"):
+            rpc_server.RpcServer(nothing, listen)
 
 
 @pytest.mark.skipif(default_start_method() != "forkserver", reason="there is no fork server here")

@@ -119,3 +119,19 @@ def test_a_bad_value_on_the_command_line_is_the_flags(file):
     message = refusal_of("--config", "server.toml", "--workers", "0", workers="5")
     assert message.startswith("Invalid value for '--workers': 0 is not in the range")
     assert "'--grace': 'nan' is not a number of seconds" in refusal_of("--grace", "nan")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:50051", "localhost:0", "my-host.local:5", "[::1]:1", "[fe80::1%eth0]:1", "unix:/a"],
+)
+def test_what_can_be_an_address_to_listen_at_is_taken(address):
+    assert options_of("--listen", address)["listen"] == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["50051", ":50051", "127.0.0.1", "127.0.0.1:80000", "::1:50051", "http://localhost:1", "unix:"],
+)
+def test_what_cannot_be_an_address_is_bad_usage(address):
+    assert "is not an address; write host:port, such as" in refusal_of("--listen", address)

@@ -15,6 +15,7 @@ from stratsweep.v1.optimization_service_pb2_grpc import add_OptimizationServiceS
 
 from stratsweep_server.rpc.interceptors.draining import DrainInterceptor
 from stratsweep_server.rpc.interceptors.errors import ErrorInterceptor
+from stratsweep_server.rpc.port import require_port, require_socket
 from stratsweep_server.rpc.service import OptimizationService
 from stratsweep_server.rpc.socket_file import SocketFile
 
@@ -107,16 +108,28 @@ class RpcServer:
             await self._server.stop(_CLOSING_SECONDS)
 
     def _bind(self, listen: str) -> str:
-        add_port = self._server.add_insecure_port
         try:
             if listen.startswith(_UNIX):
-                # gRPC reads the path as a part of a URI.
                 self._socket_file = SocketFile(Path(unquote(listen.removeprefix(_UNIX))))
-                self._socket_file.take(lambda path: add_port(_UNIX + quote(str(path))))
+                self._socket_file.take(self._bind_socket)
                 return listen
-            return f"{listen.rpartition(':')[0]}:{add_port(listen)}"
+            return f"{listen.rpartition(':')[0]}:{self._bind_port(listen)}"
         except (OSError, RuntimeError) as error:
-            raise OSError(f"cannot listen on {listen}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(f"cannot listen on {listen}: {reason}") from error
+
+    def _bind_socket(self, path: Path) -> None:
+        require_socket(path)
+        # gRPC reads the path as a part of a URI.
+        self._server.add_insecure_port(_UNIX + quote(str(path)))
+
+    def _bind_port(self, listen: str) -> int:
+        require_port(listen)
+        try:
+            return self._server.add_insecure_port(listen)
+        except RuntimeError:  # somebody was faster, or it knows more
+            require_port(listen)
+            raise
 
     def _remove_socket_file(self) -> None:
         if self._socket_file is not None:
