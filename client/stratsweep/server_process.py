@@ -138,13 +138,13 @@ class ServerProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
-    def log_tail(self) -> str:
-        """Return the last lines that the server wrote to its log."""
+    def log_tail(self, line_count: int = _LOG_LINES_SHOWN) -> str:
+        """Return the last lines that the server wrote to its log, of at most 16 KB."""
         # pread: the server writes through the same file offset.
         log = self._log.fileno()
         size = os.fstat(log).st_size
         tail = os.pread(log, _LOG_BYTES_SHOWN, max(0, size - _LOG_BYTES_SHOWN))
-        return "\n".join(tail.decode(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
+        return "\n".join(tail.decode(errors="replace").splitlines()[-line_count:])
 
     def _wait_until_ready(self, first_line: queue.SimpleQueue[str]) -> str:
         try:

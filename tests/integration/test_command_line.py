@@ -427,7 +427,25 @@ def test_an_engine_that_cannot_be_built_exits_with_4_and_says_why():
         *("--param", "x=1,2", "--workers", "1"),
     )
     assert process.returncode == 4
-    assert "no licence for this engine" in process.stderr
+    assert process.stderr.count("error: no worker starts: engine factory") == 1
+    assert process.stderr.splitlines()[-1].endswith("no licence for this engine")
+    assert "tests/engines.py" in process.stderr
+    assert "stratsweep_server/" not in process.stderr
+
+
+def test_a_module_that_does_not_import_is_told_once_as_python_shows_it(tmp_path):
+    (tmp_path / "broken.py").write_text("import math\ndays = = 3\n")
+    process = stratsweep("strategies", "--strategies", "broken", "--workers", "2", cwd=tmp_path)
+    assert (process.returncode, process.stdout) == (4, "")
+    told = [line for line in process.stderr.splitlines() if not line.startswith("compiling")]
+    what = "SyntaxError: invalid syntax"
+    assert told == [
+        f"error: no worker starts: module 'broken' cannot be imported: {what} (broken.py, line 2)",
+        f'  File "{tmp_path / "broken.py"}", line 2',
+        "    days = = 3",
+        "           ^",
+        what,
+    ]
 
 
 def test_an_address_in_use_is_an_error_of_serve_with_exit_code_4():

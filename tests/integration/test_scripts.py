@@ -182,7 +182,7 @@ except WorkersUnavailableError as error:
     print(error)
 """
     cause = (
-        "EngineLoadError: the engine, or a strategy, cannot be loaded in a worker: "
+        "the engine, or a strategy, cannot be loaded in a worker: "
         "ModuleNotFoundError: No module named 'away'; "
         "its module must be in the current directory or on PYTHONPATH"
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +32,8 @@ from stratsweep.server_process import ServerProcess
 if TYPE_CHECKING:
     from stratsweep.client import Client
 
+_FAILED_START = re.compile(r"^[0-9:]+ ERROR +worker \d+ did not start: ")
+_LINES_OF_A_FAILED_START = 500
 # Shorter than the Python clients': a person waits, and no connection of before is to be mended.
 _CONNECT_TIMEOUT_SECONDS = 2.0
 
@@ -150,7 +155,7 @@ class ServerChoice:
             try:
                 yield client
             except (ServerError, ServerUnavailableError, StreamInterruptedError) as error:
-                _add_log(error, server.log_tail())
+                _add_log(error, server)
                 raise
             except NotFoundError as error:
                 if error.reason == "UNKNOWN_SYMBOL":
@@ -174,9 +179,24 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _add_log(error: StratsweepError, log: str) -> None:
-    if log:
+def _add_log(error: StratsweepError, server: ServerProcess) -> None:
+    """Add what the server's log has beside the error: the place in the user's code, or its end."""
+    place = _failed_start(server.log_tail(_LINES_OF_A_FAILED_START))
+    if error.reason == "NO_WORKERS" and place is not None:
+        if place:
+            error.add_note(place)
+    elif log := server.log_tail():
         error.add_note(f"The private server's log ends with:\n{log}")
+
+
+def _failed_start(log: str) -> str | None:
+    """The traceback with which a worker's start failed last; None if that is not in the log."""
+    lines = log.splitlines()
+    starts = [number for number, line in enumerate(lines) if _FAILED_START.search(line)]
+    if not starts:
+        return None
+    traceback = takewhile(lambda line: line.startswith("    "), lines[starts[-1] + 1 :])
+    return textwrap.dedent("\n".join(traceback))
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:

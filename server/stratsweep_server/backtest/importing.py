@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stratsweep_server.backtest.declaration import StrategyDeclarationError
 from stratsweep_server.backtest.module_files import ModuleFile
 
 
@@ -77,9 +78,9 @@ def _import(module: str, what: str, missing: str) -> ModuleType:
             raise EngineLoadError(missing) from None
         raise EngineLoadError(f"{what} cannot be imported: {error}") from error
     except (Exception, SystemExit) as error:
-        text = f"{what} cannot be imported: {type(error).__name__}: {error}"
-        # The text of a SyntaxError has file and line, its traceback none of the module's.
-        raise EngineLoadError(text) from (None if isinstance(error, SyntaxError) else error)
+        is_ours = isinstance(error, StrategyDeclarationError)
+        cause = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        raise EngineLoadError(f"{what} cannot be imported: {cause}") from error
 
 
 @contextmanager

@@ -32,6 +32,34 @@ def format_traceback(error: BaseException) -> str:
     return text[-_MAX_TRACEBACK_CHARACTERS:]
 
 
+def format_loading_failure(error: BaseException) -> str:
+    """The traceback of what failed while modules of the user's were loaded, as text.
+
+    It has the frames of the user's own code, or all where there is none; of a SyntaxError file,
+    line and caret.
+    """
+    try:
+        report = traceback.TracebackException.from_exception(error, limit=-50)
+        _leave_out_ours(report)
+        if not report.stack and not isinstance(error, SyntaxError):
+            return format_traceback(error)
+        text = "".join(report.format())
+    except BaseException as second:
+        text = f"<the traceback could not be made: {_type_name(second)}>"
+    return text[-_MAX_TRACEBACK_CHARACTERS:]
+
+
+def _leave_out_ours(report: traceback.TracebackException) -> None:
+    """Of an exception and all that led to it; there may be rings of them, which Python has cut."""
+    waiting = [report]
+    while waiting:
+        each = waiting.pop()
+        frames = [frame for frame in each.stack if not frame.filename.startswith(_OURS)]
+        each.stack = traceback.StackSummary.from_list(frames)
+        waiting += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
+        waiting += each.exceptions or []
+
+
 def _first_of_others(start: TracebackType | None) -> TracebackType | None:
     """The frames from the user's first on; all where a library was called by us."""
     place = start

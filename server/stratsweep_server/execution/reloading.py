@@ -64,7 +64,12 @@ class Reloader:
         if self._is_closing:
             return
         if obstacle:
-            logger.error("they cannot be loaded, and nothing changes: %s", obstacle)
+            first_line, _, traceback = obstacle.partition("\n")
+            logger.error(
+                "they cannot be loaded, and nothing changes: %s",
+                first_line,
+                extra={"traceback": traceback} if traceback else None,
+            )
         else:
             self._adopt(trial.generation)
 

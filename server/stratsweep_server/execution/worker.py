@@ -27,7 +27,7 @@ from stratsweep_server.backtest.sources import CopyPlace, SourceKeeper
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity
 from stratsweep_server.execution.descendants import mark_descendants
-from stratsweep_server.execution.exceptions import describe_exception, format_traceback
+from stratsweep_server.execution.exceptions import describe_exception, format_loading_failure
 from stratsweep_server.execution.fork_server import DEFAULT_ENGINE_PRELOAD
 from stratsweep_server.execution.labelled_output import LabelledOutput
 from stratsweep_server.execution.lifeline import die_with_server
@@ -117,11 +117,12 @@ def serve() -> None:
         scatter_generators()
     except EngineLoadError as error:
         # It says what to change. What there is to know beside it is where the user's code failed.
-        cause = "" if error.__cause__ is None else f"\n{format_traceback(error.__cause__)}"
-        connection.socket.sendall(messages.encode_start_failed(describe_exception(error) + cause))
+        cause = "" if error.__cause__ is None else f"\n{format_loading_failure(error.__cause__)}"
+        text = " ".join(str(error).split()) + cause
+        connection.socket.sendall(messages.encode_start_failed(text))
         return
     except BaseException as error:
-        text = f"{describe_exception(error)}\n{format_traceback(error)}"
+        text = f"{describe_exception(error)}\n{format_loading_failure(error)}"
         connection.socket.sendall(messages.encode_start_failed(text))
         return
     connection.socket.sendall(ready)

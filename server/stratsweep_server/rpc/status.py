@@ -38,6 +38,13 @@ _MAX_FIELD_BYTES = 200
 _MAX_DESCRIPTION_BYTES = 600
 
 
+_NO_RETRIES = ("grpc-retry-pushback-ms", "-1")
+"""Tells gRPC's own retries that asking again at once is of no use.
+
+Source: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback.
+"""
+
+
 class DrainingError(Exception):
     """The server is shutting down."""
 
@@ -85,7 +92,9 @@ class ErrorStatus:
             message=self.message,
             details=[_pack(detail) for detail in (info, *self.details)],
         )
-        return tuple(rpc_status.to_status(status).trailing_metadata)
+        trailers = tuple(rpc_status.to_status(status).trailing_metadata)
+        is_lasting = self.reason == error_reason_pb2.ERROR_REASON_NO_WORKERS
+        return (*trailers, _NO_RETRIES) if is_lasting else trailers
 
 
 def status_of(error: Exception) -> ErrorStatus:

@@ -6,7 +6,11 @@ import sys
 
 import pytest
 from stratsweep_server.backtest.importing import EngineLoadError, import_named
-from stratsweep_server.execution.exceptions import describe_exception, format_traceback
+from stratsweep_server.execution.exceptions import (
+    describe_exception,
+    format_loading_failure,
+    format_traceback,
+)
 
 
 def raised(raise_it) -> BaseException:
@@ -150,9 +154,53 @@ def test_a_traceback_begins_with_the_users_code(tmp_path, monkeypatch):
 
 def test_a_traceback_of_our_own_code_alone_is_whole(tmp_path, monkeypatch):
     error = imported(tmp_path, monkeypatch, "def load(:\n")
-    assert error.__cause__ is None, "the text says where"
-    assert "SyntaxError: invalid syntax (users_own.py, line 1)" in str(error)
     assert 'importing.py", line' in format_traceback(error)
+
+
+def test_a_module_that_is_no_python_fails_with_file_line_and_caret_alone(tmp_path, monkeypatch):
+    error = imported(tmp_path, monkeypatch, "import math\ndef load(:\n")
+    assert str(error).endswith("SyntaxError: invalid syntax (users_own.py, line 2)")
+    place, line, caret, what = format_loading_failure(error.__cause__).splitlines()
+    assert place == f'  File "{tmp_path / "users_own.py"}", line 2'
+    assert line.strip() == "def load(:"
+    assert line[caret.index("^")] == ":"
+    assert what == "SyntaxError: invalid syntax"
+
+
+def test_a_declaration_that_is_refused_fails_at_its_strategy(tmp_path, monkeypatch):
+    source = "from stratsweep_server.backtest import strategy\n\n"
+    source += "@strategy\ndef mine(bars, days: list = 3):\n    return bars.close\n"
+    error = imported(tmp_path, monkeypatch, source)
+    refusal = "strategy 'mine', parameter 'days' cannot have the type list; use int, float, str,"
+    assert f"module 'users_own' cannot be imported: {refusal}" in str(error)
+    text = format_loading_failure(error.__cause__)
+    assert [line for line in text.splitlines() if "File" in line] == [
+        f'  File "{tmp_path / "users_own.py"}", line 3, in <module>'
+    ]
+    assert refusal in text.splitlines()[-1]
+
+
+def test_a_module_that_fails_in_the_middle_of_a_chain_names_the_users_frames_of_all(
+    tmp_path, monkeypatch
+):
+    source = "try:\n    import not_there\nexcept ImportError as error:\n"
+    source += "    import importlib\n    importlib.import_module('json.nothing')\n"
+    text = format_loading_failure(imported(tmp_path, monkeypatch, source).__cause__)
+    frames = [line.strip() for line in text.splitlines() if line.strip().startswith("File")]
+    file = tmp_path / "users_own.py"
+    assert frames == [f'File "{file}", line {number}, in <module>' for number in (2, 5)]
+    assert "During handling of the above exception" in text
+
+
+def test_a_module_that_exits_fails_where_it_does(tmp_path, monkeypatch):
+    error = imported(tmp_path, monkeypatch, "import sys\nsys.exit('no licence')\n")
+    assert str(error) == "module 'users_own' cannot be imported: SystemExit: no licence"
+    assert 'users_own.py", line 2' in format_loading_failure(error.__cause__)
+
+
+@pytest.mark.parametrize("error", [UnreadableError(), ExitsWhenReadError(), NamelessError()])
+def test_a_failure_of_loading_is_text_whatever_was_raised(error):
+    assert isinstance(format_loading_failure(raised(lambda: raise_(error))), str)
 
 
 def test_a_traceback_names_the_cause():

@@ -120,8 +120,9 @@ def wire_size(status: ErrorStatus) -> int:
     """What a status adds to the trailers, with the 32 bytes that HTTP/2 counts for each entry."""
     message = len(quote(status.message, safe=PRINTABLE))
     (key, details), *others = status.trailing_metadata()
-    assert others == []
-    return sum((len("grpc-message") + message, len(key) + 4 * -(-len(details) // 3), 2 * 32))
+    sizes = [len(name) + len(value) for name, value in others]
+    sizes += [len("grpc-message") + message, len(key) + 4 * -(-len(details) // 3)]
+    return sum(sizes) + 32 * len(sizes)
 
 
 @pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
@@ -150,6 +151,16 @@ def test_a_folder_that_cannot_be_used_is_named_without_its_path():
     assert "scratch directory cannot be used: No space left on device" in status.message
     assert trailers_of(status)["ErrorInfo"].metadata == {"folder": "scratch directory"}
     assert "secret" not in str(trailers_of(status)) + status.message
+
+
+def test_the_retries_of_grpc_are_kept_for_what_may_pass_soon():
+    pushback = ("grpc-retry-pushback-ms", "-1")
+    lasting = {name for name, error in ERRORS.items() if pushback in trailing_of(error)}
+    assert lasting == {"NO_WORKERS"}
+
+
+def trailing_of(error):
+    return status_of(error).trailing_metadata()
 
 
 def test_only_the_first_line_of_an_error_leaves_the_server():
