@@ -8,6 +8,7 @@ from enum import IntEnum
 
 import click
 
+from stratsweep.cli.usage_hints import explained
 from stratsweep.errors import (
     InvalidConfigError,
     NotFoundError,
@@ -49,6 +50,8 @@ class ExitCodeGroup(click.Group):
         """Run the command; print what went wrong and exit with its code."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise explained(error) from None
         except StratsweepError as error:
             _print_error(error)
             ctx.exit(exit_code_of(error))

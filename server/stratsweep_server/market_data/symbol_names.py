@@ -65,5 +65,7 @@ def _hint(symbol: str, names: Collection[str], nearest: tuple[str, ...]) -> str:
     same = [name for name in nearest if name.casefold() == bare.casefold()]
     if same:
         return f"write {' or '.join(same)}: upper and lower case differ"
+    if not names:
+        return "there is no price file, SYMBOL.csv or SYMBOL.parquet, in the data directory"
     hint = f"the nearest: {', '.join(nearest)}" if nearest else "no symbol is named like it"
     return f"{hint}; `stratsweep strategies` lists every symbol"

@@ -23,7 +23,7 @@ from stratsweep_server.market_data.bars import (
 )
 from stratsweep_server.market_data.daily_bars import aligned_by_date
 from stratsweep_server.market_data.data_directory import DataDirectory
-from stratsweep_server.market_data.errors import MarketDataError, UnknownSymbolError
+from stratsweep_server.market_data.errors import MarketDataError, NoBarsError, UnknownSymbolError
 from stratsweep_server.optimization.background import checkpoint, in_background
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
@@ -40,6 +40,7 @@ from stratsweep_server.optimization.validation import (
     InvalidConfigError,
     Violation,
     ViolationKind,
+    ends_before_it_starts,
     expand_axes,
     find_violations,
     unnamed_defaults,
@@ -218,6 +219,9 @@ def _load_bars(
         try:
             days = config.start_date, config.end_date
             loaded.append(data.load(symbol, *days, config.warm_up_bar_count, timezone))
+        except NoBarsError as error:
+            if not ends_before_it_starts(config):  # which is reported already
+                violations.append(Violation(field, str(error)))
         except UnknownSymbolError as error:
             violations.append(Violation(field, str(error), ViolationKind.UNKNOWN_SYMBOL))
         except MarketDataError as error:

@@ -59,6 +59,7 @@ from stratsweep_server.optimization.limits import (
 
 _Value = TypeVar("_Value", bound=ParameterValue)
 _LISTED_VALUES = 5
+_SHORTEST_PART = 3
 _INT64 = range(-(2**63), 2**63)
 _NUMBERS = {ParameterType.INTEGER, ParameterType.DOUBLE}
 _NUMBER_RULES = {
@@ -181,15 +182,22 @@ def _check_symbols(config: OptimizationConfig, engine: EngineDescription) -> Ite
         yield Violation("symbols", f"{quoted(symbol)} is named more than once")
 
 
+def ends_before_it_starts(config: OptimizationConfig) -> bool:
+    """Return whether the dates of a config are the wrong way round."""
+    start, end = config.start_date, config.end_date
+    return start is not None and end is not None and end < start
+
+
 def _check_dates(config: OptimizationConfig) -> Iterator[Violation]:
     if config.timezone:
         try:
             check_timezone(config.timezone)
         except UnknownTimezoneError as error:
             yield Violation("timezone", str(error))
-    if config.start_date and config.end_date and config.end_date < config.start_date:
+    if ends_before_it_starts(config):
         yield Violation(
-            "date_range", f"ends on {config.end_date}, before it starts on {config.start_date}"
+            "date_range",
+            f"ends on {config.end_date}, before it starts on {config.start_date}; swap the two",
         )
 
 
@@ -526,7 +534,11 @@ def _shown(number: float) -> str:
 
 def _suggest(wrong: str, names: Collection[str]) -> str:
     # Where it is much longer than each name, the comparison would take long and find nothing.
-    near = difflib.get_close_matches(wrong[:MAX_NAME_CHARACTERS], names, n=1)
+    folded = {name.casefold(): name for name in names}
+    wrong = wrong[:MAX_NAME_CHARACTERS].casefold()
+    near = difflib.get_close_matches(wrong, folded, n=1)
+    if not near and len(wrong) >= _SHORTEST_PART:
+        near = [name for name in folded if wrong in name]
     if near:
-        return f"did you mean {quoted(near[0])}?"
+        return f"did you mean {quoted(folded[near[0]])}?"
     return f"there are {listed(names)}"

@@ -253,6 +253,11 @@ def test_what_is_no_symbol_says_what_to_write_instead(directory, symbol, hint):
         directory.load(symbol)
 
 
+def test_an_empty_folder_says_that_it_has_no_price_file(folder):
+    with pytest.raises(UnknownSymbolError, match=r"'SPY'; there is no price file, SYMBOL\.csv or"):
+        DataDirectory(folder).load("SPY")
+
+
 def test_a_symbol_may_be_named_like_several(folder, directory):
     (folder / "SPY,AAPL.csv").write_text(TEXT)
     assert len(directory.load("SPY,AAPL")) == 3

@@ -208,6 +208,11 @@ async def test_an_engine_with_data_of_its_own_is_given_no_bars(data):
     assert without_data.total_count == 4
 
 
+async def test_dates_the_wrong_way_round_are_one_violation(data):
+    [violation] = await refusal(data, start_date=date(2024, 1, 3), end_date=date(2024, 1, 2))
+    assert violation.field == "date_range"
+
+
 async def test_an_unknown_symbol_names_the_nearest(data):
     [violation] = await refusal(data, symbols=["AAA", "BBC"])
     assert violation.field == "symbols[1]"

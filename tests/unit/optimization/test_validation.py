@@ -108,7 +108,7 @@ STRATEGIES = "cross, needy, hold"
         (
             {"start_date": date(2021, 1, 2), "end_date": date(2021, 1, 1)},
             "date_range",
-            "ends on 2021-01-01, before it starts on 2021-01-02",
+            "ends on 2021-01-01, before it starts on 2021-01-02; swap the two",
         ),
         (
             {"optimization_target": ""},
@@ -282,6 +282,12 @@ def test_an_unknown_strategy_suggests_the_nearest_and_is_of_its_own_kind():
     assert violation.field == "strategy"
     assert violation.description == "'crosss' is not registered; did you mean 'cross'?"
     assert only_violation(strategy="zzz")[1] == f"'zzz' is not registered; there are {STRATEGIES}"
+
+
+@pytest.mark.parametrize("target", ["sharp", "SHARPE_RATIO", "sharpe-ratio", "Ratio"])
+def test_an_unknown_metric_suggests_one_that_it_is_like_or_a_part_of(target):
+    _, description = only_violation(optimization_target=target)
+    assert description == f"{target!r} is no metric; did you mean 'sharpe_ratio'?"
 
 
 def test_an_unknown_parameter_suggests_the_nearest():
