@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import grpc
@@ -25,6 +26,7 @@ from stratsweep.errors import (
 
 _DOMAIN = "stratsweep"
 
+_UNREACHABLE = re.compile(r"failed to connect to all addresses|errors resolving|DNS resolution")
 _WITH_VIOLATIONS = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidConfigError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
@@ -77,6 +79,7 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
     if code in _WITH_VIOLATIONS:
         return _WITH_VIOLATIONS[code](message, reason=reason, violations=details.violations)
     if code in _PLAIN:
+        message = message if reason else _without_jargon(message)
         return _PLAIN[code](message, reason=reason)
     # Without a reason of the server's own it is gRPC's, for instance a message too large: an error
     # that asking again does not heal.
@@ -86,6 +89,13 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
         return ServerError(f"{unknown_call_text('this call')} ({message})", reason=reason)
     error_id = details.info.metadata.get("error_id", "")
     return ServerError(f"{message} ({code.name})", reason=reason, error_id=error_id)
+
+
+def _without_jargon(message: str) -> str:
+    """What gRPC says where it could not connect, by its last cause, which is the system's."""
+    if not _UNREACHABLE.match(message):
+        return message
+    return f"no server answers: {message.rpartition(': ')[2].rstrip('])')}"
 
 
 def is_without_server(error: grpc.RpcError) -> bool:

@@ -56,6 +56,37 @@ def test_every_status_code_becomes_an_error(code):
     assert "what happened" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        (
+            (
+                "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+                "Failed to connect to remote host: Connection refused"
+            ),
+            "no server answers: Connection refused",
+        ),
+        (
+            (
+                "failed to connect to all addresses; last error: FAILED_PRECONDITION: unix:/tmp/a: "
+                "connect failed: addr: unix:/tmp/a error: No such file or directory"
+            ),
+            "no server answers: No such file or directory",
+        ),
+        (
+            (
+                "errors resolving a.invalid:1: [field:hostname lookup error:address lookup failed "
+                "for a.invalid:1: Domain name not found]"
+            ),
+            "no server answers: Domain name not found",
+        ),
+        ("a proxy says no", "a proxy says no"),
+    ],
+)
+def test_where_nobody_answers_the_message_is_the_last_cause(details, message):
+    assert str(error_from_rpc(rpc_error(grpc.StatusCode.UNAVAILABLE, details))) == message
+
+
 def test_a_connection_lost_in_the_middle_is_an_interruption():
     error = error_from_rpc(rpc_error(grpc.StatusCode.UNAVAILABLE), stream_started=True)
     assert type(error) is StreamInterruptedError
