@@ -17,6 +17,7 @@ from stratsweep_server.options import (
     ListenAddress,
     SecondsRange,
     ServerCommand,
+    WholeNumber,
     read_options_file,
 )
 
@@ -43,7 +44,7 @@ EXIT_CANNOT_LISTEN = 4
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     help="Worker processes.  [default: the CPUs that this process may use]",
 )
 @click.option(
@@ -72,19 +73,19 @@ EXIT_CANNOT_LISTEN = 4
 )
 @click.option(
     "--max-combinations",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1_000_000,
     help="Largest grid accepted, before constraints.",
 )
 @click.option(
     "--max-optimizations",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=64,
     help="Optimizations that may run at a time.",
 )
 @click.option(
     "--max-memory",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="MB",
     help="Memory that running optimizations may hold together; one that has no room is refused.  "
     "[default: half of what this machine, or its container, has]",
@@ -102,19 +103,19 @@ EXIT_CANNOT_LISTEN = 4
 )
 @click.option(
     "--worker-memory",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="MB",
     help="Memory of each worker beyond which its allocations fail (Linux).  [default: no limit]",
 )
 @click.option(
     "--worker-backtests",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help="Replace a worker by a fresh one after N backtests.  [default: never]",
 )
 @click.option(
     "--worker-memory-growth",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="MB",
     help="Replace a worker whose memory has grown by this much (Linux).  [default: never]",
 )

@@ -58,6 +58,26 @@ class ListenAddress(click.ParamType[str]):
         return address
 
 
+class WholeNumber(click.IntRange):
+    """A whole number from a least one on."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Parse the number.
+
+        Raises:
+            click.BadParameter: It is none, or below the least.
+        """
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{str(value)!r} is not a whole number from {self.min} on", param, ctx)
+
+
 class SecondsRange(click.FloatRange):
     """A number of seconds within bounds."""
 
@@ -72,10 +92,14 @@ class SecondsRange(click.FloatRange):
         Raises:
             click.BadParameter: It is none, or out of bounds.
         """
-        seconds = super().convert(value, param, ctx)
+        try:
+            seconds = float(super().convert(value, param, ctx))
+        except click.BadParameter:
+            seconds = math.nan
         if math.isnan(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return float(seconds)
+            bound = "above" if self.min_open else "from"
+            self.fail(f"{str(value)!r} is not a number of seconds {bound} {self.min}", param, ctx)
+        return seconds
 
 
 def read_options_file(

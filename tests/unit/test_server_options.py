@@ -87,9 +87,18 @@ def test_a_single_module_in_a_file_needs_no_list(file):
         ("workers = true", "Invalid value for workers in server.toml: true is not a whole number"),
         ('workers = "4"', "Invalid value for workers in server.toml: '4' is not a whole number"),
         ("workers = [4]", "Invalid value for workers in server.toml: a list is not a whole number"),
-        ("workers = 0", "Invalid value for workers in server.toml: 0 is not in the range x>=1"),
-        ("grace = -1", "Invalid value for grace in server.toml: -1.0 is not in the range"),
-        ("grace = nan", "Invalid value for grace in server.toml: nan is not a number of seconds"),
+        (
+            "workers = 0",
+            "Invalid value for workers in server.toml: '0' is not a whole number from 1 on",
+        ),
+        (
+            "grace = -1",
+            "Invalid value for grace in server.toml: '-1' is not a number of seconds from 0",
+        ),
+        (
+            "grace = nan",
+            "Invalid value for grace in server.toml: 'nan' is not a number of seconds from 0",
+        ),
         ("grace = false", "Invalid value for grace in server.toml: false is not a number"),
         (
             "listen = 50051",
@@ -117,8 +126,10 @@ def test_a_bad_value_says_which_environment_variable_it_is_from(file):
 def test_a_bad_value_on_the_command_line_is_the_flags(file):
     file.write_text("workers = 4")
     message = refusal_of("--config", "server.toml", "--workers", "0", workers="5")
-    assert message.startswith("Invalid value for '--workers': 0 is not in the range")
-    assert "'--grace': 'nan' is not a number of seconds" in refusal_of("--grace", "nan")
+    assert message.startswith("Invalid value for '--workers': '0' is not a whole number from 1 on")
+    assert "'--grace': 'nan' is not a number of seconds from 0" in refusal_of("--grace", "nan")
+    complaint = refusal_of("--start-timeout", "0")
+    assert "'--start-timeout': '0' is not a number of seconds above 0" in complaint
 
 
 @pytest.mark.parametrize(
