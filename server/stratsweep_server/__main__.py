@@ -18,6 +18,7 @@ from stratsweep_server.options import (
     SecondsRange,
     ServerCommand,
     WholeNumber,
+    bad_value,
     read_options_file,
 )
 
@@ -214,7 +215,7 @@ def _check_timezone(name: str) -> None:
     try:
         check_timezone(name)
     except UnknownTimezoneError as error:
-        raise click.BadParameter(str(error), param_hint="--timezone") from error
+        raise bad_value("timezone", str(error)) from error
 
 
 def _bytes(megabytes: int | None) -> int | None:

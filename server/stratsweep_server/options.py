@@ -129,6 +129,13 @@ def read_options_file(
     context.default_map = _defaults(path, values, options)
 
 
+def bad_value(name: str, reason: str) -> click.BadParameter:
+    """Return the error for the value of an option that turned out bad after all were read."""
+    context = click.get_current_context()
+    parameter = next(each for each in context.command.params if each.name == name)
+    return click.BadParameter(reason, context, parameter, _origin(context, parameter))
+
+
 def _defaults(
     path: Path, values: Mapping[str, Any], options: Mapping[str, click.Option]
 ) -> dict[str, Any]:

@@ -272,7 +272,10 @@ def test_options_come_from_a_file_and_the_environment(tmp_path):
     [
         ("listen = ", "is not TOML"),
         ("lissen = 1", "did you mean 'listen'?"),
-        ('timezone = "EST6"', "'EST6' is not a time zone; write an IANA name, the nearest: "),
+        (
+            'timezone = "EST6"',
+            "server.toml: 'EST6' is not a time zone; write an IANA name, the nearest: ",
+        ),
     ],
 )
 def test_a_wrong_file_of_options_is_bad_usage(tmp_path, text, complaint):
