@@ -99,14 +99,14 @@ def test_no_value_is_flat_and_true_is_long(targets):
 
 
 def test_no_value_is_flat_in_a_table_of_positions_too():
-    table = positions.Positions(build_portfolio((BARS,), None), 2)
+    table = positions.Positions(build_portfolio((BARS,)), 2)
     table.put("any", 0, pd.DataFrame([[True, None, False], [pd.NA, 0.5, True]], dtype=object))
     expected = [[1.0, 0.0, 0.0], [0.0, 0.5, 1.0]]
     assert table.targets(np.array([0, 1])).tolist() == expected
 
 
 def test_a_position_that_is_none_is_found_by_its_bar_in_a_table():
-    table = positions.Positions(build_portfolio((BARS,), None), 2)
+    table = positions.Positions(build_portfolio((BARS,)), 2)
     with pytest.raises(positions.PositionError, match=r"'up' \(str\) for bar 2"):
         table.put("any", 0, [[1, 0, None], [0, 1, "up"]])
 
