@@ -13,7 +13,7 @@ LOAD    ?=
 FUZZ    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test oracles soak lint format proto constraints bench load-test fuzz clean
+.PHONY: help setup demo serve check test oracles soak lint format proto contract constraints bench load-test fuzz clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,7 @@ lint: $(STAMP) # check style, types, the contract, and that generated code is cu
 	$(BIN)/mypy
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against $(CONTRACT)
 	@$(MAKE) --no-print-directory proto PROTO_OUT=$(VENV)/proto-check
 	diff -r --exclude=__pycache__ $(VENV)/proto-check/stratsweep/v1 client/stratsweep/v1
 
@@ -63,6 +64,12 @@ proto: $(STAMP) # regenerate the Python code of the contract
 	  protos/stratsweep/v1/*.proto
 	@rm -f $(patsubst protos/%.proto,$(PROTO_OUT)/%_pb2_grpc.py*,$(filter-out %_service.proto,$(wildcard protos/stratsweep/v1/*.proto)))
 	@printf '"""Generated from protos/stratsweep/v1 by `make proto`. Do not edit."""\n' > $(PROTO_OUT)/stratsweep/v1/__init__.py
+
+# What users may rely on: an image of the contract that `buf breaking` compares the protos with.
+CONTRACT := protos/contract.yaml
+contract: $(STAMP) # let users rely on what the contract has gained; what would break them is refused
+	$(BIN)/buf breaking --against $(CONTRACT)
+	$(BIN)/buf build --exclude-source-info -o $(CONTRACT)
 
 constraints: # resolve the exact pins again (needs uv)
 	uv pip compile --quiet --universal --no-emit-index-url --no-header --upgrade --extra server --group dev --group bench --python-version 3.11 -o constraints.txt pyproject.toml
