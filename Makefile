@@ -13,7 +13,7 @@ LOAD    ?=
 FUZZ    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test oracles soak lint format proto contract constraints bench load-test fuzz clean
+.PHONY: help setup demo serve check test floors oracles soak lint format proto contract constraints bench load-test fuzz clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ check: lint test # lint and test: what every commit passes
 test: $(STAMP) # run every test but the referees'
 	$(BIN)/python -m pytest --ignore=tests/oracles
 
+FLOORS := $(VENV)/floors
+floors: $(STAMP) # test client and server with the oldest versions that they allow, protobuf 6 among them
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --resolution lowest-direct --extra server pyproject.toml -o $(FLOORS).txt
+	grep -E '^(pytest|hypothesis)' constraints.txt >> $(FLOORS).txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python -c $(FLOORS).txt --editable '.[server]' --group test
+	$(FLOORS)/bin/python -m pytest tests/unit/client tests/integration/test_python_client.py tests/integration/test_standard_services.py
+
 oracles: $(VENV)/.oracles-installed # let backtesting.py and vectorbt judge the default engine
 	$(BIN)/python -m pytest tests/oracles
 
@@ -56,14 +64,18 @@ format: $(STAMP) # apply the formatter and the safe fixes
 	$(BIN)/buf format --write
 
 PROTO_OUT ?= client
-proto: $(STAMP) # regenerate the Python code of the contract
+proto: $(VENV)/.protoc-installed # regenerate the Python code of the contract
 	@rm -rf $(PROTO_OUT)/stratsweep/v1 && mkdir -p $(PROTO_OUT)/stratsweep/v1
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos \
+	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=$(VENV)/protoc $(BIN)/python -m grpc_tools.protoc -Iprotos \
 	  --python_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) \
 	  --mypy_out=readable_stubs:$(PROTO_OUT) --mypy_grpc_out=$(PROTO_OUT) \
 	  protos/stratsweep/v1/*.proto
 	@rm -f $(patsubst protos/%.proto,$(PROTO_OUT)/%_pb2_grpc.py*,$(filter-out %_service.proto,$(wildcard protos/stratsweep/v1/*.proto)))
 	@printf '"""Generated from protos/stratsweep/v1 by `make proto`. Do not edit."""\n' > $(PROTO_OUT)/stratsweep/v1/__init__.py
+
+$(VENV)/.protoc-installed: $(STAMP) # the generator alone: its runtime is older than ours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(VENV)/protoc --group protoc
+	@touch $@
 
 # What users may rely on: an image of the contract that `buf breaking` compares the protos with.
 CONTRACT := protos/contract.yaml

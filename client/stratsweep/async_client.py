@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, Unpack
+from weakref import WeakSet
 
 import grpc
 from grpc import aio
@@ -66,6 +67,9 @@ class AsyncClient:
         self.address = address
         self._connect_timeout = connect_seconds(connect_timeout)
         self._options = all_channel_options(address, self._connect_timeout, channel_options)
+        self._calls: WeakSet[AsyncPatientStream[optimization_service_pb2.OptimizeResponse]] = (
+            WeakSet()
+        )
 
     # A channel must be made inside the loop that uses it, and a client may be made outside.
     @cached_property
@@ -194,6 +198,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
+        # Before 1.83 gRPC does so only for calls that a task waits for at this moment.
+        for call in list(self._calls):
+            call.cancel()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -228,11 +235,13 @@ class AsyncClient:
     def _optimize(
         self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
     ) -> AsyncPatientStream[optimization_service_pb2.OptimizeResponse]:
-        return AsyncPatientStream(
+        call = AsyncPatientStream(
             lambda seconds: self._stub.Optimize(request, timeout=seconds),
             self._channel,
             Patience(self._connect_timeout, timeout),
         )
+        self._calls.add(call)
+        return call
 
 
 class AsyncOptimizationStream:

@@ -5,7 +5,7 @@ import warnings
 
 from stratsweep.v1 import optimization_service_pb2 as stratsweep_dot_v1_dot_optimization__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.0'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in stratsweep/v1/optimization_service_pb2_grpc.py depends on'
+        + f' but the generated code in stratsweep/v1/optimization_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class OptimizationServiceStub:
+class OptimizationServiceStub(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
@@ -68,7 +68,7 @@ class OptimizationServiceStub:
                 _registered_method=True)
 
 
-class OptimizationServiceServicer:
+class OptimizationServiceServicer(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
@@ -139,7 +139,7 @@ def add_OptimizationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class OptimizationService:
+class OptimizationService(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 

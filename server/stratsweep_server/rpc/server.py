@@ -47,7 +47,7 @@ _OPTIONS = (
 
 
 class _HealthServicer(health.aio.HealthServicer):
-    """gRPC's own, which does not answer List yet."""
+    """gRPC's own, which does not answer List yet; before 1.85 it has no such method at all."""
 
     # The type stubs do not know it yet, either.
     async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401, ARG002, N802
