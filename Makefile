@@ -13,7 +13,7 @@ LOAD    ?=
 FUZZ    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check test floors oracles soak lint format proto contract constraints bench load-test fuzz clean
+.PHONY: help setup demo serve check test floors examples oracles soak lint format proto contract constraints bench load-test fuzz clean
 
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ floors: $(STAMP) # test client and server with the oldest versions that they all
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python -c $(FLOORS).txt --editable '.[server]' --group test
 	$(FLOORS)/bin/python -m pytest tests/unit/client tests/integration/test_python_client.py tests/integration/test_standard_services.py
+
+examples: $(STAMP) # prepare the examples in other languages, as far as their tools are here; the tests then run them
+	PATH="$(abspath $(BIN)):$$PATH" examples/prepare
 
 oracles: $(VENV)/.oracles-installed # let backtesting.py and vectorbt judge the default engine
 	$(BIN)/python -m pytest tests/oracles

@@ -101,6 +101,16 @@ class ScriptedBatchEngine(ScriptedEngine):
         return BatchResult(columns | {"count": np.full(config.count, float(config.count))})
 
 
+class AverageEngine(ScriptedEngine):
+    """Declares nothing; takes fast and slow: `sma_cross` scores, others do what their name says."""
+
+    def run_sync(self, config: BacktestConfig) -> BacktestResult:
+        fast, slow = (config.strategy.parameters[name] for name in ("fast", "slow"))
+        if config.strategy.name != "sma_cross":
+            getattr(self, f"_{config.strategy.name}")(config, f"{fast}-{slow}")
+        return BacktestResult({"sharpe_ratio": (slow - fast) / 100})
+
+
 def note_pid(config: BacktestConfig, x: object) -> None:
     """Leave a file named after this process where the test looks for it."""
     note = Path(config.symbols[0]) / f"{x}.pid"
