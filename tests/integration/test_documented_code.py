@@ -2,7 +2,7 @@
 
 A comment before each block names it (`run: name`) or says why it is not run (`not run: reason`).
 The one change made is the server's address: the pages have the default port, the tests a free one.
-JavaScript is not run: its names are compared with the contract.
+What is quoted of the examples in other languages is run with them, in `test_examples.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pytest
 from stratsweep import AsyncClient, Client, ServerProcess
-from stratsweep.v1 import optimization_service_pb2
 from stratsweep_server.market_data.folder_settings import FolderSettings, parse_settings
 from stratsweep_server.market_data.price_file import read_price_file
 
@@ -268,17 +267,20 @@ def test_a_generic_client_asks_for_health(served_desk):
     assert json.loads(served_desk.shell("health")) == {"status": "SERVING"}
 
 
-def test_the_sketch_in_javascript_uses_names_of_the_contract():
-    files = [optimization_service_pb2.DESCRIPTOR]
-    for file in files:
-        files += [each for each in file.dependencies if each not in files]
-    messages = [message for file in files for message in file.message_types_by_name.values()]
-    fields = {field for message in messages for field in message.fields_by_name}
-    _, _, sketch = BLOCKS["javascript"].partition("client.Optimize(")
-    names = set(re.findall(r"\b(?:event|progress|result)\.(\w+)|\b(\w+):", sketch))
-    names = {name for pair in names for name in pair if name}
-    assert names
-    assert names <= fields
+def test_the_protos_are_where_the_page_says(desk):
+    folder = Path(desk.shell("protos").strip())
+    assert (folder / "stratsweep/v1/optimization_service.proto").exists()
+
+
+def test_what_is_quoted_of_an_example_is_in_it():
+    quotes = re.findall(
+        r"^<!-- not run: part of (\S+) -->\n```\w+\n(.*?)```$",
+        Document("docs/other-languages.md").text,
+        re.MULTILINE | re.DOTALL,
+    )
+    assert len({example for example, _ in quotes}) == 3
+    for example, quote in quotes:
+        assert quote in (ROOT / example).read_text(encoding="utf-8")
 
 
 @needs_grpc_tools
