@@ -18,7 +18,7 @@ FUZZ    ?=
 help: # list these commands
 	@awk -F ':.*# ' '/^[a-z-]+:.*# / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) # install everything into .venv
+setup: $(STAMP) $(VENV)/.protoc-installed # install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -106,5 +106,5 @@ load-test: $(STAMP) # press a real server with many concurrent optimizations for
 fuzz: $(STAMP) # attack real servers with bytes and values that nobody sends in good faith (FUZZ="--seconds 600")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-clean: # remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist
+clean: # remove the environment, caches and what the examples were built of
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist examples/*/node_modules examples/*/build examples/*/generated

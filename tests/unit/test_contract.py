@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -86,3 +88,14 @@ def test_the_protos_come_with_the_package():
     for module in MODULES:
         name = module.DESCRIPTOR.name
         assert (folder / name).read_bytes() == (ROOT / "protos" / name).read_bytes()
+
+
+def test_the_lower_bounds_are_what_the_generated_code_runs_with():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    generated = ROOT / "client/stratsweep/v1"
+    version_check = (generated / "strategy_pb2.py").read_text()
+    stub = (generated / "optimization_service_pb2_grpc.py").read_text()
+    protobuf = ".".join(re.findall(r"^    (\d+),$", version_check, re.MULTILINE))
+    (grpc,) = re.findall(r"^GRPC_GENERATED_VERSION = '(.+)'$", stub, re.MULTILINE)
+    bounds = [f"grpcio>={grpc}", f"grpcio-status>={grpc}", f"protobuf>={protobuf}"]
+    assert [each for each in bounds if each not in project["dependencies"]] == []
