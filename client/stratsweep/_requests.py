@@ -32,7 +32,8 @@ _UNSIGNED_BITS = {FieldDescriptor.TYPE_UINT32: 32, FieldDescriptor.TYPE_UINT64: 
 _PLAIN_FIELDS = {
     field.name: field
     for field in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields
-    if field.message_type is None and field.enum_type is None and not field.is_repeated
+    # Of a repeated field the default is a list; protobuf 6.30 has no `is_repeated` yet.
+    if field.message_type is None and field.enum_type is None and field.default_value != []
 }
 
 
