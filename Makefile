@@ -38,13 +38,13 @@ test: $(STAMP) # run every test but the referees'
 	$(BIN)/python -m pytest --ignore=tests/oracles
 
 FLOORS := $(VENV)/floors
-# Without the test that compiles the kernels, which takes longer than all others.
+# Without tests that compile the kernels, which takes longer than all others, or call the linters.
 floors: $(STAMP) # test client and server with the oldest versions that they allow, protobuf 6 among them
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --resolution lowest-direct --extra server pyproject.toml -o $(FLOORS).txt
 	grep -E '^(pytest|hypothesis)' constraints.txt >> $(FLOORS).txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python -c $(FLOORS).txt --editable '.[server]' --group test
-	$(FLOORS)/bin/python -m pytest -k "not real_bars" tests/unit/client tests/integration/test_python_client.py tests/integration/test_standard_services.py
+	$(FLOORS)/bin/python -m pytest -k "not real_bars and not linters" tests/unit/client tests/integration/test_python_client.py tests/integration/test_standard_services.py
 
 examples: $(STAMP) # prepare the examples in other languages, as far as their tools are here; the tests then run them
 	PATH="$(abspath $(BIN)):$$PATH" examples/prepare
