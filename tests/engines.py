@@ -21,6 +21,7 @@ from stratsweep_server.backtest import (
     BatchResult,
     EngineDescription,
     Metric,
+    MetricUnit,
     ParameterType,
     Strategy,
     StrategyConfig,
@@ -134,7 +135,7 @@ class DeclaringEngine:
                     ),
                 ),
             ),
-            metrics=(Metric("height", "How high."),),
+            metrics=(Metric("height", "How high.", MetricUnit.RATIO),),
         )
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:

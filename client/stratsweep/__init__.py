@@ -45,6 +45,7 @@ from stratsweep.server_info import ServerInfo
 from stratsweep.server_process import ServerProcess
 from stratsweep.strategies import (
     Metric,
+    MetricUnit,
     ParameterType,
     Source,
     Strategy,
@@ -91,6 +92,7 @@ __all__ = [
     "InvalidConfigError",
     "MarketDataSummary",
     "Metric",
+    "MetricUnit",
     "NotFoundError",
     "OptimizationCancelledError",
     "OptimizationConfig",

@@ -30,6 +30,7 @@ from stratsweep.results import (
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import (
     Metric,
+    MetricUnit,
     ParameterType,
     Source,
     Strategy,
@@ -47,6 +48,10 @@ from stratsweep.v1 import (
 )
 
 _Error = TypeVar("_Error", bound=StratsweepError)
+_UNITS = {
+    number: MetricUnit(name.removeprefix("METRIC_UNIT_"))
+    for name, number in strategy_pb2.MetricUnit.items()
+}
 
 
 class EventAssembler:
@@ -199,7 +204,7 @@ def strategy_list(response: optimization_service_pb2.ListStrategiesResponse) -> 
             )
             for each in response.strategies
         ),
-        metrics=tuple(Metric(each.name, each.description) for each in response.metrics),
+        metrics=tuple(map(_metric, response.metrics)),
         symbols=tuple(map(_symbol, response.symbols)),
         accepts_any_strategy=response.accepts_any_strategy,
         sources=tuple(map(_source, response.sources)),
@@ -216,6 +221,12 @@ def server_info(response: optimization_service_pb2.GetServerInfoResponse) -> Ser
         max_combinations=response.max_combinations,
         max_optimizations=response.max_optimizations,
         uptime=_span(response.uptime),
+    )
+
+
+def _metric(message: strategy_pb2.Metric) -> Metric:
+    return Metric(
+        message.name, message.description, _UNITS.get(message.unit, MetricUnit.UNSPECIFIED)
     )
 
 
@@ -268,6 +279,7 @@ def _started(message: optimization_event_pb2.OptimizationStarted) -> Optimizatio
         config=_config(message.config),
         market_data=_market_data(message.market_data) if message.HasField("market_data") else None,
         labels=dict(sorted(message.labels.items())),
+        metrics=tuple(map(_metric, message.metrics)),
     )
 
 
@@ -278,6 +290,7 @@ def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDat
         last_bar_time=_time(message.last_bar_time, message.timezone),
         periods_per_year=message.periods_per_year,
         timezone=message.timezone or "UTC",
+        symbols=tuple(map(_symbol, message.symbols)),
     )
 
 
@@ -341,6 +354,8 @@ def _result(
         execution_duration=_span(last_part.execution_duration),
         message=last_part.message,
         labels=started.labels,
+        market_data=started.market_data,
+        metrics=started.metrics,
     )
 
 

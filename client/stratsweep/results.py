@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import ParameterValue
+from stratsweep.strategies import Metric, Symbol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,8 @@ class MarketDataSummary:
         last_bar_time: Time of the last bar, likewise.
         periods_per_year: Bars in a year of 365.25 days: what ratios are annualized with.
         timezone: IANA name of the zone whose days the bars are of; UTC where all are of whole days.
+        symbols: The same bars by symbol, in the order of the config; empty where the server does
+            not say.
     """
 
     bar_count: int
@@ -58,6 +61,7 @@ class MarketDataSummary:
     last_bar_time: datetime
     periods_per_year: float
     timezone: str = "UTC"
+    symbols: tuple[Symbol, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class OptimizationStarted:
         config: The effective config.
         market_data: The bars; None where the engine loads its own.
         labels: What the caller calls it, by key.
+        metrics: The figures that every backtest reports; empty where the engine declares none.
     """
 
     optimization_id: str
@@ -81,6 +86,7 @@ class OptimizationStarted:
     config: OptimizationConfig
     market_data: MarketDataSummary | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,8 @@ class OptimizationResult:
         execution_duration: Time from start to end.
         message: Why `state` is FAILED; empty otherwise.
         labels: What the caller calls it, by key.
+        market_data: The bars, as in `OptimizationStarted`.
+        metrics: The figures that every backtest reports, as in `OptimizationStarted`.
     """
 
     optimization_id: str
@@ -183,6 +191,8 @@ class OptimizationResult:
     execution_duration: timedelta
     message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    market_data: MarketDataSummary | None = None
+    metrics: tuple[Metric, ...] = field(default=(), repr=False)
 
     @property
     def best(self) -> ParameterResult | None:

@@ -62,17 +62,41 @@ class Strategy:
     takes_columns: bool | None = None
 
 
+class MetricUnit(StrEnum):
+    """Name what a metric's values are counted in: how they are shown, never what they are."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    """The engine does not say."""
+    RATIO = "RATIO"
+    """A plain number."""
+    FRACTION = "FRACTION"
+    """A part of a whole: 0.25 is 25 %."""
+    CURRENCY = "CURRENCY"
+    """An amount in the currency of the prices."""
+    COUNT = "COUNT"
+    """A whole number of things; tables have it as integers."""
+    DAYS = "DAYS"
+    """A span in days, with fractions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Describe a figure that backtests report: its id and its definition with units."""
+    """Describe a figure that backtests report.
+
+    Attributes:
+        name: The metric's id.
+        description: Its definition with units.
+        unit: What its values are counted in.
+    """
 
     name: str
     description: str
+    unit: MetricUnit = MetricUnit.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """Describe an instrument in the server's data directory.
+    """Describe an instrument of the data directory, or its bars within an optimization's dates.
 
     Attributes:
         name: The symbol's id.

@@ -17,6 +17,7 @@ from stratsweep.v1 import (
     optimization_service_pb2,
     outcome_pb2,
     parameter_pb2,
+    strategy_pb2,
 )
 from stratsweep_server.rpc import responses, result_format
 
@@ -433,6 +434,16 @@ async def test_list_strategies_names_what_the_engine_declares(start_server):
     assert [metric.name for metric in answer.metrics] == ["height"]
     assert not answer.symbols
     assert not answer.accepts_any_strategy
+
+
+async def test_the_start_names_the_metrics_with_their_units(start_server):
+    connected = await start_server(engine="tests.engines:DeclaringEngine")
+    request = optimize_request("parabola", 3, validate_only=True)
+    request.config.optimization_target = "height"
+    (event,) = await events_of(connected.stub.Optimize(request))
+    answer = await connected.stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest())
+    assert [each.unit for each in event.started.metrics] == [strategy_pb2.METRIC_UNIT_RATIO]
+    assert event.started.metrics == answer.metrics
 
 
 async def test_list_strategies_of_the_default_engine_has_symbols_and_dates(start_server, real_data):

@@ -26,9 +26,10 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from stratsweep.v1 import optimization_config_pb2 as stratsweep_dot_v1_dot_optimization__config__pb2
 from stratsweep.v1 import outcome_pb2 as stratsweep_dot_v1_dot_outcome__pb2
+from stratsweep.v1 import strategy_pb2 as stratsweep_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&stratsweep/v1/optimization_event.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a\x1bstratsweep/v1/outcome.proto\"\xac\x02\n\x11OptimizationEvent\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x07started\x18\x03 \x01(\x0b\x32\".stratsweep.v1.OptimizationStartedH\x00\x12+\n\x08progress\x18\x04 \x01(\x0b\x32\x17.stratsweep.v1.ProgressH\x00\x12-\n\theartbeat\x18\x05 \x01(\x0b\x32\x18.stratsweep.v1.HeartbeatH\x00\x12\x33\n\x06result\x18\x06 \x01(\x0b\x32!.stratsweep.v1.OptimizationResultH\x00\x42\x06\n\x04kind\"\xca\x02\n\x13OptimizationStarted\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x16\n\x0erejected_count\x18\x03 \x01(\x03\x12\x14\n\x0cworker_count\x18\x04 \x01(\x05\x12\x35\n\x0bmarket_data\x18\x05 \x01(\x0b\x32 .stratsweep.v1.MarketDataSummary\x12\x31\n\x06\x63onfig\x18\x06 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12>\n\x06labels\x18\x07 \x03(\x0b\x32..stratsweep.v1.OptimizationStarted.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb9\x01\n\x11MarketDataSummary\x12\x11\n\tbar_count\x18\x01 \x01(\x03\x12\x32\n\x0e\x66irst_bar_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_bar_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10periods_per_year\x18\x04 \x01(\x01\x12\x10\n\x08timezone\x18\x05 \x01(\t\"\xb3\x02\n\x08Progress\x12\x17\n\x0f\x63ompleted_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12(\n\x08outcomes\x18\x04 \x03(\x0b\x32\x16.stratsweep.v1.Outcome\x12,\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12\x33\n\x10\x65lapsed_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x1c\x65stimated_remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rarrow_results\x18\x08 \x01(\x0c\"\x0b\n\tHeartbeat\"\x83\x03\n\x12OptimizationResult\x12/\n\x05state\x18\x01 \x01(\x0e\x32 .stratsweep.v1.OptimizationState\x12\x36\n\x0eranked_results\x18\x02 \x03(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12\x30\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x1e.stratsweep.v1.BacktestFailure\x12\x13\n\x0btotal_count\x18\x04 \x01(\x03\x12\x17\n\x0fsucceeded_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x06 \x01(\x03\x12\x35\n\x12\x65xecution_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x12\n\npart_index\x18\t \x01(\x05\x12\x14\n\x0cis_last_part\x18\n \x01(\x08\x12\x1c\n\x14\x61rrow_ranked_results\x18\x0b \x01(\x0c*\x9a\x01\n\x11OptimizationState\x12\"\n\x1eOPTIMIZATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cOPTIMIZATION_STATE_SUCCEEDED\x10\x01\x12\x1d\n\x19OPTIMIZATION_STATE_FAILED\x10\x02\x12 \n\x1cOPTIMIZATION_STATE_CANCELLED\x10\x03\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&stratsweep/v1/optimization_event.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xac\x02\n\x11OptimizationEvent\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x07started\x18\x03 \x01(\x0b\x32\".stratsweep.v1.OptimizationStartedH\x00\x12+\n\x08progress\x18\x04 \x01(\x0b\x32\x17.stratsweep.v1.ProgressH\x00\x12-\n\theartbeat\x18\x05 \x01(\x0b\x32\x18.stratsweep.v1.HeartbeatH\x00\x12\x33\n\x06result\x18\x06 \x01(\x0b\x32!.stratsweep.v1.OptimizationResultH\x00\x42\x06\n\x04kind\"\xf2\x02\n\x13OptimizationStarted\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x16\n\x0erejected_count\x18\x03 \x01(\x03\x12\x14\n\x0cworker_count\x18\x04 \x01(\x05\x12\x35\n\x0bmarket_data\x18\x05 \x01(\x0b\x32 .stratsweep.v1.MarketDataSummary\x12\x31\n\x06\x63onfig\x18\x06 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12>\n\x06labels\x18\x07 \x03(\x0b\x32..stratsweep.v1.OptimizationStarted.LabelsEntry\x12&\n\x07metrics\x18\x08 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe1\x01\n\x11MarketDataSummary\x12\x11\n\tbar_count\x18\x01 \x01(\x03\x12\x32\n\x0e\x66irst_bar_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_bar_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10periods_per_year\x18\x04 \x01(\x01\x12\x10\n\x08timezone\x18\x05 \x01(\t\x12&\n\x07symbols\x18\x06 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\"\xb3\x02\n\x08Progress\x12\x17\n\x0f\x63ompleted_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12(\n\x08outcomes\x18\x04 \x03(\x0b\x32\x16.stratsweep.v1.Outcome\x12,\n\x04\x62\x65st\x18\x05 \x01(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12\x33\n\x10\x65lapsed_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x1c\x65stimated_remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rarrow_results\x18\x08 \x01(\x0c\"\x0b\n\tHeartbeat\"\x83\x03\n\x12OptimizationResult\x12/\n\x05state\x18\x01 \x01(\x0e\x32 .stratsweep.v1.OptimizationState\x12\x36\n\x0eranked_results\x18\x02 \x03(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12\x30\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x1e.stratsweep.v1.BacktestFailure\x12\x13\n\x0btotal_count\x18\x04 \x01(\x03\x12\x17\n\x0fsucceeded_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x06 \x01(\x03\x12\x35\n\x12\x65xecution_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x12\n\npart_index\x18\t \x01(\x05\x12\x14\n\x0cis_last_part\x18\n \x01(\x08\x12\x1c\n\x14\x61rrow_ranked_results\x18\x0b \x01(\x0c*\x9a\x01\n\x11OptimizationState\x12\"\n\x1eOPTIMIZATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cOPTIMIZATION_STATE_SUCCEEDED\x10\x01\x12\x1d\n\x19OPTIMIZATION_STATE_FAILED\x10\x02\x12 \n\x1cOPTIMIZATION_STATE_CANCELLED\x10\x03\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +39,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.stratsweep.v1P\001Z\032stratsweep/v1;stratsweepv1\252\002\rStratsweep.V1'
   _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._loaded_options = None
   _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_OPTIMIZATIONSTATE']._serialized_start=1730
-  _globals['_OPTIMIZATIONSTATE']._serialized_end=1884
-  _globals['_OPTIMIZATIONEVENT']._serialized_start=193
-  _globals['_OPTIMIZATIONEVENT']._serialized_end=493
-  _globals['_OPTIMIZATIONSTARTED']._serialized_start=496
-  _globals['_OPTIMIZATIONSTARTED']._serialized_end=826
-  _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._serialized_start=781
-  _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._serialized_end=826
-  _globals['_MARKETDATASUMMARY']._serialized_start=829
-  _globals['_MARKETDATASUMMARY']._serialized_end=1014
-  _globals['_PROGRESS']._serialized_start=1017
-  _globals['_PROGRESS']._serialized_end=1324
-  _globals['_HEARTBEAT']._serialized_start=1326
-  _globals['_HEARTBEAT']._serialized_end=1337
-  _globals['_OPTIMIZATIONRESULT']._serialized_start=1340
-  _globals['_OPTIMIZATIONRESULT']._serialized_end=1727
+  _globals['_OPTIMIZATIONSTATE']._serialized_start=1840
+  _globals['_OPTIMIZATIONSTATE']._serialized_end=1994
+  _globals['_OPTIMIZATIONEVENT']._serialized_start=223
+  _globals['_OPTIMIZATIONEVENT']._serialized_end=523
+  _globals['_OPTIMIZATIONSTARTED']._serialized_start=526
+  _globals['_OPTIMIZATIONSTARTED']._serialized_end=896
+  _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._serialized_start=851
+  _globals['_OPTIMIZATIONSTARTED_LABELSENTRY']._serialized_end=896
+  _globals['_MARKETDATASUMMARY']._serialized_start=899
+  _globals['_MARKETDATASUMMARY']._serialized_end=1124
+  _globals['_PROGRESS']._serialized_start=1127
+  _globals['_PROGRESS']._serialized_end=1434
+  _globals['_HEARTBEAT']._serialized_start=1436
+  _globals['_HEARTBEAT']._serialized_end=1447
+  _globals['_OPTIMIZATIONRESULT']._serialized_start=1450
+  _globals['_OPTIMIZATIONRESULT']._serialized_end=1837
 # @@protoc_insertion_point(module_scope)

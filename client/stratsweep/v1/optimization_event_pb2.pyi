@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from stratsweep.v1 import optimization_config_pb2 as optimization_config_pb2
 from stratsweep.v1 import outcome_pb2 as outcome_pb2
+from stratsweep.v1 import strategy_pb2 as strategy_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -139,6 +140,7 @@ class OptimizationStarted(message.Message):
     MARKET_DATA_FIELD_NUMBER: builtins.int
     CONFIG_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
     optimization_id: builtins.str
     """optimization_id names this optimization in logs and later calls."""
     total_count: builtins.int
@@ -164,6 +166,12 @@ class OptimizationStarted(message.Message):
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """labels are those of the request."""
 
+    @builtins.property
+    def metrics(self) -> containers.RepeatedCompositeFieldContainer[strategy_pb2.Metric]:
+        """metrics are the figures that every backtest reports, with their units, in the engine's order.
+        Empty where the engine declares none.
+        """
+
     def __init__(
         self,
         *,
@@ -174,10 +182,11 @@ class OptimizationStarted(message.Message):
         market_data: MarketDataSummary | None = ...,
         config: optimization_config_pb2.OptimizationConfig | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        metrics: abc.Iterable[strategy_pb2.Metric] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "market_data", b"market_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "market_data", b"market_data", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "market_data", b"market_data", "metrics", b"metrics", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,6 +201,7 @@ class MarketDataSummary(message.Message):
     LAST_BAR_TIME_FIELD_NUMBER: builtins.int
     PERIODS_PER_YEAR_FIELD_NUMBER: builtins.int
     TIMEZONE_FIELD_NUMBER: builtins.int
+    SYMBOLS_FIELD_NUMBER: builtins.int
     bar_count: builtins.int
     """bar_count is the number of distinct bar times over all symbols."""
     periods_per_year: builtins.float
@@ -212,6 +222,12 @@ class MarketDataSummary(message.Message):
     def last_bar_time(self) -> timestamp_pb2.Timestamp:
         """last_bar_time is the time of the last bar."""
 
+    @builtins.property
+    def symbols(self) -> containers.RepeatedCompositeFieldContainer[strategy_pb2.Symbol]:
+        """symbols are the same bars by symbol, in the order of the config: how many each has within the
+        dates, and from when to when.
+        """
+
     def __init__(
         self,
         *,
@@ -220,10 +236,11 @@ class MarketDataSummary(message.Message):
         last_bar_time: timestamp_pb2.Timestamp | None = ...,
         periods_per_year: builtins.float = ...,
         timezone: builtins.str = ...,
+        symbols: abc.Iterable[strategy_pb2.Symbol] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "periods_per_year", b"periods_per_year", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bar_count", b"bar_count", "first_bar_time", b"first_bar_time", "last_bar_time", b"last_bar_time", "periods_per_year", b"periods_per_year", "symbols", b"symbols", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

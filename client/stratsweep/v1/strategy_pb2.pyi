@@ -52,6 +52,43 @@ PARAMETER_TYPE_STRING: ParameterType.ValueType  # 3
 PARAMETER_TYPE_BOOL: ParameterType.ValueType  # 4
 """PARAMETER_TYPE_BOOL takes true and false."""
 
+class _MetricUnit:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MetricUnitEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_MetricUnit.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    METRIC_UNIT_UNSPECIFIED: _MetricUnit.ValueType  # 0
+    """METRIC_UNIT_UNSPECIFIED: the engine does not say."""
+    METRIC_UNIT_RATIO: _MetricUnit.ValueType  # 1
+    """METRIC_UNIT_RATIO is a plain number, such as a Sharpe ratio."""
+    METRIC_UNIT_FRACTION: _MetricUnit.ValueType  # 2
+    """METRIC_UNIT_FRACTION is a part of a whole: 0.25 is 25 %."""
+    METRIC_UNIT_CURRENCY: _MetricUnit.ValueType  # 3
+    """METRIC_UNIT_CURRENCY is an amount in the currency of the prices."""
+    METRIC_UNIT_COUNT: _MetricUnit.ValueType  # 4
+    """METRIC_UNIT_COUNT is a whole number of things."""
+    METRIC_UNIT_DAYS: _MetricUnit.ValueType  # 5
+    """METRIC_UNIT_DAYS is a span in days of 24 hours, with fractions."""
+
+class MetricUnit(_MetricUnit, metaclass=_MetricUnitEnumTypeWrapper):
+    """MetricUnit is what a metric's values are counted in. It changes how they are shown, never what is
+    sent: every value is a double in exactly this unit.
+    """
+
+METRIC_UNIT_UNSPECIFIED: MetricUnit.ValueType  # 0
+"""METRIC_UNIT_UNSPECIFIED: the engine does not say."""
+METRIC_UNIT_RATIO: MetricUnit.ValueType  # 1
+"""METRIC_UNIT_RATIO is a plain number, such as a Sharpe ratio."""
+METRIC_UNIT_FRACTION: MetricUnit.ValueType  # 2
+"""METRIC_UNIT_FRACTION is a part of a whole: 0.25 is 25 %."""
+METRIC_UNIT_CURRENCY: MetricUnit.ValueType  # 3
+"""METRIC_UNIT_CURRENCY is an amount in the currency of the prices."""
+METRIC_UNIT_COUNT: MetricUnit.ValueType  # 4
+"""METRIC_UNIT_COUNT is a whole number of things."""
+METRIC_UNIT_DAYS: MetricUnit.ValueType  # 5
+"""METRIC_UNIT_DAYS is a span in days of 24 hours, with fractions."""
+
 @typing.final
 class Strategy(message.Message):
     """Strategy is a trading strategy registered on the server."""
@@ -209,19 +246,23 @@ class Metric(message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    UNIT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.optimization_target."""
     description: builtins.str
     """description is its definition, with units."""
+    unit: MetricUnit.ValueType
+    """unit is what its values are counted in, so that they can be shown as people write them."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         description: builtins.str = ...,
+        unit: MetricUnit.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

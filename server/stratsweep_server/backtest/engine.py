@@ -186,12 +186,36 @@ class Strategy:
     takes_columns: bool | None = None
 
 
+class MetricUnit(Enum):
+    """What a metric's values are counted in: how they are shown, never what they are."""
+
+    UNSPECIFIED = "unspecified"
+    """Nobody says."""
+    RATIO = "ratio"
+    """A plain number."""
+    FRACTION = "fraction"
+    """A part of a whole: 0.25 is 25 %."""
+    CURRENCY = "currency"
+    """An amount in the currency of the prices."""
+    COUNT = "count"
+    """A whole number of things."""
+    DAYS = "days"
+    """A span in days, with fractions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One declared metric: its id and its definition with units."""
+    """One declared metric.
+
+    Attributes:
+        name: The metric's id.
+        description: Its definition with units.
+        unit: What its values are counted in.
+    """
 
     name: str
     description: str = ""
+    unit: MetricUnit = MetricUnit.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
+    MetricUnit,
     ParameterType,
     Strategy,
     StrategyParameter,
@@ -160,7 +161,7 @@ def decode_ready(body: bytes) -> tuple[EngineDescription, tuple[ModuleSource, ..
         fields, sources = json.loads(body)
         description = EngineDescription(
             strategies=tuple(_strategy(entry) for entry in fields["strategies"]),
-            metrics=tuple(Metric(**entry) for entry in fields["metrics"]),
+            metrics=tuple(_metric(entry) for entry in fields["metrics"]),
             uses_market_data=bool(fields["uses_market_data"]),
         )
         return description, tuple(_source(entry) for entry in sources)
@@ -175,6 +176,10 @@ def _source(fields: dict[str, Any]) -> ModuleSource:
     return ModuleSource(
         _text(fields["module"]), _text(fields["path"]), _text(fields["digest"]), time
     )
+
+
+def _metric(fields: dict[str, Any]) -> Metric:
+    return Metric(**{**fields, "unit": MetricUnit(fields["unit"])})
 
 
 def _strategy(fields: dict[str, Any]) -> Strategy:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -76,6 +76,16 @@ class SymbolCoverage:
     error: str = ""
     notes: tuple[str, ...] = ()
     timezone: str = UTC
+
+
+def coverage_of(bars: Bars) -> SymbolCoverage:
+    """Return how many bars there are, and from when to when.
+
+    Args:
+        bars: At least one.
+    """
+    first, last = int(bars.time[0]), int(bars.time[-1])
+    return SymbolCoverage(bars.symbol, len(bars), first, last, timezone=bars.timezone)
 
 
 class DataDirectory:
@@ -217,11 +227,7 @@ class DataDirectory:
             price_file = self._read(symbol, file_name, file, version)
         except InvalidBarsError as error:
             return SymbolCoverage(symbol, error=str(error))
-        bars = price_file.bars
-        first, last = int(bars.time[0]), int(bars.time[-1])
-        return SymbolCoverage(
-            symbol, len(bars), first, last, notes=price_file.notes, timezone=bars.timezone
-        )
+        return replace(coverage_of(price_file.bars), notes=price_file.notes)
 
     def _read(self, symbol: str, file_name: str, file: BinaryIO, version: _Version) -> PriceFile:
         """Read an open file, and log once what is worth knowing of it."""

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import EngineDescription
+from stratsweep_server.backtest import EngineDescription, Metric
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
@@ -22,7 +22,7 @@ from stratsweep_server.market_data.bars import (
     periods_per_year,
 )
 from stratsweep_server.market_data.daily_bars import aligned_by_date
-from stratsweep_server.market_data.data_directory import DataDirectory
+from stratsweep_server.market_data.data_directory import DataDirectory, SymbolCoverage, coverage_of
 from stratsweep_server.market_data.errors import MarketDataError, NoBarsError, UnknownSymbolError
 from stratsweep_server.optimization.background import checkpoint, in_background
 from stratsweep_server.optimization.config import OptimizationConfig
@@ -59,6 +59,7 @@ class MarketDataSummary:
         timezone: IANA name of the zone whose days the bars are of; UTC where all are dates.
         first_date: The day of the first bar.
         last_date: The day of the last bar.
+        symbols: The same bars by symbol, in the order of the config.
     """
 
     bar_count: int
@@ -68,6 +69,7 @@ class MarketDataSummary:
     timezone: str
     first_date: date
     last_date: date
+    symbols: tuple[SymbolCoverage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class PreparedOptimization:
         memory_bytes: What it takes until its call ends, if they report no others and none fails.
         bars: The bars of each symbol, warm-up included; empty when the engine loads its own.
         summary: Of the bars; None without.
+        metrics: What the engine declares that its backtests report.
         generation: The code against which it was validated, and on which it runs; None: whatever is
             current when it starts.
     """
@@ -95,6 +98,7 @@ class PreparedOptimization:
     memory_bytes: int
     bars: tuple[Bars, ...] = ()
     summary: MarketDataSummary | None = None
+    metrics: tuple[Metric, ...] = ()
     generation: Generation | None = None
 
     @property
@@ -227,7 +231,7 @@ def _load_bars(
         except MarketDataError as error:
             violations.append(Violation(field, str(error)))
     bars = aligned_by_date(loaded)
-    if data and not violations and bars and len(_traded_time(bars)) < 2:
+    if data and not violations and bars and len(combined_time(_traded(bars))) < 2:
         violations += _too_few_bars(config.symbols, data, timezone)
     return bars, violations
 
@@ -297,23 +301,25 @@ def _assemble(
     memory_bytes = optimization_bytes(axes, len(indices), metric_count, bar_count)
     grid = GridColumns(axes, object)
     return PreparedOptimization(
-        config, plan, grid, indices, metric_count, memory_bytes, bars, summary
+        config, plan, grid, indices, metric_count, memory_bytes, bars, summary, engine.metrics
     )
 
 
-def _traded_time(bars: Sequence[Bars]) -> NDArray[np.int64]:
-    """The times of the bars after the warm-up."""
-    return combined_time([each.after_warm_up() for each in bars])
+def _traded(bars: Sequence[Bars]) -> list[Bars]:
+    """The bars after the warm-up."""
+    return [each.after_warm_up() for each in bars]
 
 
-def _summarize(bars: tuple[Bars, ...]) -> MarketDataSummary:
-    time = _traded_time(bars)
+def _summarize(bars: Sequence[Bars]) -> MarketDataSummary:
+    traded = _traded(bars)
+    time = combined_time(traded)
     return MarketDataSummary(
         bar_count=len(time),
         first_time=int(time[0]),
         last_time=int(time[-1]),
         periods_per_year=periods_per_year(time),
         timezone=next((each.timezone for each in bars if each.timezone != UTC), UTC),
-        first_date=min(date_of(each.time[each.warm_up_count], each.timezone) for each in bars),
-        last_date=max(date_of(each.time[-1], each.timezone) for each in bars),
+        first_date=min(date_of(each.time[0], each.timezone) for each in traded),
+        last_date=max(date_of(each.time[-1], each.timezone) for each in traded),
+        symbols=tuple(map(coverage_of, traded)),
     )

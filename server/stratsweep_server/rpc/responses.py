@@ -18,6 +18,8 @@ from stratsweep.v1 import (
 
 from stratsweep_server.backtest import (
     EngineDescription,
+    Metric,
+    MetricUnit,
     ParameterType,
     ParameterValue,
     Strategy,
@@ -44,6 +46,14 @@ _PARAMETER_TYPES = {
     ParameterType.DOUBLE: strategy_pb2.PARAMETER_TYPE_DOUBLE,
     ParameterType.STRING: strategy_pb2.PARAMETER_TYPE_STRING,
     ParameterType.BOOL: strategy_pb2.PARAMETER_TYPE_BOOL,
+}
+_METRIC_UNITS = {
+    MetricUnit.UNSPECIFIED: strategy_pb2.METRIC_UNIT_UNSPECIFIED,
+    MetricUnit.RATIO: strategy_pb2.METRIC_UNIT_RATIO,
+    MetricUnit.FRACTION: strategy_pb2.METRIC_UNIT_FRACTION,
+    MetricUnit.CURRENCY: strategy_pb2.METRIC_UNIT_CURRENCY,
+    MetricUnit.COUNT: strategy_pb2.METRIC_UNIT_COUNT,
+    MetricUnit.DAYS: strategy_pb2.METRIC_UNIT_DAYS,
 }
 _LIST_FIELDS = {
     bool: "bool_list",
@@ -96,6 +106,7 @@ def started(
         market_data=_market_data(prepared.summary) if prepared.summary is not None else None,
         config=config(prepared.config),
         labels=labels,
+        metrics=metrics(prepared.metrics),
     )
 
 
@@ -138,11 +149,13 @@ def sources(loaded: Iterable[LoadedSource]) -> list[strategy_pb2.Source]:
     ]
 
 
-def metrics(description: EngineDescription) -> list[strategy_pb2.Metric]:
+def metrics(declared: Iterable[Metric]) -> list[strategy_pb2.Metric]:
     """The declared metrics, in the engine's order."""
     return [
-        strategy_pb2.Metric(name=each.name, description=each.description)
-        for each in description.metrics
+        strategy_pb2.Metric(
+            name=each.name, description=each.description, unit=_METRIC_UNITS[each.unit]
+        )
+        for each in declared
     ]
 
 
@@ -194,6 +207,7 @@ def _market_data(summary: MarketDataSummary) -> optimization_event_pb2.MarketDat
         last_bar_time=timestamp(summary.last_time),
         periods_per_year=summary.periods_per_year,
         timezone=summary.timezone,
+        symbols=symbols(summary.symbols),
     )
 
 

@@ -112,7 +112,7 @@ class OptimizationService(OptimizationServiceServicer):
                 coverage = await in_background(self._data.coverage)
         return service_pb2.ListStrategiesResponse(
             strategies=responses.strategies(description, loaded),
-            metrics=responses.metrics(description),
+            metrics=responses.metrics(description.metrics),
             symbols=responses.symbols(coverage),
             accepts_any_strategy=not description.strategies,
             sources=responses.sources(loaded),

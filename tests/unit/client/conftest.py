@@ -54,7 +54,7 @@ class Script:
         config.MergeFrom(optimization_config_pb2.OptimizationConfig(**changes))
         return config
 
-    def started(self, total_count=4, rejected_count=0, **changes):
+    def started(self, total_count=4, rejected_count=0, spans=(), **changes):
         started = optimization_event_pb2.OptimizationStarted(
             optimization_id="opt-1",
             total_count=total_count,
@@ -64,7 +64,22 @@ class Script:
             market_data=optimization_event_pb2.MarketDataSummary(
                 bar_count=253, periods_per_year=252.3
             ),
+            metrics=[
+                strategy_pb2.Metric(name=name, unit=unit)
+                for name, unit in (
+                    ("sharpe_ratio", strategy_pb2.METRIC_UNIT_RATIO),
+                    ("total_return", strategy_pb2.METRIC_UNIT_FRACTION),
+                    ("max_drawdown", strategy_pb2.METRIC_UNIT_FRACTION),
+                    ("trade_count", strategy_pb2.METRIC_UNIT_COUNT),
+                    ("final_equity", strategy_pb2.METRIC_UNIT_CURRENCY),
+                )
+            ],
         )
+        for bars in (started.market_data, *spans):
+            if not bars.HasField("first_bar_time"):
+                bars.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
+                bars.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
+        started.market_data.symbols.extend(spans)
         return self._response(started=started)
 
     def result_row(self, index, rank=0, **metrics):

@@ -2,24 +2,28 @@
 
 import pickle
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from stratsweep import (
     BacktestFailure,
     FailureKind,
     IntegerRange,
+    Metric,
+    MetricUnit,
     OptimizationDirection,
     OptimizationState,
     ParameterResult,
     ServerError,
     StreamInterruptedError,
+    Symbol,
 )
 from stratsweep._events import EventAssembler
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_event_pb2,
     outcome_pb2,
+    strategy_pb2,
 )
 
 
@@ -50,6 +54,28 @@ def test_labels_come_in_the_first_and_the_last_event(script):
     assembler, (started, *_) = feed_all([message, *script.whole()[1:]])
     assert list(started.labels.items()) == [("desk", "rates"), ("run", "7")]
     assert assembler.result.labels == started.labels
+
+
+def test_started_and_result_say_which_bars_and_metrics_there_are(script):
+    spans = [strategy_pb2.Symbol(name="SPY", bar_count=253)]
+    messages = script.whole()
+    messages[0] = script.started(spans=spans)
+    assembler, (started, *_) = feed_all(messages)
+    first, last = datetime(2020, 1, 2, tzinfo=UTC), datetime(2020, 12, 31, tzinfo=UTC)
+    data = started.market_data
+    assert (data.first_bar_time, data.last_bar_time) == (first, last)
+    assert data.periods_per_year == 252.3
+    assert data.symbols == (Symbol("SPY", 253, first, last, ""),)
+    assert started.metrics[0] == Metric("sharpe_ratio", "", MetricUnit.RATIO)
+    result = assembler.finished_result()
+    assert (result.market_data, result.metrics) == (data, started.metrics)
+
+
+def test_a_unit_that_only_a_newer_server_knows_is_none(script):
+    message = script.started()
+    message.event.started.metrics[0].unit = 99
+    _, (started,) = feed_all([message])
+    assert started.metrics[0].unit is MetricUnit.UNSPECIFIED
 
 
 def test_a_minimized_target_is_told(script):

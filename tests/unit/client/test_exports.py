@@ -20,6 +20,7 @@ EXPORTED = {
     "InvalidConfigError",
     "MarketDataSummary",
     "Metric",
+    "MetricUnit",
     "NotFoundError",
     "OptimizationCancelledError",
     "OptimizationConfig",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
+    MetricUnit,
     ParameterType,
     Strategy,
     StrategyParameter,
@@ -266,7 +267,7 @@ READY_FRAME = messages.encode_ready(
                 "s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),), "m", True
             ),
         ),
-        (Metric("m", "d"),),
+        (Metric("m", "d", MetricUnit.DAYS), Metric("n")),
         uses_market_data=True,
     ),
     [ModuleSource("ideas.trend", "/desk/ideas/trend.py", "ab" * 32, 10**18)],

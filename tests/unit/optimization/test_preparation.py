@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -191,6 +192,17 @@ async def test_the_summary_counts_the_distinct_times_of_all_symbols(data):
     first, last = (np.datetime64(day, "ns").astype(int) for day in ("2020-01-02", "2020-02-03"))
     assert (summary.bar_count, summary.first_time, summary.last_time) == (5, first, last)
     assert summary.periods_per_year == pytest.approx(4 * 365.25 / 32)
+
+
+async def test_the_summary_has_the_bars_of_each_symbol_without_those_for_warm_up(data):
+    changes = {"start_date": date(2020, 1, 3), "warm_up_bar_count": 1}
+    result = await prepared(data, symbols=["BBB", "AAA"], **changes)
+    assert [each.name for each in result.summary.symbols] == ["BBB", "AAA"]
+    for loaded, each in zip(result.bars, result.summary.symbols, strict=True):
+        traded = loaded.between(date(2020, 1, 3), None)
+        assert 0 < each.bar_count == len(traded)
+        assert (each.first_time, each.last_time) == (traded.time[0], traded.time[-1])
+    assert sum(map(len, result.bars)) > sum(each.bar_count for each in result.summary.symbols)
 
 
 async def test_the_grid_is_counted_before_anything_runs(data):
@@ -491,7 +503,8 @@ async def figures(folder, *symbols, **changes):
         symbols,
         bars={each.symbol: each for each in result.bars},
     )
-    return result.summary, DefaultEngine().run_sync(given).metrics
+    spans = tuple(replace(each, name="") for each in result.summary.symbols)
+    return replace(result.summary, symbols=spans), DefaultEngine().run_sync(given).metrics
 
 
 @pytest.mark.parametrize("timezone", ["", "America/New_York"])

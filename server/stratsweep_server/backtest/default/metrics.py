@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratsweep_server.backtest.default.figures import ROUNDING, Column, Figures
-from stratsweep_server.backtest.engine import Metric
+from stratsweep_server.backtest.engine import Metric, MetricUnit
 
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
     name: str
+    unit: MetricUnit
     description: str
     formula: Callable[[Figures], Column]
 
@@ -58,29 +59,34 @@ def _annualized_ratio(figures: Figures, deviation: Column) -> Column:
 _DEFINITIONS = (
     _Definition(
         "total_return",
+        MetricUnit.FRACTION,
         "Last equity / starting cash - 1, as a fraction.",
         _total_return,
     ),
     _Definition(
         "cagr",
+        MetricUnit.FRACTION,
         "Compound annual growth rate: (last equity / starting cash) ^ (1 / years) - 1, where years "
         "= returns / periods per year. -1 after ruin. Absent for a single bar.",
         _cagr,
     ),
     _Definition(
         "annualized_volatility",
+        MetricUnit.FRACTION,
         "Sample standard deviation (ddof = 1) of the per-bar returns * √(periods per year), as a "
         "fraction. Absent below two returns.",
         lambda figures: figures.return_deviation * math.sqrt(figures.periods_per_year),
     ),
     _Definition(
         "sharpe_ratio",
+        MetricUnit.RATIO,
         "Mean / sample standard deviation (ddof = 1) of the per-bar returns * √(periods per year), "
         "risk-free rate 0 (Sharpe 1994). Absent below two returns or without deviation.",
         lambda figures: _annualized_ratio(figures, figures.return_deviation),
     ),
     _Definition(
         "sortino_ratio",
+        MetricUnit.RATIO,
         "Mean of the per-bar returns / downside deviation * √(periods per year), target 0; the "
         "downside deviation is √(Σ min(return, 0)² / number of all returns) (Sortino and Price "
         "1994). Absent without a negative return.",
@@ -88,66 +94,77 @@ _DEFINITIONS = (
     ),
     _Definition(
         "calmar_ratio",
+        MetricUnit.RATIO,
         "cagr / max_drawdown over the whole period (Young 1991). Absent without a drawdown.",
         lambda figures: _ratio(_cagr(figures), figures.sums.max_drawdown),
     ),
     _Definition(
         "omega_ratio",
+        MetricUnit.RATIO,
         "Σ max(return, 0) / Σ max(-return, 0) over the per-bar returns, threshold 0 (Keating and "
         "Shadwick 2002). Absent without a negative return.",
         lambda figures: _ratio(figures.sums.gain_sum, figures.sums.loss_sum),
     ),
     _Definition(
         "max_drawdown",
+        MetricUnit.FRACTION,
         "Largest fall of equity below its highest close so far, as a positive fraction of that "
         "peak.",
         lambda figures: figures.sums.max_drawdown.copy(),
     ),
     _Definition(
         "max_drawdown_duration",
+        MetricUnit.DAYS,
         "Longest time, in days, from a peak of equity until a close at or above it, or until the "
         "last bar.",
         lambda figures: figures.sums.max_drawdown_days.copy(),
     ),
     _Definition(
         "trade_count",
+        MetricUnit.COUNT,
         "Completed round trips: flat to flat, to a reversal, or to ruin. A change of size "
         "completes none; a position open at the end is none.",
         lambda figures: figures.sums.trade_count.copy(),
     ),
     _Definition(
         "win_rate",
+        MetricUnit.FRACTION,
         "Round trips with a profit after costs / round trips. Absent without round trips.",
         lambda figures: _per_trade(figures.sums.winning_count, figures),
     ),
     _Definition(
         "profit_factor",
+        MetricUnit.RATIO,
         "Sum of the profits of winning round trips / sum of the losses of losing ones, after "
         "costs. Absent without a losing round trip.",
         lambda figures: _ratio(figures.sums.gross_profit, figures.sums.gross_loss, above=0.0),
     ),
     _Definition(
         "expectancy",
+        MetricUnit.CURRENCY,
         "Mean profit per round trip after costs, in currency; times trade_count, and with the "
         "profit of a position still open, the change of equity. Absent without round trips.",
         lambda figures: _per_trade(figures.sums.gross_profit - figures.sums.gross_loss, figures),
     ),
     _Definition(
         "average_trade_return",
+        MetricUnit.FRACTION,
         "Mean over round trips of profit after costs / value bought or shorted to build the "
         "position (before commission), as a fraction. Absent without round trips.",
         lambda figures: _per_trade(figures.sums.trade_return_sum, figures),
     ),
     _Definition(
         "exposure_time",
+        MetricUnit.FRACTION,
         "Fraction of bars at whose close a position is open, averaged over the symbols.",
         lambda figures: figures.sums.exposure.copy(),
     ),
     _Definition(
         "final_equity",
+        MetricUnit.CURRENCY,
         "Equity at the last close, in currency; an open position is marked at that close.",
         lambda figures: figures.sums.final_equity.copy(),
     ),
 )
 
-METRICS = tuple(Metric(definition.name, definition.description) for definition in _DEFINITIONS)
+METRICS = tuple(Metric(each.name, each.description, each.unit) for each in _DEFINITIONS)
