@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import ParameterValue
-from stratsweep.strategies import Metric, Symbol
+from stratsweep.strategies import Metric, Symbol, counts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +206,8 @@ class OptimizationResult:
 
         Columns: rank, combination_index, parameters, metrics.
 
+        Metrics are floats; those that count things, such as `trade_count`, are integers.
+
         Raises:
             ImportError: pandas is not installed.
         """
@@ -213,7 +215,7 @@ class OptimizationResult:
             import pandas as pd  # noqa: PLC0415 - optional: paid for by those who ask for it
         except ImportError as error:
             raise ImportError("to_pandas() needs pandas: pip install pandas") from error
-        return pd.DataFrame(self._table().arrays())
+        return pd.DataFrame(self._table().pandas_columns())
 
     def to_polars(self) -> pl.DataFrame:
         """Return the ranking as a polars DataFrame; a metric that a row lacks is missing there.
@@ -240,7 +242,7 @@ class OptimizationResult:
     def _table(self) -> RankingTable:
         from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
 
-        return RankingTable(self.ranked)
+        return RankingTable(self.ranked, counts_of(self.metrics))
 
 
 OptimizationEvent: TypeAlias = OptimizationStarted | Progress | OptimizationResult

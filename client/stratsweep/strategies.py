@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -92,6 +93,11 @@ class Metric:
     name: str
     description: str
     unit: MetricUnit = MetricUnit.UNSPECIFIED
+
+
+def counts_of(metrics: Iterable[Metric]) -> frozenset[str]:
+    """Return the names of the metrics that count things, which tables have as integers."""
+    return frozenset(each.name for each in metrics if each.unit is MetricUnit.COUNT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ def test_json_is_one_strict_document_with_the_effective_config(
         "labels",
         "state",
         "config",
+        "market_data",
         "total_count",
         "succeeded_count",
         "failed_count",

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from stratsweep.cli.formatting import format_value
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
 from stratsweep.results import OptimizationResult
-from stratsweep.strategies import Strategy, StrategyList
+from stratsweep.strategies import Strategy, StrategyList, counts_of
 
 if TYPE_CHECKING:
     from stratsweep.repeats import RepeatCheck
@@ -27,11 +27,40 @@ def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) 
         result: What is told.
         repeats: What came of running some combinations again, where that was asked for.
     """
+    document = _document(result)
+    if repeats is not None:
+        from stratsweep.cli.repeat_report import repeat_document  # noqa: PLC0415 - few ask for it
+
+        document["repeat_check"] = repeat_document(repeats)
+    return _json(document)
+
+
+def result_csv(result: OptimizationResult) -> Iterator[str]:
+    """Return the ranking as CSV, some thousand lines at a time.
+
+    Columns: rank, combination_index, parameters, metrics.
+    """
+    from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
+
+    table = RankingTable(result.ranked, counts_of(result.metrics))
+    yield _csv_lines([table.names])
+    for columns in table.lists():
+        yield _csv_lines(zip(*map(_cells, columns), strict=True))
+
+
+def _document(result: OptimizationResult) -> dict[str, object]:
+    counts = counts_of(result.metrics)
     document: dict[str, object] = {
         "optimization_id": result.optimization_id,
         "labels": result.labels,
         "state": result.state,
         "config": _config(result.config),
+    }
+    if result.market_data is not None:
+        document["market_data"] = {
+            name: getattr(result.market_data, name) for name in _MARKET_DATA_FIELDS
+        }
+    return document | {
         "total_count": result.total_count,
         "succeeded_count": result.succeeded_count,
         "failed_count": result.failed_count,
@@ -40,7 +69,7 @@ def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) 
                 "rank": row.rank,
                 "combination_index": row.combination_index,
                 "parameters": row.parameters,
-                "metrics": row.metrics,
+                "metrics": _with_integers(row.metrics, counts),
             }
             for row in result.ranked
         ],
@@ -54,24 +83,20 @@ def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) 
             for failure in result.failures
         ],
     }
-    if repeats is not None:
-        from stratsweep.cli.repeat_report import repeat_document  # noqa: PLC0415 - few ask for it
 
-        document["repeat_check"] = repeat_document(repeats)
+
+_MARKET_DATA_FIELDS = ("bar_count", "first_bar_time", "last_bar_time", "periods_per_year")
+
+
+def _with_integers(metrics: Mapping[str, float], counts: frozenset[str]) -> Mapping[str, float]:
+    whole = {
+        name: int(metrics[name]) for name in counts & metrics.keys() if metrics[name].is_integer()
+    }
+    return {**metrics, **whole} if whole else metrics
+
+
+def _json(document: object) -> str:
     return json.dumps(document, allow_nan=False, default=_plain)
-
-
-def result_csv(result: OptimizationResult) -> Iterator[str]:
-    """Return the ranking as CSV, some thousand lines at a time.
-
-    Columns: rank, combination_index, parameters, metrics.
-    """
-    from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
-
-    table = RankingTable(result.ranked)
-    yield _csv_lines([table.names])
-    for columns in table.lists():
-        yield _csv_lines(zip(*map(_cells, columns), strict=True))
 
 
 def _csv_lines(rows: Iterable[Sequence[object]]) -> str:
@@ -87,12 +112,12 @@ def _cells(column: list[Any]) -> Iterable[object]:
 
 def catalogue_json(catalogue: StrategyList) -> str:
     """Return what a server can run as one line of JSON."""
-    return json.dumps(dataclasses.asdict(catalogue), allow_nan=False, default=_plain)
+    return _json(dataclasses.asdict(catalogue))
 
 
 def strategy_json(strategy: Strategy) -> str:
     """Return one strategy as one line of JSON, as it is in the whole catalogue."""
-    return json.dumps(dataclasses.asdict(strategy), allow_nan=False, default=_plain)
+    return _json(dataclasses.asdict(strategy))
 
 
 def _config(config: OptimizationConfig) -> dict[str, object]:

@@ -217,6 +217,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "labels",
         "state",
         "config",
+        "market_data",
         "total_count",
         "succeeded_count",
         "failed_count",
@@ -246,7 +247,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "rank": 1,
         "combination_index": 2,
         "parameters": {"slow": 100, "fast": 5},
-        "metrics": {"sharpe_ratio": 1.5, "total_return": 0.25, "trade_count": 12.0},
+        "metrics": {"sharpe_ratio": 1.5, "total_return": 0.25, "trade_count": 12},
     }
     assert document["failures"] == [
         {
@@ -268,7 +269,7 @@ def test_csv_has_a_column_for_each_parameter_and_metric(run, server, script):
         "fast": "10",
         "sharpe_ratio": "",
         "total_return": "0.0",
-        "trade_count": "0.0",
+        "trade_count": "0",
     }
 
 

@@ -1,8 +1,11 @@
 """A result as a table."""
 
+import json
 import pickle
 import sys
+from dataclasses import replace
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from stratsweep import ParameterResult
@@ -48,10 +51,10 @@ def test_a_missing_library_is_named_with_its_pip_command(result, monkeypatch, li
         getattr(result, f"to_{library}")()
 
 
-def columns_of(rows):
-    table = RankingTable(rows)
-    (columns,) = table.lists()
-    return dict(zip(table.names, columns, strict=True))
+def columns_of(rows, counts=()):
+    table = RankingTable(rows, counts)
+    batches = [dict(zip(table.names, columns, strict=True)) for columns in table.lists()]
+    return {name: [value for batch in batches for value in batch[name]] for name in table.names}
 
 
 def test_a_name_that_is_taken_gets_a_prefix():
@@ -73,21 +76,13 @@ def test_values_keep_their_types():
     values = {"whole": 1, "fraction": 0.5, "text": "a", "switch": True}
     rows = [ParameterResult(0, values, {}, rank=1), ParameterResult(1, {}, {"cagr": 1.0}, rank=2)]
     assert columns_of(rows)["switch"] == [True, None]
-    table = pa.table(RankingTableOf(rows))
+    table = pa.table(RankingTable(rows))
     assert [str(table.schema.field(name).type) for name in values] == [
         "int64",
         "double",
         "large_string",
         "bool",
     ]
-
-
-class RankingTableOf:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return RankingTable(self.rows).arrow_stream(requested_schema)
 
 
 def test_any_library_that_reads_arrow_takes_a_result(result):
@@ -145,3 +140,81 @@ def test_nulls_of_arrow_are_absent_metrics_and_nan_in_pandas(results_of_both_for
     assert "sharpe_ratio" not in arrow.ranked[2].metrics
     assert arrow.to_pandas()["sharpe_ratio"].isna().tolist() == [False, False, True]
     assert str(arrow.to_pandas()["fast"].dtype) == "int64"
+
+
+@pytest.fixture(params=["rows", "arrow"])
+def counted(request, results_of_both_formats):
+    """A result whose `trade_count` is a count, as it comes in either format."""
+    return results_of_both_formats[request.param == "arrow"]
+
+
+def with_trade_counts(result, *counts):
+    """The result with other values of `trade_count`; None leaves it out."""
+    rows = []
+    for row, count in zip(result.ranked, counts, strict=True):
+        metrics = {name: value for name, value in row.metrics.items() if name != "trade_count"}
+        rows.append(
+            replace(row, metrics=metrics | ({} if count is None else {"trade_count": count}))
+        )
+    return replace(result, ranked=rows)
+
+
+def test_a_count_is_an_integer_in_every_table_and_document(counted):
+    assert str(counted.to_pandas()["trade_count"].dtype) == "int64"
+    assert counted.to_polars()["trade_count"].dtype == pl.Int64
+    assert pa.table(counted)["trade_count"].type == pa.int64()
+    (_, first, *_) = "".join(result_csv(counted)).splitlines()
+    assert first.endswith(",12")
+    metrics = json.loads(result_json(counted))["ranked_results"][0]["metrics"]
+    assert [type(metrics[name]) for name in ("sharpe_ratio", "trade_count")] == [float, int]
+
+
+def test_other_metrics_stay_doubles_even_where_they_are_whole(counted):
+    assert str(pa.table(counted)["total_return"].type) == "double"
+    assert json.loads(result_json(counted))["ranked_results"][2]["metrics"]["total_return"] == 0.0
+    assert '"total_return": 0.0' in result_json(counted)
+
+
+def test_a_count_that_is_absent_is_null_among_integers(counted):
+    result = with_trade_counts(counted, 12.0, None, 7.0)
+    assert result.to_polars()["trade_count"].to_list() == [12, None, 7]
+    frame = result.to_pandas()
+    assert str(frame["trade_count"].dtype) == "Int64"
+    assert frame["trade_count"].isna().tolist() == [False, True, False]
+    assert "".join(result_csv(result)).splitlines()[2].endswith(",")
+
+
+def test_a_count_that_is_not_whole_stays_as_it_is(counted):
+    result = with_trade_counts(counted, 12.5, 7.0, 1e300)
+    assert result.to_polars()["trade_count"].to_list() == [12.5, 7.0, 1e300]
+    metrics = json.loads(result_json(result))["ranked_results"]
+    assert metrics[0]["metrics"]["trade_count"] == 12.5
+
+
+def test_integers_are_the_same_without_numpy(counted, monkeypatch):
+    sparse = with_trade_counts(counted, None, 3.0, 2.5)
+    expected = [pa.table(each).to_pydict() for each in (counted, sparse)]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert [columns_of(each.ranked, {"trade_count"}) for each in (counted, sparse)] == expected
+
+
+def test_several_rankings_share_one_table_with_their_symbols(counted):
+    other = with_trade_counts(replace(counted, ranked=counted.ranked[:2]), None, None)
+    rankings = {"SPY": counted.ranked, "NONE": [], "AAPL": other.ranked}
+    table = pa.table(RankingTable(rankings, {"trade_count"}))
+    assert table.column_names == ["symbol", *pa.table(counted).column_names]
+    assert table["symbol"].to_pylist() == ["SPY"] * 3 + ["AAPL"] * 2
+    assert table["rank"].to_pylist() == [1, 2, 3, 1, 2]
+    assert table["trade_count"].type == pa.int64()
+    assert table["trade_count"].to_pylist() == [12, 7, 0, None, None]
+
+
+def test_the_bars_are_told_in_the_document(counted):
+    assert json.loads(result_json(counted))["market_data"] == {
+        "bar_count": 253,
+        "first_bar_time": "2020-01-02T00:00:00+00:00",
+        "last_bar_time": "2020-12-31T00:00:00+00:00",
+        "periods_per_year": 252.3,
+    }
+    without = json.loads(result_json(replace(counted, market_data=None)))
+    assert "market_data" not in without
