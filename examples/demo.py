@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 from stratsweep import Client, ServerProcess, StratsweepError
 from stratsweep.cli.progress import follow, progress_display
-from stratsweep.cli.tables import failure_summary, ranking_table
+from stratsweep.cli.ranking_table import ranking_table
+from stratsweep.cli.tables import failure_summary
 
 SYNTHETIC_SYMBOL = "SYNTH"
 SYNTHETIC_BAR_COUNT = 1_500

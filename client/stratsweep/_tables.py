@@ -179,12 +179,12 @@ def _integers(column: CArray) -> Any | None:  # noqa: ANN401 - numpy's, where it
     try:
         import numpy as np  # noqa: PLC0415 - optional, and 50 times as fast
     except ImportError:
-        values = [value or 0.0 for value in iter_py(column)]
-        is_whole = all(value.is_integer() and abs(value) <= _EXACT for value in values)
-        return array("q", map(int, values)) if is_whole else None
+        numbers = [value or 0.0 for value in iter_py(column)]
+        are_whole = all(each.is_integer() and abs(each) <= _EXACT for each in numbers)
+        return array("q", map(int, numbers)) if are_whole else None
     values = np.where(_validity(column), np.asarray(column.view().buffer(1)), 0.0)
-    is_whole = bool((np.abs(values) <= _EXACT).all() and (values == np.trunc(values)).all())
-    return values.astype(np.int64) if is_whole else None
+    is_whole = (np.abs(values) <= _EXACT) & (values == np.trunc(values))
+    return values.astype(np.int64) if is_whole.all() else None
 
 
 _EXACT = 2**53

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from stratsweep.cli.formatting import format_value
+from stratsweep._formatting import format_value
 from stratsweep.config import OptimizationConfig
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
 from stratsweep.results import OptimizationResult
@@ -18,6 +19,41 @@ from stratsweep.strategies import Strategy, StrategyList, counts_of
 
 if TYPE_CHECKING:
     from stratsweep.repeats import RepeatCheck
+
+
+class ResultDocument:
+    """A result as what programs read.
+
+    Args:
+        result: The result.
+        limit: How many of its best rows; None for all.
+        repeats: What came of running some combinations again; JSON has it, too.
+    """
+
+    def __init__(
+        self, result: OptimizationResult, limit: int | None, repeats: RepeatCheck | None = None
+    ) -> None:
+        self._repeats = repeats
+        self._result = with_best_rows(result, limit)
+
+    def json(self) -> str:
+        """Return one line of strict JSON."""
+        return result_json(self._result, self._repeats)
+
+    def csv(self) -> Iterator[str]:
+        """Return the ranking as CSV, some thousand lines at a time."""
+        return result_csv(self._result)
+
+    def table(self) -> object:
+        """Return the ranking as something that gives an Arrow stream."""
+        return self._result
+
+
+def with_best_rows(result: OptimizationResult, limit: int | None) -> OptimizationResult:
+    """Return a result with at most so many of its ranked rows; None for all."""
+    if limit is None or limit >= len(result.ranked):
+        return result
+    return dataclasses.replace(result, ranked=list(itertools.islice(result.ranked, limit)))
 
 
 def result_json(result: OptimizationResult, repeats: RepeatCheck | None = None) -> str:

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from stratsweep.cli.formatting import format_value
+from stratsweep._formatting import format_value
 from stratsweep.strategies import ParameterType, Strategy, StrategyList, StrategyParameter
 
 _NUMBERS = (ParameterType.INTEGER, ParameterType.DOUBLE)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,17 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from stratsweep.cli.connection import ServerChoice, server_options
-from stratsweep.cli.documents import result_csv, result_json
+from stratsweep.cli.documents import ResultDocument
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.option_types import DayType, LabelType, SecondsType
-from stratsweep.cli.output_files import OutputFileType, write_results
+from stratsweep.cli.option_types import DayType, LabelType, NamesType, SecondsType
+from stratsweep.cli.output_files import OutputFileType, keep_existing, write_files
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.parameters import GridValues
-from stratsweep.results import OptimizationResult, OptimizationState
+from stratsweep.results import OptimizationResult, OptimizationStarted, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep.client import Client
@@ -131,7 +134,15 @@ Example:
     "--top",
     type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
     metavar="N",
-    help="Only the best N. Default: 20 in the table, all elsewhere.",
+    help="Print only the best N. Default: 20 in the table, all in JSON and CSV.",
+)
+@click.option(
+    "--columns",
+    "metric_names",
+    type=NamesType(),
+    metavar="METRIC,…",
+    default=(),
+    help="The metrics in the table, in this order. Default: the target and the usual ones.",
 )
 @click.option(
     "--format",
@@ -146,8 +157,15 @@ Example:
     type=OutputFileType(),
     multiple=True,
     metavar="FILE",
-    help="Also write a .json, .csv or .parquet file. Repeatable.",
+    help="Also write a .json, .csv or .parquet file with every result. Repeatable.",
 )
+@click.option(
+    "--output-top",
+    type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
+    metavar="N",
+    help="Only the best N in files. Default: all.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option(
     "--check-repeats",
     type=click.IntRange(min=1),
@@ -157,7 +175,7 @@ Example:
 @click.option(
     "--quiet",
     is_flag=True,
-    help="No progress, nothing that backtests print, no summary of failures.",
+    help="Nothing but the result: no progress, nothing that backtests print, no remarks.",
 )
 @server_options
 @click.pass_context
@@ -167,40 +185,39 @@ def optimize(
     strategy: str,
     parameters: tuple[tuple[str, GridValues], ...],
     labels: tuple[tuple[str, str], ...],
-    top: int | None,
-    output_format: str,
-    outputs: tuple[Path, ...],
-    quiet: bool,
-    check_repeats: int | None,
     choice: ServerChoice,
+    overwrite: bool,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
     """Run one backtest per combination of the parameters' values and rank them.
 
     `stratsweep optimize STRATEGY --help` also lists the parameters of that strategy.
     """
-    table_only = output_format == "table" and not (outputs or check_repeats)
+    shape = OutputShape(**{each.name: options.pop(each.name) for each in fields(OutputShape)})
+    shape.check()
+    keep_existing(shape.outputs, overwrite=overwrite)
     config = cast(
         ConfigOptions,
         options
         | {
             "parameters": _by_name(parameters, "--param: a parameter", "join its values"),
-            "max_ranked_results": top or (_DEFAULT_TABLE_ROWS if table_only else 0),
+            "max_ranked_results": shape.needed_row_count,
         },
     )
     labels_by_key = _by_name(labels, "--label: a key", "give it one value")
-    with choice.connect(None if quiet else _print_output) as client:
-        result = _run(client, strategy, config, labels_by_key, quiet=quiet)
+    with choice.connect(None if shape.quiet else _print_output) as client:
+        result = _run(client, strategy, config, labels_by_key, shape)
         repeats = None
-        if check_repeats and result.ranked:
-            repeats = _repeat(client, result, check_repeats, quiet=quiet)
-    is_written = write_results(result, outputs, repeats)
-    _print_result(result, output_format, top or _DEFAULT_TABLE_ROWS, repeats)
-    _print_remarks(result, quiet=quiet)
-    if repeats is not None and (repeats.differences or not quiet):
+        if shape.check_repeats and result.ranked:
+            repeats = _repeat(client, result, shape.check_repeats, quiet=shape.quiet)
+    written = write_files(ResultDocument(result, shape.output_top, repeats), shape.outputs)
+    _print_result(result, shape, repeats)
+    _print_remarks(result, shape, written)
+    if repeats is not None and (repeats.differences or not shape.quiet):
         from stratsweep.cli.repeat_report import repeat_report  # noqa: PLC0415 - few ask for it
 
         click.echo(repeat_report(repeats, result.config.optimization_target), err=True)
+    is_written = len(written) == len(shape.outputs)
     context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
 
@@ -211,6 +228,56 @@ def _print_output(line: str) -> None:
         sys.stderr.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class OutputShape:
+    """What is printed and written of a result: the options of the command by their names."""
+
+    top: int | None
+    metric_names: tuple[str, ...]
+    output_format: str
+    outputs: tuple[Path, ...]
+    output_top: int | None
+    check_repeats: int | None
+    quiet: bool
+
+    def check(self) -> None:
+        """Refuse options that would change nothing.
+
+        Raises:
+            click.UsageError: They contradict each other.
+        """
+        if self.metric_names and self.output_format != "table":
+            raise click.UsageError("--columns is for the table; JSON and CSV have every metric")
+        if self.output_top is not None and not self.outputs:
+            raise click.UsageError("--output-top is for the files of --output; there is none")
+
+    def check_columns(self, started: OptimizationStarted) -> None:
+        """Refuse metrics that the engine does not declare, where it declares any.
+
+        Raises:
+            click.BadParameter: With what was probably meant.
+        """
+        declared = [each.name for each in started.metrics]
+        for name in self.metric_names:
+            if declared and name not in declared:
+                near = difflib.get_close_matches(name, declared, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(declared)}"
+                raise click.BadParameter(f"{name!r} is no metric; {hint}", param_hint="--columns")
+
+    @property
+    def printed_row_count(self) -> int | None:
+        """How many rows are printed; None for all."""
+        return self.top or (_DEFAULT_TABLE_ROWS if self.output_format == "table" else None)
+
+    @property
+    def needed_row_count(self) -> int:
+        """How many rows anything needs, so that no others travel; 0 for all."""
+        if self.check_repeats:
+            return 0
+        counts = [self.printed_row_count, *([self.output_top] if self.outputs else [])]
+        return max(each or 0 for each in counts) if all(counts) else 0
+
+
 def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> dict[str, _Value]:
     by_name = dict(pairs)
     if len(by_name) < len(pairs):
@@ -219,7 +286,11 @@ def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> d
 
 
 def _run(
-    client: Client, strategy: str, config: ConfigOptions, labels: dict[str, str], *, quiet: bool
+    client: Client,
+    strategy: str,
+    config: ConfigOptions,
+    labels: dict[str, str],
+    shape: OutputShape,
 ) -> OptimizationResult:
     from stratsweep.cli.progress import follow, progress_display  # noqa: PLC0415 - rich is slow
     from stratsweep.cli.slowness import SlownessWatch  # noqa: PLC0415 - as that
@@ -227,9 +298,9 @@ def _run(
     stream = client.optimize(
         strategy, labels=labels, progress_interval=_PROGRESS_INTERVAL, **config
     )
-    watch = None if quiet else SlownessWatch(partial(_takes_columns, client, strategy))
+    watch = None if shape.quiet else SlownessWatch(partial(_takes_columns, client, strategy))
     try:
-        return follow(stream, progress_display(quiet=quiet), watch)
+        return follow(stream, progress_display(quiet=shape.quiet), watch, shape.check_columns)
     except (InvalidConfigError, NotFoundError) as error:
         given = {
             "symbols": list(config["symbols"]),
@@ -266,27 +337,33 @@ def _takes_columns(client: Client, strategy: str) -> bool | None:
 
 
 def _print_result(
-    result: OptimizationResult, output_format: str, row_count: int, repeats: RepeatCheck | None
+    result: OptimizationResult, shape: OutputShape, repeats: RepeatCheck | None
 ) -> None:
-    if output_format == "json":
-        click.echo(result_json(result, repeats))
-    elif output_format == "csv":
-        for text in result_csv(result):
+    document = ResultDocument(result, shape.printed_row_count, repeats)
+    if shape.output_format == "json":
+        click.echo(document.json())
+    elif shape.output_format == "csv":
+        for text in document.csv():
             click.echo(text, nl=False)
     elif result.ranked:
-        from stratsweep.cli.tables import ranking_table  # noqa: PLC0415 - rich is slow to import
+        from stratsweep.cli.ranking_table import ranking_table  # noqa: PLC0415 - rich is slow
 
-        click.echo(ranking_table(result, row_count), nl=False)
+        row_count = shape.printed_row_count or len(result.ranked)
+        click.echo(ranking_table(result, row_count, shape.metric_names), nl=False)
 
 
-def _print_remarks(result: OptimizationResult, *, quiet: bool) -> None:
-    """Print what is wrong with a result, to standard error."""
-    if result.failures and not quiet:
+def _print_remarks(result: OptimizationResult, shape: OutputShape, written: Sequence[Path]) -> None:
+    """Print what is wrong with a result, and what to do next, to standard error."""
+    if result.failures and not shape.quiet:
         _print_failures(result)
     if result.state is OptimizationState.FAILED:
         click.echo(f"error: nothing could be ranked: {result.message}", err=True)
     elif result.state is OptimizationState.CANCELLED:
         click.echo("error: the server stopped the optimization; the ranking is partial", err=True)
+    elif shape.output_format == "table" and not shape.quiet:
+        from stratsweep.cli.ranking_table import next_step  # noqa: PLC0415 - rich is slow
+
+        click.echo(next_step(result, shape.metric_names, written), err=True)
 
 
 def _print_failures(result: OptimizationResult) -> None:

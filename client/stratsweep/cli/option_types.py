@@ -1,4 +1,4 @@
-"""The values of options that click has no fitting type for: days, spans, labels, addresses."""
+"""The values of options that click has no type for: days, spans, labels, names, addresses."""
 
 from __future__ import annotations
 
@@ -78,6 +78,27 @@ class LabelType(click.ParamType[tuple[str, str]]):
         if not equals or not key:
             self.fail(f"{value!r} is not a label; write KEY=VALUE, such as desk=rates", param, ctx)
         return key, text
+
+
+class NamesType(click.ParamType[tuple[str, ...]]):
+    """Names with commas between."""
+
+    name = "names"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Split the text.
+
+        Raises:
+            click.BadParameter: A name is missing.
+        """
+        if isinstance(value, tuple):  # the default
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if "" in names:
+            self.fail(f"{value!r}: a name is missing; write a,b,c", param, ctx)
+        return tuple(dict.fromkeys(names))
 
 
 class AddressType(click.ParamType[str]):

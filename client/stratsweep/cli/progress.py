@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,11 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from stratsweep._formatting import format_figure
+from stratsweep._ranking_columns import metric_named
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.formatting import format_number, format_parameters, format_span
+from stratsweep.cli.formatting import format_parameters, format_span
+from stratsweep.cli.heading import describe_started
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.client import OptimizationStream
 from stratsweep.results import OptimizationResult, OptimizationStarted, Progress
+from stratsweep.strategies import Metric
 
 _PLAIN_LINE_INTERVAL = timedelta(seconds=10)
 
@@ -52,14 +57,18 @@ class ProgressDisplay(Protocol):
 
 
 def follow(
-    stream: OptimizationStream, display: ProgressDisplay, watch: SlownessWatch | None = None
+    stream: OptimizationStream,
+    display: ProgressDisplay,
+    watch: SlownessWatch | None = None,
+    on_start: Callable[[OptimizationStarted], None] = lambda started: None,  # noqa: ARG005
 ) -> OptimizationResult:
     """Run a stream to its end while showing it; Ctrl-C cancels it and says how far it got.
 
     Args:
-        stream: An optimization.
+        stream: What runs.
         display: Shows it.
         watch: Has a note on it that is shown, too.
+        on_start: Is told what is about to run; what it raises ends the run.
 
     Raises:
         StratsweepError: The server refused the request, or the stream broke off.
@@ -70,6 +79,7 @@ def follow(
         with stream, display:
             for event in stream:
                 if isinstance(event, OptimizationStarted):
+                    on_start(event)
                     display.show_started(event)
                 elif isinstance(event, Progress):
                     last = event
@@ -115,13 +125,13 @@ class PlainDisplay(_NoDisplay):
     """A line for every tenth of the way, or every ten seconds, and one at the end."""
 
     def __init__(self) -> None:
-        self._target = ""
+        self._target = Metric("", "")
         self._shown_tenth = 0
         self._shown_at = timedelta()
 
     def show_started(self, started: OptimizationStarted) -> None:
         """Print what is about to run."""
-        self._target = started.config.optimization_target
+        self._target = metric_named(started.config.optimization_target, started.metrics)
         click.echo(describe_started(started), err=True)
 
     def show_progress(self, progress: Progress) -> None:
@@ -147,7 +157,7 @@ class BarDisplay:
     """A bar that moves."""
 
     def __init__(self) -> None:
-        self._target = ""
+        self._target = Metric("", "")
         self._bar = RichProgress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
@@ -171,8 +181,10 @@ class BarDisplay:
 
     def show_started(self, started: OptimizationStarted) -> None:
         """Print what is about to run above the bar."""
-        self._target = started.config.optimization_target
-        self._bar.console.print(describe_started(started), markup=False, highlight=False)
+        self._target = metric_named(started.config.optimization_target, started.metrics)
+        console = self._bar.console
+        text = describe_started(started, console.width)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._bar.update(self._task, total=started.total_count, status="")
 
     def show_progress(self, progress: Progress) -> None:
@@ -185,24 +197,7 @@ class BarDisplay:
         self._bar.console.print(note, markup=False, highlight=False)
 
 
-def describe_started(started: OptimizationStarted) -> str:
-    """Return one line: what runs, on what, how many."""
-    config = started.config
-    parts = [
-        f"{config.strategy} on {', '.join(config.symbols)}",
-        f"{started.total_count:,} combination{'s' if started.total_count != 1 else ''}",
-        f"{started.worker_count} worker{'s' if started.worker_count != 1 else ''}",
-    ]
-    if started.rejected_count:
-        parts[1] += f" ({started.rejected_count:,} more rejected by constraints)"
-    if started.market_data is not None:
-        parts.insert(1, f"{started.market_data.bar_count:,} bars")
-    if config.start_date is not None and config.end_date is not None:
-        parts[0] += f", {config.start_date} to {config.end_date}"
-    return " · ".join(parts)
-
-
-def describe_progress(progress: Progress, target: str) -> str:
+def describe_progress(progress: Progress, target: Metric) -> str:
     """Return rate, failures, best so far and time remaining, as far as they are known."""
     parts = []
     elapsed = progress.elapsed_duration.total_seconds()
@@ -210,8 +205,9 @@ def describe_progress(progress: Progress, target: str) -> str:
         parts.append(f"{progress.completed_count / elapsed:,.0f}/s")
     if progress.failed_count:
         parts.append(f"{progress.failed_count:,} failed")
-    if progress.best is not None and target in progress.best.metrics:
-        parts.append(f"best {target} {format_number(progress.best.metrics[target])}")
+    if progress.best is not None and target.name in progress.best.metrics:
+        figure = format_figure(progress.best.metrics[target.name], target.unit)
+        parts.append(f"best {target.name} {figure}")
     if progress.completed_count == progress.total_count:
         parts.append(f"{format_span(progress.elapsed_duration)} elapsed")
     elif progress.estimated_remaining_duration is not None:

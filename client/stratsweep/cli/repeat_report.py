@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from stratsweep.cli.formatting import format_number, format_parameters
+from stratsweep._formatting import format_figure
+from stratsweep.cli.formatting import format_parameters
 from stratsweep.repeats import RepeatCheck, RepeatDifference
+from stratsweep.strategies import MetricUnit
 
 _SHOWN_COMBINATIONS = 5
 _SHOWN_METRICS = 2
@@ -67,4 +69,4 @@ def _values(difference: RepeatDifference, names: Iterable[str]) -> Iterator[str]
 
 
 def _text(value: float | None) -> str:
-    return "-" if value is None else format_number(value)
+    return "-" if value is None else format_figure(value, MetricUnit.UNSPECIFIED)

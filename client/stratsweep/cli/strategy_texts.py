@@ -6,7 +6,7 @@ import difflib
 
 import click
 
-from stratsweep.cli.formatting import format_value
+from stratsweep._formatting import format_value
 from stratsweep.strategies import Strategy, StrategyList, StrategyParameter
 
 

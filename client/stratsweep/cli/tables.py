@@ -1,74 +1,24 @@
-"""What a person reads on standard output: the ranking, the failures, the catalogue."""
+"""What a person reads on standard output beside the ranking: the failures, the catalogue."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stratsweep._rows import names_of
-from stratsweep.cli.formatting import format_number, format_parameters, format_span, format_value
+from stratsweep.cli.formatting import counted, format_parameters
 from stratsweep.cli.strategy_texts import bounds_text, default_text
-from stratsweep.results import BacktestFailure, OptimizationResult, ParameterResult
+from stratsweep.results import BacktestFailure
 from stratsweep.strategies import Strategy, StrategyList, StrategyParameter
 
-_HEADLINE_METRICS = (
-    "sharpe_ratio",
-    "total_return",
-    "cagr",
-    "max_drawdown",
-    "trade_count",
-    "win_rate",
-)
 _WIDE = 100_000
 _BOX = box.SIMPLE_HEAD
 _DIGEST_DIGITS = 12
-
-
-def ranking_table(result: OptimizationResult, row_count: int) -> str:
-    """Return the best rows as a table: parameters, the target, and as many metrics as fit."""
-    rows = list(result.ranked[:row_count])
-    columns = [_Column("rank", [str(row.rank) for row in rows])]
-    for name in names_of(row.parameters for row in rows):
-        values = [
-            format_value(row.parameters[name]) if name in row.parameters else "" for row in rows
-        ]
-        columns.append(_Column(name, values, style="bold"))
-    needed_count = len(columns) + 1
-    for name in _metrics_of(rows, result.config.optimization_target):
-        figures = [format_number(row.metrics[name]) if name in row.metrics else "-" for row in rows]
-        columns.append(_Column(name, figures))
-    console = _console()
-    hidden_count = 0
-    while len(columns) > needed_count and _width(columns) > console.width:
-        columns.pop()
-        hidden_count += 1
-    table = Table(box=_BOX)
-    for column in columns:
-        table.add_column(escape(column.name), justify="right", no_wrap=True, style=column.style)
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(escape, cells))
-    return f"{_render(console, table)}\n{_caption(result, len(rows), hidden_count)}\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    name: str
-    cells: Sequence[str]
-    style: str = ""
-
-
-def _width(columns: Sequence[_Column]) -> int:
-    """How wide rich draws a table: to have it measured takes as long as to have it drawn."""
-    between = 3  # a space on each side of a cell, and one of the box
-    return 1 + sum(max(map(cell_len, [each.name, *each.cells])) + between for each in columns)
 
 
 def failure_summary(failures: Sequence[BacktestFailure], group_count: int = 5) -> str:
@@ -77,7 +27,7 @@ def failure_summary(failures: Sequence[BacktestFailure], group_count: int = 5) -
     for failure in failures:
         groups.setdefault((failure.kind, failure.message), []).append(failure)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    lines = [f"{len(failures):,} combination{'s' if len(failures) != 1 else ''} failed:"]
+    lines = [f"{counted(len(failures), 'combination')} failed:"]
     for (kind, message), members in ordered[:group_count]:
         example = format_parameters(members[0].parameters)
         lines.append(f"  {len(members):,} x {kind}: {message} (for instance {example})")
@@ -95,7 +45,7 @@ def catalogue_tables(catalogue: StrategyList) -> str:
         _metrics(catalogue),
         _symbols(catalogue),
     ]
-    texts = [_render(_console(), table) for table in tables if table.row_count]
+    texts = [rendered(console_of_output(), table) for table in tables if table.row_count]
     if catalogue.accepts_any_strategy:
         texts.append(
             "The engine declares nothing: it is given any strategy, parameters, symbols.\n"
@@ -118,7 +68,9 @@ def strategy_page(catalogue: StrategyList, strategy: Strategy, command: str) -> 
             strategy.name,
             *([strategy.description] if strategy.description else []),
             "",
-            _render(_console(), table) if strategy.parameters else "It has no parameters.\n",
+            rendered(console_of_output(), table)
+            if strategy.parameters
+            else "It has no parameters.\n",
             _origin(catalogue, strategy),
             f"\nExample:\n  {command}\n",
         ]
@@ -136,21 +88,6 @@ def _origin(catalogue: StrategyList, strategy: Strategy) -> str:
                 f"loaded {source.load_time:%Y-%m-%d %H:%M:%S} UTC{stale}."
             )
     return "It comes with the engine."
-
-
-def _metrics_of(rows: Sequence[ParameterResult], target: str) -> list[str]:
-    """The target, then the metrics that people look at first, or else whatever there is."""
-    present = names_of(row.metrics for row in rows)
-    headline = [name for name in _HEADLINE_METRICS if name in present]
-    return [target, *(name for name in headline or sorted(present) if name != target)]
-
-
-def _caption(result: OptimizationResult, row_count: int, hidden_count: int) -> str:
-    hidden = f"; a wider terminal has room for {hidden_count} more columns" if hidden_count else ""
-    return (
-        f"{row_count:,} of {result.succeeded_count:,} results, {result.failed_count:,} failed, "
-        f"in {format_span(result.execution_duration)}{hidden}"
-    )
 
 
 def _strategies(catalogue: StrategyList) -> Table:
@@ -215,12 +152,13 @@ def _zone(time: datetime | None) -> str:
     return "" if time is None or time.tzinfo is UTC else str(time.tzinfo)
 
 
-def _console() -> Console:
+def console_of_output() -> Console:
     """Return a console as wide as the terminal; without one nothing is cut off."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE)
 
 
-def _render(console: Console, table: Table) -> str:
+def rendered(console: Console, table: Table) -> str:
+    """Return a table as text, without spaces at the ends of lines."""
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"

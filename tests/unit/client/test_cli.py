@@ -67,7 +67,8 @@ def test_progress_goes_to_standard_error_as_plain_lines(run, server, script):
     server.steps = script.whole()
     started, *progress = run(*OPTIMIZE).stderr.splitlines()
     assert started == (
-        "sma_cross on SPY, 2020-01-02 to 2020-12-31 · 253 bars · 4 combinations · 2 workers"
+        "sma_cross on SPY, 2020-01-02 to 2020-12-31 · 253 bars · cash 10,000 · no costs · "
+        "4 combinations · 2 workers"
     )
     assert progress[:3] == [
         " 25 %  1/4  1/s · best sharpe_ratio 1.5000 · 0:00:03 left",
@@ -331,12 +332,190 @@ def test_a_file_that_fails_to_be_written_costs_neither_the_others_nor_the_rankin
         (("--format", "csv"), 0),
         (("--top", "3"), 3),
         (("--top", "3", "--format", "json"), 3),
+        (("--top", "3", "--output", "out.csv"), 0),
+        (("--top", "3", "--output", "out.csv", "--output-top", "2"), 3),
+        (("--top", "3", "--output", "out.csv", "--output-top", "5"), 5),
+        (("--output", "out.csv", "--output-top", "5"), 20),
+        (("--format", "csv", "--output", "out.csv", "--output-top", "5"), 0),
     ],
 )
-def test_no_more_rows_travel_than_are_shown(run, server, script, arguments, limit):
+def test_no_more_rows_travel_than_are_printed_or_written(
+    run, server, script, arguments, limit, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     server.steps = script.whole()
     assert run(*OPTIMIZE, *arguments).exit_code == 0
     assert server.requests[0].config.max_ranked_results == limit
+
+
+@pytest.mark.parametrize("output_format", ["table", "json", "csv"])
+def test_top_limits_what_is_printed_and_files_hold_every_row(
+    run, server, script, tmp_path, output_format
+):
+    server.steps = script.whole()
+    paths = [tmp_path / f"out.{suffix}" for suffix in ("json", "csv", "parquet")]
+    outputs = [argument for path in paths for argument in ("--output", str(path))]
+    result = run(*OPTIMIZE, "--top", "1", "--format", output_format, *outputs)
+    counts = {
+        "table": lambda text: len(re.findall(r"^ +\d+  ", text, re.MULTILINE)),
+        "json": lambda text: len(json.loads(text)["ranked_results"]),
+        "csv": lambda text: len(text.splitlines()) - 1,
+    }
+    assert counts[output_format](result.stdout) == 1
+    assert counts["json"](paths[0].read_text()) == counts["csv"](paths[1].read_text()) == 3
+    assert len(pl.read_parquet(paths[2])) == 3
+
+
+def test_output_top_limits_files_and_not_what_is_printed(run, server, script, tmp_path):
+    server.steps = script.whole()
+    paths = [tmp_path / f"out.{suffix}" for suffix in ("json", "csv", "parquet")]
+    outputs = [argument for path in paths for argument in ("--output", str(path))]
+    result = run(*OPTIMIZE, "--output-top", "2", "--format", "json", *outputs)
+    assert len(json.loads(result.stdout)["ranked_results"]) == 3
+    assert len(json.loads(paths[0].read_text())["ranked_results"]) == 2
+    assert len(paths[1].read_text().splitlines()) == 3
+    assert pl.read_parquet(paths[2]).equals(pl.read_csv(paths[1]))
+
+
+@pytest.fixture
+def existing(tmp_path):
+    """Two files of before."""
+    paths = [tmp_path / "out.json", tmp_path / "out.csv"]
+    for path in paths:
+        path.write_text("of before")
+    return paths
+
+
+def test_a_file_that_exists_is_refused_before_anything_runs(run, server, script, existing):
+    server.steps = script.whole()
+    outputs = [argument for path in existing for argument in ("--output", str(path))]
+    result = run(*OPTIMIZE, *outputs)
+    assert result.exit_code == 2
+    assert f"{existing[0]} and {existing[1]} exist; --overwrite replaces them" in result.stderr
+    assert server.requests == []
+    assert [path.read_text() for path in existing] == ["of before"] * 2
+
+
+def test_overwrite_replaces_a_file_and_keeps_its_permissions(run, server, script, existing):
+    server.steps = script.whole()
+    existing[0].chmod(0o640)
+    link = existing[0].with_name("link.json")
+    link.symlink_to(existing[0])
+    result = run(*OPTIMIZE, "--output", str(link), "--overwrite")
+    assert result.exit_code == 0
+    assert link.is_symlink()
+    assert json.loads(existing[0].read_text())["state"] == "SUCCEEDED"
+    assert existing[0].stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code"),
+    [
+        (lambda process, keyboard: os.write(keyboard, b"y\n"), 0),
+        (lambda process, keyboard: os.write(keyboard, b"n\n"), 2),
+        (lambda process, keyboard: process.send_signal(signal.SIGINT), 130),
+    ],
+    ids=["yes", "no", "Ctrl-C"],
+)
+def test_on_a_terminal_it_is_asked_before_a_file_is_replaced(
+    server, script, existing, answer, exit_code
+):
+    server.steps = script.whole()
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--server", server.address]
+    command += ["--output", str(existing[0])]
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal
+    ) as process:
+        shown = b""
+        while b"Replace it?" not in shown:
+            shown += os.read(ours, 1000)
+        answer(process, ours)
+    os.close(terminal)
+    os.close(ours)
+    assert process.returncode == exit_code
+    assert len(server.requests) == (exit_code == 0)
+    assert (existing[0].read_text() == "of before") == (exit_code != 0)
+
+
+def test_a_file_is_as_it_was_until_all_of_it_is_written(run, server, script, existing, monkeypatch):
+    def full(path, *arguments, **options):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    server.steps = script.whole()
+    result = run(*OPTIMIZE, "--output", str(existing[0]), "--overwrite")
+    assert result.exit_code == 1
+    assert f"{existing[0]} was not written: No space left on device" in result.stderr
+    assert existing[0].read_text() == "of before"
+    assert sorted(existing[0].parent.iterdir()) == sorted(existing)
+
+
+def test_a_new_file_has_the_permissions_that_others_get(run, server, script, tmp_path):
+    server.steps = script.whole()
+    (tmp_path / "plain").touch()
+    run(*OPTIMIZE, "--output", str(tmp_path / "out.csv"))
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_columns_are_the_metrics_of_the_table_in_that_order(run, server, script):
+    server.steps = script.whole()
+    result = run(*OPTIMIZE, "--columns", "trade_count, sharpe_ratio")
+    header, _, first, *_ = lines(result.stdout)
+    assert header == ["rank", "slow", "fast", "trade_count", "sharpe_ratio"]
+    assert first == ["1", "100", "5", "12", "1.5000"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("sharp_ratio", "'sharp_ratio' is no metric; did you mean 'sharpe_ratio'?"),
+        ("cagr,,", "a name is missing"),
+        ("zzz", "'zzz' is no metric; there are sharpe_ratio, total_return, max_drawdown"),
+    ],
+)
+def test_columns_that_no_backtest_reports_are_refused(run, server, script, columns, message):
+    server.steps = [script.started(), server.hang]
+    result = run(*OPTIMIZE, "--columns", columns)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    if server.requests:
+        server.wait_until_ended()
+
+
+def test_columns_of_an_engine_that_declares_none_are_taken(run, server, script):
+    server.steps = script.whole()
+    server.steps[0].event.started.ClearField("metrics")
+    header, _, first, *_ = lines(run(*OPTIMIZE, "--columns", "total_return,odd").stdout)
+    assert header[3:] == ["total_return", "odd"]
+    assert first[3:] == ["0.2500", "-"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--columns", "cagr", "--format", "csv"), "--columns is for the table"),
+        (("--output-top", "3"), "--output-top is for the files of --output"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(run, server, arguments, message):
+    result = run(*OPTIMIZE, *arguments)
+    assert (result.exit_code, server.requests) == (2, [])
+    assert message in result.stderr
+
+
+def test_after_the_table_one_line_says_what_to_do_next(run, server, script, tmp_path):
+    server.steps = script.whole()
+    assert run(*OPTIMIZE).stderr.splitlines()[-1] == (
+        "all rows in a file: --output results.csv · other metrics: --columns "
+        "max_drawdown,final_equity"
+    )
+    path = tmp_path / "out.csv"
+    last = run(*OPTIMIZE, "--output", str(path)).stderr.splitlines()[-1]
+    assert last.startswith(f"written: {path} · other metrics: ")
+    assert "--columns" not in run(*OPTIMIZE, "--format", "json").stderr
 
 
 def test_every_option_reaches_the_request(run, server, script):

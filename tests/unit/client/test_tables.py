@@ -2,20 +2,25 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
+from stratsweep import Metric, MetricUnit, ParameterResult
 from stratsweep._events import EventAssembler
-from stratsweep.cli.tables import ranking_table
+from stratsweep._formatting import format_figures
+from stratsweep.cli.ranking_table import ranking_table
 
-HEADING = "  rank   slow   fast   sharpe_ratio   total_return   trade_count"
-NEEDED = "  rank   slow   fast   sharpe_ratio"
-END = 2  # a space after the last cell, and the box
+WIDE = "  rank   slow   fast   sharpe_ratio   total_return   max_drawdown   trade_count"
+NEEDED = ["rank", "slow", "fast", "sharpe_", "max_"]
 
 
 @pytest.fixture
 def result(script):
+    messages = script.whole()
+    for row in messages[-1].event.result.ranked_results:
+        row.metrics["max_drawdown"] = 0.1234
     assembler = EventAssembler()
-    for message in script.whole():
+    for message in messages:
         assembler.feed(message)
     return assembler.finished_result()
 
@@ -27,41 +32,94 @@ def terminal(monkeypatch):
     return lambda columns: monkeypatch.setenv("COLUMNS", str(columns))
 
 
-def lines(result):
-    return re.sub(r"\x1b\[[\d;]*m", "", ranking_table(result, 20)).splitlines()
+def lines(result, *arguments):
+    table = ranking_table(result, 20, *arguments)
+    return [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", table).splitlines()]
 
 
 def test_without_a_terminal_nothing_is_left_out(result):
-    assert lines(result)[0] == HEADING
+    assert lines(result)[0] == WIDE
 
 
-def test_as_many_metrics_are_shown_as_fit_and_none_is_cut_off(result, terminal):
-    seen = set()
-    for columns in range(len(NEEDED) + END, len(HEADING) + END + 1):
+def test_headings_are_broken_before_a_metric_is_left_out(result, terminal):
+    terminal(len(WIDE) + 2)
+    assert lines(result)[0] == WIDE
+    terminal(len(WIDE) + 1)
+    first, second, rule, *_ = lines(result)
+    assert first.split() == ["sharpe_", "total_", "max_", "trade_"]
+    assert second.split() == ["rank", "slow", "fast", "ratio", "return", "drawdown", "count"]
+    assert len(rule) < len(WIDE)
+
+
+def test_target_and_drawdown_are_shown_on_any_terminal_and_no_figure_is_cut(result, terminal):
+    for columns in range(24, len(WIDE) + 3):
         terminal(columns)
-        heading, rule, *rows = lines(result)
-        seen.add(heading.rstrip())
-        assert len(rule) <= columns
-        assert "…" not in heading + "".join(rows)
-    assert seen == {
-        HEADING,
-        "  rank   slow   fast   sharpe_ratio   total_return",
-        NEEDED,
-    }
+        shown = lines(result)
+        assert all(len(line) <= max(columns, 44) for line in shown[:-3])
+        (first,) = [line.split() for line in shown if re.match(r" +1  ", line)]
+        assert (first[:4], "12.34%" in first) == (["1", "100", "5", "1.5000"], True)
+        assert "…" not in "".join(shown)
 
 
-def test_what_is_not_shown_for_want_of_room_is_counted(result, terminal):
-    terminal(len(NEEDED) + END)
-    assert lines(result)[-1].endswith("in 0.42 s; a wider terminal has room for 2 more columns")
-    terminal(len(HEADING) + END)
-    assert lines(result)[-1].endswith("in 0.42 s")
+def test_metrics_are_left_out_from_the_last_one_on_and_named(result, terminal):
+    terminal(48)
+    shown = lines(result)
+    assert shown[-1] == "not shown in 48 columns: total_return, trade_count"
+    assert shown[-2] == "3 of 3 results, 1 failed, in 0.42 s"
+    terminal(len(WIDE) + 2)
+    assert lines(result)[-1] == "3 of 3 results, 1 failed, in 0.42 s"
 
 
-def test_every_column_is_shown_where_it_just_fits(result, terminal):
-    terminal(len(HEADING) + END)
-    assert lines(result)[0].rstrip() == HEADING
+def test_each_metric_is_written_as_its_unit_is(result):
+    rows = list(result.ranked)
+    rows[1] = replace(rows[1], metrics=rows[1].metrics | {"final_equity": 1234567.891})
+    metrics = ["sharpe_ratio", "total_return", "trade_count", "final_equity"]
+    _, _, first, second, third, *_ = lines(replace(result, ranked=rows), metrics)
+    assert first.split()[3:] == ["1.5000", "25.00%", "12", "-"]
+    assert second.split()[3:] == ["0.5000", "12.50%", "7", "1,234,567.89"]
+    assert third.split()[3:] == ["-", "0.00%", "0", "-"]
 
 
-def test_the_target_is_shown_even_where_it_does_not_fit(result, terminal):
-    terminal(20)
-    assert "1.5" in ranking_table(result, 20)
+@pytest.mark.parametrize(
+    ("unit", "values", "shown"),
+    [
+        (
+            MetricUnit.FRACTION,
+            [0.25, None, -0.0000001, 12.5],
+            ["25.00%", "-", "0.00%", "1,250.00%"],
+        ),
+        (MetricUnit.FRACTION, [0.00021, 0.00003], ["0.0210%", "0.0030%"]),
+        (MetricUnit.CURRENCY, [1234.5, -0.004], ["1,234.50", "0.00"]),
+        (MetricUnit.CURRENCY, [0.0123], ["0.0123"]),
+        (MetricUnit.COUNT, [1234.0, 7.0], ["1,234", "7"]),
+        (MetricUnit.COUNT, [7.5, 7.0], ["7.50", "7.00"]),
+        (MetricUnit.DAYS, [31.0, 4.0], ["31", "4"]),
+        (MetricUnit.DAYS, [31.25, 4.0], ["31.2", "4.0"]),
+        (MetricUnit.RATIO, [1.0, 0.99811], ["1.0000", "0.9981"]),
+        (MetricUnit.RATIO, [1.0, 2000.0], ["1.00", "2,000.00"]),
+        (MetricUnit.UNSPECIFIED, [1000.0, 7.0], ["1,000", "7"]),
+        (MetricUnit.UNSPECIFIED, [0.5, 7.0], ["0.5000", "7.0000"]),
+        (MetricUnit.UNSPECIFIED, [1e20, 7.0], ["1e+20", "7"]),
+        (MetricUnit.RATIO, [1e-20], ["1e-20"]),
+        (MetricUnit.RATIO, [0.0], ["0.0000"]),
+        (MetricUnit.RATIO, [], []),
+    ],
+)
+def test_all_figures_of_a_column_have_one_format(unit, values, shown):
+    assert format_figures(values, unit) == shown
+
+
+def test_a_ranking_of_an_engine_that_declares_nothing_is_shown(result):
+    rows = [ParameterResult(0, {"x": 1}, {"score": 7.0}, rank=1)]
+    config = replace(result.config, optimization_target="score")
+    undeclared = replace(result, ranked=rows, metrics=(), config=config)
+    assert [line.split() for line in lines(undeclared)[:3:2]] == [
+        ["rank", "x", "score"],
+        ["1"] * 2 + ["7"],
+    ]
+
+
+def test_a_metric_has_the_name_that_markup_would_swallow(result):
+    rows = [ParameterResult(0, {}, {"[bold]": 1.0}, rank=1)]
+    named = replace(result, ranked=rows, metrics=(Metric("[bold]", ""),))
+    assert lines(named, ["[bold]"])[0].split() == ["rank", "[bold]"]

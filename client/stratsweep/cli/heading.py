@@ -1,0 +1,96 @@
+"""What is about to run, on what: the lines above an optimization's progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from stratsweep.cli.formatting import counted, format_amount, in_lines, listed
+from stratsweep.config import OptimizationConfig
+from stratsweep.results import MarketDataSummary, OptimizationStarted
+from stratsweep.strategies import Symbol
+
+_FEW_DAYS = timedelta(days=7)
+"""No market is closed for longer: what differs by less begins or ends on the same occasion."""
+_SHARES = {2: "half", 3: "a third", 4: "a quarter"}
+
+
+def describe_started(started: OptimizationStarted, width: int | None = None) -> str:
+    """Return what runs, on which bars, with which account, and how many; then what to know of it.
+
+    Args:
+        started: The optimization.
+        width: Of the terminal; None keeps the description in one line.
+    """
+    return "\n".join([in_lines(_parts(started), width), *_remarks(started)])
+
+
+def _parts(started: OptimizationStarted) -> Iterator[str]:
+    config, data = started.config, started.market_data
+    dates = _dates(config, data)
+    yield f"{config.strategy} on {listed(config.symbols)}{', ' if dates else ''}{dates}"
+    if data is not None:
+        yield counted(data.bar_count, "bar")
+    yield f"cash {format_amount(config.starting_cash)}"
+    yield _costs(config)
+    rejected = started.rejected_count
+    combinations = counted(started.total_count, "combination")
+    yield (
+        f"{combinations} ({rejected:,} more rejected by constraints)" if rejected else combinations
+    )
+    yield counted(started.worker_count, "worker")
+
+
+def _dates(config: OptimizationConfig, data: MarketDataSummary | None) -> str:
+    if data is not None:
+        return f"{data.first_bar_time.date()} to {data.last_bar_time.date()}"
+    if config.start_date is not None and config.end_date is not None:
+        return f"{config.start_date} to {config.end_date}"
+    return ""
+
+
+def _costs(config: OptimizationConfig) -> str:
+    costs = [
+        f"{name} {100 * fraction:.12g}%"
+        for name, fraction in (("commission", config.commission), ("slippage", config.slippage))
+        if fraction
+    ]
+    return ", ".join(costs) or "no costs"
+
+
+def _remarks(started: OptimizationStarted) -> Iterator[str]:
+    data, config = started.market_data, started.config
+    if data is None:
+        return
+    if len(config.symbols) > 1:
+        share = _SHARES.get(len(config.symbols), f"1/{len(config.symbols):,}")
+        yield (
+            f"one portfolio of {len(config.symbols):,} symbols, {share} of the cash each; "
+            "--each-symbol runs each alone"
+        )
+        yield from _sleeves(data)
+    first, last = data.first_bar_time.date(), data.last_bar_time.date()
+    if config.start_date is not None and first - config.start_date > _FEW_DAYS:
+        yield f"note: the bars begin on {first}, after --from {config.start_date}"
+    if config.end_date is not None and config.end_date - last > _FEW_DAYS:
+        yield f"note: the bars end on {last}, before --to {config.end_date}"
+
+
+def _sleeves(data: MarketDataSummary) -> Iterator[str]:
+    """Say which symbols' bars begin later, or end earlier, than others' by more than a few days."""
+    late = [each for each in data.symbols if _exceeds(each.first_bar_time, data.first_bar_time)]
+    early = [each for each in data.symbols if _exceeds(data.last_bar_time, each.last_bar_time)]
+    if late:
+        begins = [_on(each, each.first_bar_time) for each in late]
+        yield f"note: bars that begin later: {listed(begins)}"
+    if early:
+        ends = [_on(each, each.last_bar_time) for each in early]
+        yield f"note: bars that end earlier: {listed(ends)}"
+
+
+def _exceeds(later: datetime | None, earlier: datetime | None) -> bool:
+    return later is not None and earlier is not None and later - earlier > _FEW_DAYS
+
+
+def _on(symbol: Symbol, time: datetime | None) -> str:
+    return f"{symbol.name} on {time.date()}" if time else symbol.name

@@ -1,0 +1,118 @@
+"""The ranking on standard output: a table that fits the terminal, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stratsweep._ranking_columns import RankingColumn, ranking_columns
+from stratsweep._rows import names_of
+from stratsweep.cli.formatting import counted, format_span, in_lines, listed
+from stratsweep.cli.tables import console_of_output, rendered
+from stratsweep.results import OptimizationResult
+
+_EXAMPLES = 2
+
+
+def ranking_table(
+    result: OptimizationResult, row_count: int, metric_names: Sequence[str] = ()
+) -> str:
+    """Return the best rows as a table: parameters, and as many metrics as fit.
+
+    Rank, parameters, target and drawdown are never left out, and no cell is cut.
+
+    Args:
+        result: What was ranked.
+        row_count: How many rows, as far as there are so many.
+        metric_names: The metrics wanted; default: the target and the usual ones.
+    """
+    columns = ranking_columns(result, row_count, metric_names)
+    console = console_of_output()
+    terminal_width = console.width
+    table, hidden = fitted_table(columns, console)
+    row_count = len(columns[0].cells)
+    lines = [_count_line(result, row_count)]
+    if hidden:
+        lines.append(f"not shown in {terminal_width} columns: {listed(hidden)}")
+    return f"{rendered(console, table)}\n" + "\n".join(lines) + "\n"
+
+
+def next_step(
+    result: OptimizationResult, metric_names: Sequence[str], written: Sequence[Path]
+) -> str:
+    """Return one line on where to find the rows and metrics that a table does not show.
+
+    Args:
+        result: What was ranked.
+        metric_names: The metrics that were wanted; empty for the usual ones.
+        written: The files that it was written to.
+    """
+    files = ", ".join(map(str, written))
+    parts = [f"written: {files}" if files else "all rows in a file: --output results.csv"]
+    shown = {each.name for each in ranking_columns(result, 1, metric_names)}
+    declared = [each.name for each in result.metrics] or sorted(
+        names_of(row.metrics for row in result.ranked[:1])
+    )
+    others = [name for name in declared if name not in shown]
+    if others:
+        more = ",…" if len(others) > _EXAMPLES else ""
+        parts.append(f"other metrics: --columns {','.join(others[:_EXAMPLES])}{more}")
+    console = Console(stderr=True)
+    return in_lines(parts, console.width if console.is_terminal else None)
+
+
+def fitted_table(columns: Sequence[RankingColumn], console: Console) -> tuple[Table, list[str]]:
+    """Return a table of the columns that fit, and the names of those that do not.
+
+    Where there is no room for all, headings are broken at underscores, then columns that are not
+    needed are left out, the last ones first. What is needed may be wider than the terminal, which
+    then wraps its lines: a figure that was cut or folded would be another figure.
+    """
+    shown = list(columns)
+    hidden: list[str] = []
+    is_narrow = _width(shown, is_narrow=False) > console.width
+    while is_narrow and _width(shown, is_narrow=True) > console.width:
+        dispensable = [each for each in shown if not each.is_needed]
+        if not dispensable:
+            break
+        shown.remove(dispensable[-1])
+        hidden.insert(0, dispensable[-1].name)
+    console.width = max(console.width, _width(shown, is_narrow=is_narrow))
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in shown:
+        table.add_column(
+            escape("\n".join(_heading(column.name, is_narrow=is_narrow))),
+            justify="right",
+            no_wrap=True,
+            style="bold" if column.is_parameter else "",
+        )
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(escape, cells))
+    return table, hidden
+
+
+def _heading(name: str, *, is_narrow: bool) -> list[str]:
+    """Return the lines of a heading, broken behind its underscores where there is little room."""
+    return name.replace("_", "_\n").strip("\n").split("\n") if is_narrow else [name]
+
+
+def _width(columns: Sequence[RankingColumn], *, is_narrow: bool) -> int:
+    """How wide rich draws a table: to have it measured takes as long as to have it drawn."""
+    between = 3  # a space on each side of a cell, and one of the box
+    return 1 + sum(
+        max(map(cell_len, [*_heading(each.name, is_narrow=is_narrow), *each.cells])) + between
+        for each in columns
+    )
+
+
+def _count_line(result: OptimizationResult, row_count: int) -> str:
+    return (
+        f"{row_count:,} of {counted(result.succeeded_count, 'result')}, "
+        f"{result.failed_count:,} failed, in {format_span(result.execution_duration)}"
+    )
