@@ -40,6 +40,7 @@ from stratsweep.results import (
     Outcome,
     ParameterResult,
     Progress,
+    SymbolResult,
 )
 from stratsweep.server_info import ServerInfo
 from stratsweep.server_process import ServerProcess
@@ -122,6 +123,7 @@ __all__ = [
     "StratsweepError",
     "StreamInterruptedError",
     "Symbol",
+    "SymbolResult",
     "VersionMismatchWarning",
     "Violation",
     "__version__",

@@ -89,6 +89,20 @@ def optimization_config(
     return config
 
 
+def each_symbol(options: ConfigOptions) -> dict[str, ConfigOptions]:
+    """Return the options for each symbol alone, each symbol once.
+
+    Raises:
+        TypeError: There is no keyword of symbols.
+        ValueError: There is no symbol.
+    """
+    _check_names(options)
+    symbols = dict.fromkeys(texts("symbols", options["symbols"], "SPY"))
+    if not symbols:
+        raise ValueError("symbols: name at least one")
+    return {symbol: {**options, "symbols": symbol} for symbol in symbols}
+
+
 def plain_values(config: optimization_config_pb2.OptimizationConfig) -> dict[str, Any]:
     """Return the single numbers and texts of a config by name."""
     return {name: getattr(config, name) for name in _PLAIN_FIELDS}

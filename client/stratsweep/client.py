@@ -17,12 +17,23 @@ from stratsweep._channel import (
 )
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
 from stratsweep._events import EventAssembler, server_info, strategy_list
-from stratsweep._requests import optimization_config, optimize_request
+from stratsweep._many import (
+    DEFAULT_MAX_CONCURRENT,
+    DEFAULT_PROGRESS_INTERVAL,
+    OnEvent,
+    ends_of,
+)
+from stratsweep._requests import each_symbol, optimization_config, optimize_request
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import ServerError
 from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
-from stratsweep.results import OptimizationEvent, OptimizationResult, OptimizationStarted
+from stratsweep.results import (
+    OptimizationEvent,
+    OptimizationResult,
+    OptimizationStarted,
+    SymbolResult,
+)
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
@@ -131,6 +142,58 @@ class Client:
             progress_interval=progress_interval,
         )
         return OptimizationStream(self._optimize(request, timeout), given_fields(request))
+
+    def optimize_many(
+        self,
+        strategy: str,
+        *,
+        max_concurrent: int = DEFAULT_MAX_CONCURRENT,
+        on_event: OnEvent | None = None,
+        labels: Mapping[str, str] | None = None,
+        progress_interval: Span | None = DEFAULT_PROGRESS_INTERVAL,
+        timeout: Span | None = None,
+        **config: Unpack[ConfigOptions],
+    ) -> Iterator[SymbolResult]:
+        """Optimize each symbol alone, and return an iterator over how each of them ended.
+
+        Leaving the loop early cancels what runs.
+        A symbol that the server refuses, and one whose optimization failed, stops no other.
+
+        Args:
+            strategy: The id of a strategy that `list_strategies` names.
+            max_concurrent: How many optimizations run at a time, at least 1.
+            on_event: Is called with the symbol and each event, one at a time, in
+                threads that are not the caller's.
+            labels: What you call each of the optimizations; as in `optimize`.
+            progress_interval: As in `optimize`; applies to each optimization.
+            timeout: Deadline of each optimization; as in `optimize`.
+            **config: What to optimize, as in `optimize`, for each of `symbols`.
+
+        Yields:
+            A `SymbolResult` for each symbol, in the order in which they end.
+
+        Raises:
+            TypeError: As in `optimize`.
+            ValueError: As in `optimize`; there is no symbol, or `max_concurrent` is below 1.
+            ServerUnavailableError: Iterating: the server cannot be reached or works no more.
+            StreamInterruptedError: Iterating: the connection was lost.
+        """
+        if max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
+        requests = {
+            symbol: optimize_request(
+                optimization_config(strategy, **options),
+                labels=labels,
+                progress_interval=progress_interval,
+            )
+            for symbol, options in each_symbol(config).items()
+        }
+
+        def start(symbol: str) -> OptimizationStream:
+            request = requests[symbol]
+            return OptimizationStream(self._optimize(request, timeout), given_fields(request))
+
+        return ends_of(tuple(requests), start, max_concurrent, on_event)
 
     def validate(
         self,

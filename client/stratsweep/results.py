@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from stratsweep.config import OptimizationConfig
+from stratsweep.errors import StratsweepError
 from stratsweep.parameters import ParameterValue
 from stratsweep.strategies import Metric, Symbol, counts_of
 
@@ -243,6 +244,21 @@ class OptimizationResult:
         from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
 
         return RankingTable(self.ranked, counts_of(self.metrics))
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolResult:
+    """How the optimization of one symbol of several ended.
+
+    Attributes:
+        symbol: The symbol.
+        result: Its result, in whatever state; None where there is an error.
+        error: Why there is none, such as a refusal.
+    """
+
+    symbol: str
+    result: OptimizationResult | None = None
+    error: StratsweepError | None = None
 
 
 OptimizationEvent: TypeAlias = OptimizationStarted | Progress | OptimizationResult

@@ -269,11 +269,14 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
 
     As a server does, it repeats in the started event what a request sets beyond the script, but for
     what it `ignores`. Without `catalogue` or `info` it is one that does not know these calls.
+
+    `steps_of` has those of calls whose first symbol it names.
     """
 
     def __init__(self) -> None:
         self.steps: list = []
         self.ignores: set[str] = set()
+        self.steps_of: dict[str, list] = {}
         self.catalogue = optimization_service_pb2.ListStrategiesResponse()
         self.info = optimization_service_pb2.GetServerInfoResponse()
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
@@ -285,7 +288,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.requests.append(request)
         self.deadline_seconds = context.time_remaining()
         context.add_callback(self.ended.set)
-        for step in self.steps:
+        for step in self.steps_of.get(request.config.symbols[0], self.steps):
             if isinstance(step, grpc.Status):
                 context.abort_with_status(step)
             elif callable(step):

@@ -50,6 +50,7 @@ EXPORTED = {
     "StratsweepError",
     "StreamInterruptedError",
     "Symbol",
+    "SymbolResult",
     "VersionMismatchWarning",
     "Violation",
     "__version__",
