@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stratsweep.parameters import ParameterValue
 from stratsweep.strategies import MetricUnit
@@ -27,6 +27,11 @@ def format_value(value: ParameterValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def format_parameters(parameters: Mapping[str, ParameterValue]) -> str:
+    """Return `fast=10, slow=80`."""
+    return ", ".join(f"{name}={format_value(value)}" for name, value in parameters.items())
 
 
 def format_figures(values: Sequence[float | None], unit: MetricUnit) -> list[str]:

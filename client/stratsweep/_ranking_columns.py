@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stratsweep._formatting import format_figures, format_value
+from stratsweep._formatting import ABSENT, format_figures, format_parameters, format_value
 from stratsweep._rows import names_of
-from stratsweep.results import OptimizationResult, ParameterResult
+from stratsweep.results import OptimizationResult, ParameterResult, SymbolResult
 from stratsweep.strategies import Metric
 
 _HEADLINE_METRICS = (
@@ -19,6 +19,7 @@ _HEADLINE_METRICS = (
     "win_rate",
 )
 _RISK = "max_drawdown"
+_TRADES = "trade_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,14 @@ class RankingColumn:
         name: Its heading.
         cells: A text for each row.
         is_parameter: Whether it has values of a parameter.
+        is_text: Whether its cells begin on the left.
         is_needed: Whether it is to be shown where there is no room for all.
     """
 
     name: str
     cells: Sequence[str]
     is_parameter: bool = False
+    is_text: bool = False
     is_needed: bool = True
 
 
@@ -61,6 +64,35 @@ def ranking_columns(
         figures = format_figures([row.metrics.get(name) for row in rows], unit)
         columns.append(RankingColumn(name, figures, is_needed=name in (target, _RISK)))
     return columns
+
+
+def summary_columns(ends: Sequence[SymbolResult]) -> list[RankingColumn]:
+    """Return what is best for each symbol: parameters, target, drawdown, trades, and failures."""
+    results = [end.result for end in ends]
+    columns = [
+        RankingColumn("symbol", [end.symbol for end in ends], is_text=True),
+        RankingColumn(
+            "best", list(map(_best_parameters, results)), is_text=True, is_parameter=True
+        ),
+    ]
+    bests = [None if result is None else result.best for result in results]
+    targets = [result.config.optimization_target for result in results if result is not None]
+    for name in dict.fromkeys([*targets[:1], _RISK, _TRADES]):
+        values = [None if best is None else best.metrics.get(name) for best in bests]
+        if any(value is not None for value in values):
+            declared = next((each.metrics for each in results if each is not None), ())
+            figures = format_figures(values, metric_named(name, declared).unit)
+            columns.append(RankingColumn(name, figures))
+    failed = [ABSENT if each is None else f"{each.failed_count:,}" for each in results]
+    return [*columns, RankingColumn("failed", failed)]
+
+
+def _best_parameters(result: OptimizationResult | None) -> str:
+    if result is None:
+        return "refused"
+    if result.best is None:
+        return "nothing ranked"
+    return format_parameters(result.best.parameters) or "defaults"
 
 
 def metric_named(name: str, metrics: Sequence[Metric]) -> Metric:

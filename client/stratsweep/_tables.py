@@ -44,7 +44,7 @@ class RankingTable:
     ) -> None:
         by_symbol = rankings.items() if isinstance(rankings, Mapping) else [("", rankings)]
         batches = [batch for symbol, rows in by_symbol for batch in _batches(symbol, rows)]
-        batches = [batch for batch in batches if batch.length] or batches[:1]
+        batches = [each for each in batches if each.length] or [_from_rows("", [])]
         if isinstance(rankings, Mapping):
             for batch in batches:
                 symbols = c_array([batch.symbol] * batch.length, na.large_string())

@@ -207,6 +207,25 @@ def test_every_format_tells_the_same(market, tmp_path):
     assert printed.stdout == paths[1].read_text()
 
 
+def test_each_symbol_alone_gives_what_it_gives_alone(tmp_path):
+    write_synthetic_market(tmp_path / "ONE.csv")
+    first, *bars = (tmp_path / "ONE.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "TWO.csv").write_text("".join([first, *bars[500:]]))
+    symbols = ("--symbol", "ONE", "--symbol", "TWO", "--symbol", "NONE")
+    with ServerProcess(["--data", str(tmp_path), "--workers", "2"]) as server:
+        to_server = ("--server", server.address, "--format", "json")
+        each = crossover(*to_server, *symbols, "--each-symbol")
+        alone = [crossover(*to_server, "--symbol", symbol) for symbol in ("ONE", "TWO")]
+        portfolio = crossover(*to_server, *symbols[:4])
+    assert each.returncode == 3
+    *found, none = strict_json(each.stdout)
+    assert [document["ranked_results"] for document in found] == list(map(ranking_of, alone))
+    assert found[1]["market_data"]["bar_count"] == 1_000
+    assert none["error"]["reason"] == "UNKNOWN_SYMBOL"
+    assert "one portfolio of 2 symbols, half of the cash each" in portfolio.stderr
+    assert "note: bars that begin later: TWO on 2019-" in portfolio.stderr
+
+
 def test_a_private_server_and_one_that_runs_give_the_same(market, prices):
     private = crossover("--data", str(prices), "--symbol", "SYNTH", "--format", "json")
     shared = crossover("--server", market, "--symbol", "SYNTH", "--format", "json")

@@ -91,6 +91,7 @@ class Desk:
 def market(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("market")
     write_synthetic_market(folder / "SPY.csv")
+    write_synthetic_market(folder / "QQQ.csv")
     return folder
 
 
@@ -243,6 +244,19 @@ def test_the_example_of_a_server_process_is_a_program(desk):
 def test_the_examples_of_the_clients_are_programs(served_desk):
     assert "rank=1" in served_desk.example(Client)
     assert "OptimizationResult(" in served_desk.example(AsyncClient)
+
+
+def test_each_symbol_alone_has_a_ranking_and_a_row_of_the_summary(desk):
+    printed = desk.shell("each-symbol")
+    assert len(ranking(printed)) == 6
+    assert [line.split()[0] for line in printed.splitlines()[-2:]] == ["SPY", "QQQ"]
+
+
+def test_several_symbols_are_optimized_as_they_end(served_desk):
+    lines = dict(line.split(" ", 1) for line in served_desk.python("many").splitlines())
+    assert lines.keys() == {"SPY", "QQQ", "TYPO"}
+    assert lines["SPY"] == lines["QQQ"]
+    assert lines["TYPO"].startswith("no bars for the symbol 'TYPO'")
 
 
 def test_a_refusal_names_each_violation(served_desk):

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from stratsweep._formatting import format_value
 from stratsweep.config import OptimizationConfig
+from stratsweep.errors import StratsweepError, Violation
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
-from stratsweep.results import OptimizationResult
+from stratsweep.results import OptimizationResult, SymbolResult
 from stratsweep.strategies import Strategy, StrategyList, counts_of
 
 if TYPE_CHECKING:
+    from stratsweep._tables import RankingTable
     from stratsweep.repeats import RepeatCheck
 
 
@@ -49,6 +51,52 @@ class ResultDocument:
         return self._result
 
 
+class EachDocument:
+    """The results of several symbols, each optimized alone, as what programs read.
+
+    Args:
+        ends: How each ended.
+        limit: How many of each ranking's best rows; None for all.
+    """
+
+    def __init__(self, ends: Sequence[SymbolResult], limit: int | None) -> None:
+        self._ends = ends
+        self._results = {
+            end.symbol: with_best_rows(end.result, limit) for end in ends if end.result is not None
+        }
+
+    def json(self) -> str:
+        """Return one line of strict JSON: an array with an object for each symbol."""
+        return _json([self._object(end) for end in self._ends])
+
+    def csv(self) -> Iterator[str]:
+        """Return all rankings as one CSV whose first column is the symbol."""
+        return _csv(self.table())
+
+    def table(self) -> RankingTable:
+        """Return all rankings as one table whose first column is the symbol."""
+        from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
+
+        results = self._results.items()
+        counts = frozenset(name for _, result in results for name in counts_of(result.metrics))
+        return RankingTable({symbol: result.ranked for symbol, result in results}, counts)
+
+    def _object(self, end: SymbolResult) -> dict[str, object]:
+        if end.error is not None:
+            return {"symbol": end.symbol, "error": _error(end.error)}
+        return {"symbol": end.symbol, **_document(self._results[end.symbol])}
+
+
+def _error(error: StratsweepError) -> dict[str, object]:
+    violations: Sequence[Violation] = getattr(error, "violations", ())
+    return {
+        "kind": type(error).__name__,
+        "reason": error.reason,
+        "message": error.message,
+        "violations": [dataclasses.asdict(each) for each in violations],
+    }
+
+
 def with_best_rows(result: OptimizationResult, limit: int | None) -> OptimizationResult:
     """Return a result with at most so many of its ranked rows; None for all."""
     if limit is None or limit >= len(result.ranked):
@@ -78,7 +126,10 @@ def result_csv(result: OptimizationResult) -> Iterator[str]:
     """
     from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
 
-    table = RankingTable(result.ranked, counts_of(result.metrics))
+    return _csv(RankingTable(result.ranked, counts_of(result.metrics)))
+
+
+def _csv(table: RankingTable) -> Iterator[str]:
     yield _csv_lines([table.names])
     for columns in table.lists():
         yield _csv_lines(zip(*map(_cells, columns), strict=True))

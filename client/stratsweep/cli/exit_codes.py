@@ -37,7 +37,7 @@ Exit codes:
   0    there are results
   1    the server failed, the connection to it was lost, or a file could not be written
   2    bad usage, or a config that the server refused
-  3    no combination could be ranked
+  3    no combination could be ranked; with --each-symbol, of one symbol at least
   4    cannot connect to the server, or start it, or it takes no more work
   130  interrupted, or stopped by the server
   141  the reader of standard output went away"""

@@ -1,21 +1,15 @@
-"""Parameters, spans, amounts and lines as people read them on the command line."""
+"""Spans, amounts and lines as people read them on the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from stratsweep._formatting import format_figure, format_value
-from stratsweep.parameters import ParameterValue
+from stratsweep._formatting import format_figure
 from stratsweep.strategies import MetricUnit
 
 _SEPARATOR = " · "
 _MAX_NAMES = 5
-
-
-def format_parameters(parameters: Mapping[str, ParameterValue]) -> str:
-    """Return `fast=10, slow=80`."""
-    return ", ".join(f"{name}={format_value(value)}" for name, value in parameters.items())
 
 
 def format_span(span: timedelta) -> str:

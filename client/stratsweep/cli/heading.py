@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from stratsweep._formatting import format_figure
+from stratsweep._ranking_columns import metric_named
 from stratsweep.cli.formatting import counted, format_amount, in_lines, listed
 from stratsweep.config import OptimizationConfig
-from stratsweep.results import MarketDataSummary, OptimizationStarted
+from stratsweep.results import (
+    MarketDataSummary,
+    OptimizationResult,
+    OptimizationStarted,
+    SymbolResult,
+)
 from stratsweep.strategies import Symbol
 
 _FEW_DAYS = timedelta(days=7)
@@ -25,12 +32,54 @@ def describe_started(started: OptimizationStarted, width: int | None = None) -> 
     return "\n".join([in_lines(_parts(started), width), *_remarks(started)])
 
 
+def describe_each(
+    started: OptimizationStarted, symbols: Sequence[str], width: int | None = None
+) -> str:
+    """Return what the optimizations of several symbols, each alone, have in common.
+
+    Args:
+        started: One of them.
+        symbols: All symbols.
+        width: Of the terminal; None keeps the description in one line.
+    """
+    head = f"{started.config.strategy} on each of {counted(len(symbols), 'symbol')} alone"
+    return in_lines([f"{head}: {listed(symbols)}", *_account_and_counts(started)], width)
+
+
+def describe_end(end: SymbolResult) -> str:
+    """Return one line on how the optimization of a symbol ended."""
+    result = end.result
+    if result is None:
+        return f"{end.symbol} · refused"
+    dates = _dates(result.config, result.market_data)
+    parts = [f"{end.symbol}{', ' if dates else ''}{dates}"]
+    if result.market_data is not None:
+        parts.append(counted(result.market_data.bar_count, "bar"))
+    if result.failed_count:
+        parts.append(f"{result.failed_count:,} failed")
+    parts.append(_best(result))
+    return in_lines(parts, None)
+
+
+def _best(result: OptimizationResult) -> str:
+    if result.best is None:
+        return "nothing ranked"
+    target = metric_named(result.config.optimization_target, result.metrics)
+    figure = format_figure(result.best.metrics[target.name], target.unit)
+    return f"best {target.name} {figure}"
+
+
 def _parts(started: OptimizationStarted) -> Iterator[str]:
     config, data = started.config, started.market_data
     dates = _dates(config, data)
     yield f"{config.strategy} on {listed(config.symbols)}{', ' if dates else ''}{dates}"
     if data is not None:
         yield counted(data.bar_count, "bar")
+    yield from _account_and_counts(started)
+
+
+def _account_and_counts(started: OptimizationStarted) -> Iterator[str]:
+    config = started.config
     yield f"cash {format_amount(config.starting_cash)}"
     yield _costs(config)
     rejected = started.rejected_count

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,20 +18,20 @@ from stratsweep.cli.documents import ResultDocument
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep.cli.option_types import DayType, LabelType, NamesType, SecondsType
 from stratsweep.cli.output_files import OutputFileType, keep_existing, write_files
+from stratsweep.cli.output_shape import OutputShape
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
-from stratsweep.cli.violations import in_command_line_words
+from stratsweep.cli.violations import given_by, in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.parameters import GridValues
-from stratsweep.results import OptimizationResult, OptimizationStarted, OptimizationState
+from stratsweep.results import OptimizationResult, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep.client import Client
     from stratsweep.repeats import RepeatCheck
 
 _Value = TypeVar("_Value")
-_DEFAULT_TABLE_ROWS = 20
 # Much faster than a message per backtest, and still smooth to look at.
 _PROGRESS_INTERVAL = timedelta(milliseconds=100)
 _LIST_TIMEOUT = timedelta(seconds=2)  # a note is not worth more
@@ -64,6 +63,11 @@ Example:
     multiple=True,
     required=True,
     help="What to trade. Repeatable: each gets an equal share of the cash.",
+)
+@click.option(
+    "--each-symbol",
+    is_flag=True,
+    help="Optimize each symbol alone: a ranking each, and a summary.",
 )
 @click.option(
     "--param",
@@ -134,7 +138,7 @@ Example:
     "--top",
     type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
     metavar="N",
-    help="Print only the best N. Default: 20 in the table, all in JSON and CSV.",
+    help="Print only the best N. Default: 20 in a table, 5 in one of each symbol, else all.",
 )
 @click.option(
     "--columns",
@@ -206,6 +210,10 @@ def optimize(
     )
     labels_by_key = _by_name(labels, "--label: a key", "give it one value")
     with choice.connect(None if shape.quiet else _print_output) as client:
+        if shape.each_symbol:
+            from stratsweep.cli.each_symbol import optimize_each  # noqa: PLC0415 - rich is slow
+
+            context.exit(optimize_each(client, strategy, config, labels_by_key, shape, optimize))
         result = _run(client, strategy, config, labels_by_key, shape)
         repeats = None
         if shape.check_repeats and result.ranked:
@@ -226,56 +234,6 @@ def _print_output(line: str) -> None:
     with contextlib.suppress(OSError):  # whoever no longer reads it still gets the ranking
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class OutputShape:
-    """What is printed and written of a result: the options of the command by their names."""
-
-    top: int | None
-    metric_names: tuple[str, ...]
-    output_format: str
-    outputs: tuple[Path, ...]
-    output_top: int | None
-    check_repeats: int | None
-    quiet: bool
-
-    def check(self) -> None:
-        """Refuse options that would change nothing.
-
-        Raises:
-            click.UsageError: They contradict each other.
-        """
-        if self.metric_names and self.output_format != "table":
-            raise click.UsageError("--columns is for the table; JSON and CSV have every metric")
-        if self.output_top is not None and not self.outputs:
-            raise click.UsageError("--output-top is for the files of --output; there is none")
-
-    def check_columns(self, started: OptimizationStarted) -> None:
-        """Refuse metrics that the engine does not declare, where it declares any.
-
-        Raises:
-            click.BadParameter: With what was probably meant.
-        """
-        declared = [each.name for each in started.metrics]
-        for name in self.metric_names:
-            if declared and name not in declared:
-                near = difflib.get_close_matches(name, declared, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(declared)}"
-                raise click.BadParameter(f"{name!r} is no metric; {hint}", param_hint="--columns")
-
-    @property
-    def printed_row_count(self) -> int | None:
-        """How many rows are printed; None for all."""
-        return self.top or (_DEFAULT_TABLE_ROWS if self.output_format == "table" else None)
-
-    @property
-    def needed_row_count(self) -> int:
-        """How many rows anything needs, so that no others travel; 0 for all."""
-        if self.check_repeats:
-            return 0
-        counts = [self.printed_row_count, *([self.output_top] if self.outputs else [])]
-        return max(each or 0 for each in counts) if all(counts) else 0
 
 
 def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> dict[str, _Value]:
@@ -302,12 +260,7 @@ def _run(
     try:
         return follow(stream, progress_display(quiet=shape.quiet), watch, shape.check_columns)
     except (InvalidConfigError, NotFoundError) as error:
-        given = {
-            "symbols": list(config["symbols"]),
-            "parameters": config["parameters"],
-            "constraints": list(config["constraints"]),
-        }
-        error.violations = in_command_line_words(error.violations, given, optimize)
+        error.violations = in_command_line_words(error.violations, given_by(config), optimize)
         raise
 
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from stratsweep._formatting import format_figure
+from stratsweep._formatting import format_figure, format_parameters
 from stratsweep._ranking_columns import metric_named
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.formatting import format_parameters, format_span
+from stratsweep.cli.formatting import format_span
 from stratsweep.cli.heading import describe_started
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.client import OptimizationStream

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stratsweep._ranking_columns import RankingColumn, ranking_columns
+from stratsweep._ranking_columns import RankingColumn, ranking_columns, summary_columns
 from stratsweep._rows import names_of
 from stratsweep.cli.formatting import counted, format_span, in_lines, listed
 from stratsweep.cli.tables import console_of_output, rendered
-from stratsweep.results import OptimizationResult
+from stratsweep.results import OptimizationResult, SymbolResult
 
 _EXAMPLES = 2
 
@@ -41,6 +41,13 @@ def ranking_table(
     if hidden:
         lines.append(f"not shown in {terminal_width} columns: {listed(hidden)}")
     return f"{rendered(console, table)}\n" + "\n".join(lines) + "\n"
+
+
+def summary_table(ends: Sequence[SymbolResult]) -> str:
+    """Return a row for each symbol that was optimized alone: what is best, and its figures."""
+    console = console_of_output()
+    table, _ = fitted_table(summary_columns(ends), console)
+    return rendered(console, table)
 
 
 def next_step(
@@ -88,7 +95,7 @@ def fitted_table(columns: Sequence[RankingColumn], console: Console) -> tuple[Ta
     for column in shown:
         table.add_column(
             escape("\n".join(_heading(column.name, is_narrow=is_narrow))),
-            justify="right",
+            justify="left" if column.is_text else "right",
             no_wrap=True,
             style="bold" if column.is_parameter else "",
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from stratsweep._formatting import format_figure
-from stratsweep.cli.formatting import format_parameters
+from stratsweep._formatting import format_figure, format_parameters
 from stratsweep.repeats import RepeatCheck, RepeatDifference
 from stratsweep.strategies import MetricUnit
 

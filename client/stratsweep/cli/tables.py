@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stratsweep.cli.formatting import counted, format_parameters
+from stratsweep._formatting import format_parameters
+from stratsweep.cli.formatting import counted
 from stratsweep.cli.strategy_texts import bounds_text, default_text
 from stratsweep.results import BacktestFailure
 from stratsweep.strategies import Strategy, StrategyList, StrategyParameter

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import click
 
 from stratsweep.cli.parameter_hints import advise, correct
+from stratsweep.config import ConfigOptions
 from stratsweep.errors import Violation
 
 # Fields that no parameter of the command has the name of.
@@ -42,6 +43,15 @@ def in_command_line_words(
         if each.name
     }
     return tuple(Violation(*_translate(each, elements, words)) for each in violations)
+
+
+def given_by(config: ConfigOptions) -> dict[str, Collection[str]]:
+    """Return what a config has for each repeated field."""
+    return {
+        "symbols": list(config["symbols"]),
+        "parameters": config.get("parameters", {}),
+        "constraints": list(config.get("constraints", ())),
+    }
 
 
 def _translate(

@@ -281,6 +281,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.info = optimization_service_pb2.GetServerInfoResponse()
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
         self.ended = threading.Event()
+        self.ended_alone = threading.Event()
         self.deadline_seconds: float | None = None
         self.address = ""
 
@@ -323,6 +324,13 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
     def hang(self, context) -> None:
         """A step that lasts until the call has ended."""
         self.ended.wait(WAIT_SECONDS)
+
+    def hang_alone(self, context) -> None:
+        """A step that lasts until this very call has ended, whatever becomes of others."""
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        assert ended.wait(WAIT_SECONDS), "the server never saw the end of the call"
+        self.ended_alone.set()
 
     def wait_until_ended(self) -> None:
         """Return when the server has seen the end of the call."""

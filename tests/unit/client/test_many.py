@@ -144,18 +144,12 @@ def test_what_is_wrong_with_the_call_is_raised_at_once(kind, options, error, mes
 
 
 def test_leaving_the_loop_cancels_what_runs(server, script):
-    gone = threading.Event()
-
-    def hang(context):
-        context.add_callback(gone.set)
-        assert gone.wait(WAIT_SECONDS)
-
-    server.steps_of = {"A": script.whole(), "B": [script.started(), hang]}
+    server.steps_of = {"A": script.whole(), "B": [script.started(), server.hang_alone]}
     with Client(server.address) as client:
         for end in client.optimize_many("sma_cross", symbols=["B", "A"], **CONFIG):
             assert end.symbol == "A"
             break
-        assert gone.wait(WAIT_SECONDS)
+        assert server.ended_alone.wait(WAIT_SECONDS)
     assert not any("optimize-many" in each.name for each in threading.enumerate())
 
 
