@@ -82,9 +82,9 @@ def summary_columns(ends: Sequence[SymbolResult]) -> list[RankingColumn]:
         if any(value is not None for value in values):
             declared = next((each.metrics for each in results if each is not None), ())
             figures = format_figures(values, metric_named(name, declared).unit)
-            columns.append(RankingColumn(name, figures))
+            columns.append(RankingColumn(name, figures, is_needed=name != _TRADES))
     failed = [ABSENT if each is None else f"{each.failed_count:,}" for each in results]
-    return [*columns, RankingColumn("failed", failed)]
+    return [*columns, RankingColumn("failed", failed, is_needed=False)]
 
 
 def _best_parameters(result: OptimizationResult | None) -> str:

@@ -240,6 +240,12 @@ class OptimizationResult:
         """
         return self._table().arrow_stream(requested_schema)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the best 20 rows."""
+        from stratsweep._notebook import result_html  # noqa: PLC0415 - for notebooks only
+
+        return result_html(self)
+
     def _table(self) -> RankingTable:
         from stratsweep._tables import RankingTable  # noqa: PLC0415 - imports nanoarrow
 

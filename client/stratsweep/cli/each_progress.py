@@ -53,7 +53,10 @@ class EachDisplay:
         self._ended_count += 1
         share = 100 * self._ended_count // len(self._symbols)
         count = f"{self._ended_count:,}/{len(self._symbols):,}"
-        self._tell(f"{share:3d} %  {count}  {describe_end(end)}")
+        prefix = f"{share:3d} %  {count}  "
+        width = self._width()
+        text = describe_end(end, None if width is None else width - len(prefix))
+        self._tell(prefix + text.replace("\n", "\n" + " " * len(prefix)))
 
     def _width(self) -> int | None:
         return None

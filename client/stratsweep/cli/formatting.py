@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
@@ -35,6 +36,13 @@ def listed(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
     shown = ", ".join(names[:_MAX_NAMES])
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """Break a text between words into lines of at most that width."""
+    if width is None:
+        return text
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def in_lines(parts: Iterable[str], width: int | None) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from stratsweep._formatting import format_figure
 from stratsweep._ranking_columns import metric_named
-from stratsweep.cli.formatting import counted, format_amount, in_lines, listed
+from stratsweep.cli.formatting import counted, format_amount, in_lines, listed, wrapped
 from stratsweep.config import OptimizationConfig
 from stratsweep.results import (
     MarketDataSummary,
@@ -29,7 +29,8 @@ def describe_started(started: OptimizationStarted, width: int | None = None) -> 
         started: The optimization.
         width: Of the terminal; None keeps the description in one line.
     """
-    return "\n".join([in_lines(_parts(started), width), *_remarks(started)])
+    remarks = [wrapped(remark, width) for remark in _remarks(started)]
+    return "\n".join([in_lines(_parts(started), width), *remarks])
 
 
 def describe_each(
@@ -46,8 +47,8 @@ def describe_each(
     return in_lines([f"{head}: {listed(symbols)}", *_account_and_counts(started)], width)
 
 
-def describe_end(end: SymbolResult) -> str:
-    """Return one line on how the optimization of a symbol ended."""
+def describe_end(end: SymbolResult, width: int | None = None) -> str:
+    """Return one line on how the optimization of a symbol ended; more where that is too long."""
     result = end.result
     if result is None:
         return f"{end.symbol} · refused"
@@ -58,7 +59,7 @@ def describe_end(end: SymbolResult) -> str:
     if result.failed_count:
         parts.append(f"{result.failed_count:,} failed")
     parts.append(_best(result))
-    return in_lines(parts, None)
+    return in_lines(parts, width)
 
 
 def _best(result: OptimizationResult) -> str:

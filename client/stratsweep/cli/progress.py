@@ -13,17 +13,20 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from stratsweep._formatting import format_figure, format_parameters
 from stratsweep._ranking_columns import metric_named
 from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.formatting import format_span
+from stratsweep.cli.formatting import format_span, in_lines
 from stratsweep.cli.heading import describe_started
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.client import OptimizationStream
 from stratsweep.results import OptimizationResult, OptimizationStarted, Progress
 from stratsweep.strategies import Metric
 
+_MAX_BAR_WIDTH = 24
+_BETWEEN = 5  # the spinner, and the spaces
 _PLAIN_LINE_INTERVAL = timedelta(seconds=10)
 
 
@@ -158,12 +161,14 @@ class BarDisplay:
 
     def __init__(self) -> None:
         self._target = Metric("", "")
+        console = Console(stderr=True)
+        self._bar_width = min(_MAX_BAR_WIDTH, console.width // 6)
         self._bar = RichProgress(
             SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=self._bar_width),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[status]}", markup=False),
-            console=Console(stderr=True),
+            console=console,
         )
         self._task = self._bar.add_task("", total=None, status="starting")
 
@@ -189,16 +194,27 @@ class BarDisplay:
 
     def show_progress(self, progress: Progress) -> None:
         """Move the bar."""
-        status = describe_progress(progress, self._target)
+        status = describe_progress(progress, self._target, self._room_beside(progress))
         self._bar.update(self._task, completed=progress.completed_count, status=status)
 
     def show_note(self, note: str) -> None:
         """Print it above the bar."""
         self._bar.console.print(note, markup=False, highlight=False)
 
+    def _room_beside(self, progress: Progress) -> int:
+        """How wide a text has room beside spinner, bar and count."""
+        count = len(f"{progress.total_count}/{progress.total_count}")
+        return self._bar.console.width - self._bar_width - count - _BETWEEN
 
-def describe_progress(progress: Progress, target: Metric) -> str:
-    """Return rate, failures, best so far and time remaining, as far as they are known."""
+
+def describe_progress(progress: Progress, target: Metric, width: int | None = None) -> str:
+    """Return rate, failures, best so far and time remaining, as far as they are known.
+
+    Args:
+        progress: How far it is.
+        target: What is ranked by.
+        width: What does not fit is left out, the last first; None for all.
+    """
     parts = []
     elapsed = progress.elapsed_duration.total_seconds()
     if elapsed > 0:
@@ -213,7 +229,7 @@ def describe_progress(progress: Progress, target: Metric) -> str:
     elif progress.estimated_remaining_duration is not None:
         seconds = math.ceil(progress.estimated_remaining_duration.total_seconds())
         parts.append(f"{timedelta(seconds=seconds)} left")
-    return " · ".join(parts)
+    return in_lines(parts, width).partition("\n")[0]
 
 
 def _how_far(progress: Progress | None) -> str:

@@ -13,11 +13,9 @@ from rich.table import Table
 
 from stratsweep._ranking_columns import RankingColumn, ranking_columns, summary_columns
 from stratsweep._rows import names_of
-from stratsweep.cli.formatting import counted, format_span, in_lines, listed
+from stratsweep.cli.formatting import counted, format_span, in_lines, listed, wrapped
 from stratsweep.cli.tables import console_of_output, rendered
 from stratsweep.results import OptimizationResult, SymbolResult
-
-_EXAMPLES = 2
 
 
 def ranking_table(
@@ -39,7 +37,8 @@ def ranking_table(
     row_count = len(columns[0].cells)
     lines = [_count_line(result, row_count)]
     if hidden:
-        lines.append(f"not shown in {terminal_width} columns: {listed(hidden)}")
+        note = f"not shown in {terminal_width} columns: {listed(hidden)}"
+        lines.append(wrapped(note, terminal_width))
     return f"{rendered(console, table)}\n" + "\n".join(lines) + "\n"
 
 
@@ -68,8 +67,7 @@ def next_step(
     )
     others = [name for name in declared if name not in shown]
     if others:
-        more = ",…" if len(others) > _EXAMPLES else ""
-        parts.append(f"other metrics: --columns {','.join(others[:_EXAMPLES])}{more}")
+        parts.append(f"other metrics: --columns {others[0]}{',…' if others[1:] else ''}")
     console = Console(stderr=True)
     return in_lines(parts, console.width if console.is_terminal else None)
 

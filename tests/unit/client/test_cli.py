@@ -113,6 +113,30 @@ def test_on_a_terminal_a_bar_shows_rate_failures_and_best(server, script):
     assert "4/s · 1 failed · best sharpe_ratio 1.5000 · 0:00:01 elapsed" in shown
 
 
+@pytest.mark.parametrize("columns", [50, 60, 80])
+def test_on_a_narrow_terminal_the_count_is_never_cut(server, script, columns):
+    server.steps = [
+        script.started(total_count=1_000_000),
+        script.progress(999_999, total=1_000_000, best=script.result_row(2, sharpe_ratio=1.5)),
+        script.part(),
+    ]
+    command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--server", server.address]
+    ours, terminal = pty.openpty()
+    subprocess.run(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        env=os.environ | {"COLUMNS": str(columns)},
+        check=False,
+    )
+    os.close(terminal)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "999999/1000000" in shown
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
+    assert max(map(len, re.split(r"[\r\n]+", plain))) <= columns
+
+
 def test_failures_are_grouped_with_count_and_example(run, server, script):
     server.steps = script.failed()
     stderr = run(*OPTIMIZE).stderr
@@ -509,8 +533,7 @@ def test_options_that_would_change_nothing_are_refused(run, server, arguments, m
 def test_after_the_table_one_line_says_what_to_do_next(run, server, script, tmp_path):
     server.steps = script.whole()
     assert run(*OPTIMIZE).stderr.splitlines()[-1] == (
-        "all rows in a file: --output results.csv · other metrics: --columns "
-        "max_drawdown,final_equity"
+        "all rows in a file: --output results.csv · other metrics: --columns max_drawdown,…"
     )
     path = tmp_path / "out.csv"
     last = run(*OPTIMIZE, "--output", str(path)).stderr.splitlines()[-1]

@@ -5,10 +5,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from stratsweep import Metric, MetricUnit, ParameterResult
+from stratsweep import Metric, MetricUnit, ParameterResult, StratsweepError, SymbolResult
 from stratsweep._events import EventAssembler
 from stratsweep._formatting import format_figures
-from stratsweep.cli.ranking_table import ranking_table
+from stratsweep.cli.ranking_table import ranking_table, summary_table
 
 WIDE = "  rank   slow   fast   sharpe_ratio   total_return   max_drawdown   trade_count"
 NEEDED = ["rank", "slow", "fast", "sharpe_", "max_"]
@@ -64,10 +64,21 @@ def test_target_and_drawdown_are_shown_on_any_terminal_and_no_figure_is_cut(resu
 def test_metrics_are_left_out_from_the_last_one_on_and_named(result, terminal):
     terminal(48)
     shown = lines(result)
-    assert shown[-1] == "not shown in 48 columns: total_return, trade_count"
-    assert shown[-2] == "3 of 3 results, 1 failed, in 0.42 s"
+    assert shown[-2:] == ["not shown in 48 columns: total_return,", "trade_count"]
+    assert shown[-3] == "3 of 3 results, 1 failed, in 0.42 s"
     terminal(len(WIDE) + 2)
     assert lines(result)[-1] == "3 of 3 results, 1 failed, in 0.42 s"
+
+
+def test_a_summary_leaves_out_failures_and_trades_before_anything_else(result, terminal):
+    ends = [SymbolResult("SPY", result), SymbolResult("BAD", error=StratsweepError("no"))]
+    seen = []
+    for columns in (120, 60, 50):
+        terminal(columns)
+        text = re.sub(r"\x1b\[[\d;]*m", "", summary_table(ends))
+        assert max(map(len, text.splitlines())) <= columns
+        seen.append([name in text for name in ("slow=100, fast=5", "drawdown", "count", "failed")])
+    assert seen == [[True] * 4, [True, True, True, False], [True, True, False, False]]
 
 
 def test_each_metric_is_written_as_its_unit_is(result):
