@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from stratsweep.errors import ServerUnavailableError, StratsweepError, StreamInterruptedError
+from stratsweep.errors import (
+    ServerBusyError,
+    ServerUnavailableError,
+    StratsweepError,
+    StreamInterruptedError,
+)
 from stratsweep.results import OptimizationEvent, SymbolResult
 
 if TYPE_CHECKING:  # they import this module
@@ -75,7 +80,7 @@ class _Many:
         self._start = start
         self._on_event = on_event
         self._streams: set[OptimizationStream] = set()
-        self._is_cancelled = False
+        self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._telling = threading.Lock()
 
@@ -83,7 +88,7 @@ class _Many:
         """Run one symbol after another until none is left."""
         while (symbol := self._next()) is not None:
             try:
-                end: SymbolResult | BaseException = self._run(symbol)
+                end: SymbolResult | BaseException = self._end_of(symbol)
             except BaseException as error:  # the caller's thread raises it
                 end = error
             self.ends.put(end)
@@ -91,7 +96,7 @@ class _Many:
     def cancel(self) -> None:
         """End what runs, and start no more."""
         with self._lock:
-            self._is_cancelled = True
+            self._cancelled.set()
             self._waiting.clear()
             streams = list(self._streams)
         for stream in streams:
@@ -100,6 +105,14 @@ class _Many:
     def _next(self) -> str | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
+
+    def _end_of(self, symbol: str) -> SymbolResult:
+        while True:
+            end = self._run(symbol)
+            if not isinstance(end.error, ServerBusyError):
+                return end
+            if self._cancelled.wait(_retry_seconds(end.error)):
+                return end
 
     def _run(self, symbol: str) -> SymbolResult:
         with self._started(symbol) as stream:
@@ -119,7 +132,7 @@ class _Many:
         with self._start(symbol) as stream:
             with self._lock:
                 self._streams.add(stream)
-                if self._is_cancelled:
+                if self._cancelled.is_set():
                     stream.cancel()
             try:
                 yield stream
@@ -142,7 +155,7 @@ async def ends_of_async(
         while waiting:
             symbol = waiting.popleft()
             try:
-                ends.put_nowait(await _end_of(symbol, start(symbol), on_event))
+                ends.put_nowait(await _end_of(symbol, start, on_event))
             except Exception as error:  # the caller's task raises it
                 ends.put_nowait(error)
 
@@ -160,10 +173,20 @@ async def ends_of_async(
 
 
 async def _end_of(
-    symbol: str, stream: AsyncOptimizationStream, on_event: OnEvent | None
+    symbol: str, start: Callable[[str], AsyncOptimizationStream], on_event: OnEvent | None
+) -> SymbolResult:
+    while True:
+        end = await _run(symbol, start, on_event)
+        if not isinstance(end.error, ServerBusyError):
+            return end
+        await asyncio.sleep(_retry_seconds(end.error))
+
+
+async def _run(
+    symbol: str, start: Callable[[str], AsyncOptimizationStream], on_event: OnEvent | None
 ) -> SymbolResult:
     try:
-        async with stream:
+        async with start(symbol) as stream:
             async for event in stream:
                 if on_event is not None:
                     on_event(symbol, event)
@@ -172,3 +195,8 @@ async def _end_of(
         raise
     except StratsweepError as error:
         return SymbolResult(symbol, error=error)
+
+
+def _retry_seconds(error: ServerBusyError) -> float:
+    """How long to wait for a server that has no room for one more: our others may fill it."""
+    return 1.0 if error.retry_after is None else error.retry_after.total_seconds()

@@ -129,7 +129,8 @@ class AsyncClient:
 
         Close the iterator (`contextlib.aclosing`) where the loop may be left early: that
         cancels what runs.
-        A symbol that the server refuses, and one whose optimization failed, stops no other.
+        A symbol that the server refuses, and one whose optimization failed, stops no other; a
+        server that is busy is asked again.
 
         Args:
             strategy: The id of a strategy that `list_strategies` names.

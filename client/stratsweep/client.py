@@ -157,7 +157,8 @@ class Client:
         """Optimize each symbol alone, and return an iterator over how each of them ended.
 
         Leaving the loop early cancels what runs.
-        A symbol that the server refuses, and one whose optimization failed, stops no other.
+        A symbol that the server refuses, and one whose optimization failed, stops no other; a
+        server that is busy is asked again.
 
         Args:
             strategy: The id of a strategy that `list_strategies` names.

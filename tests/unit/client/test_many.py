@@ -4,7 +4,7 @@ import contextlib
 import threading
 
 import pytest
-from google.rpc import code_pb2
+from google.rpc import code_pb2, error_details_pb2
 from stratsweep import (
     AsyncClient,
     Client,
@@ -92,6 +92,22 @@ async def test_no_more_run_at_a_time_than_allowed_and_ends_come_as_they_come(end
     assert [end.symbol for end in found][-1] in {"SLOW", "D"}
     assert {end.symbol for end in found} == set(names)
     assert max(most) == 2
+
+
+async def test_a_server_that_is_busy_is_asked_again(ends, server, script, statuses):
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(10)
+    info = statuses["error_info"]("MEMORY_EXHAUSTED")
+    busy = statuses["status"](code_pb2.RESOURCE_EXHAUSTED, "no room", info, retry)
+
+    def be_busy_twice(context):
+        if len(server.requests) <= 2:
+            context.abort_with_status(busy)
+
+    server.steps = [be_busy_twice, *script.whole()]
+    (end,) = await ends(["SPY"])
+    assert end.result.state is OptimizationState.SUCCEEDED
+    assert len(server.requests) == 3
 
 
 async def test_events_are_told_with_their_symbol(ends, server, script):
