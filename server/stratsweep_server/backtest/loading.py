@@ -12,6 +12,7 @@ from stratsweep_server.backtest.engine import (
     BacktestEngine,
     EngineDescription,
     Metric,
+    MetricUnit,
     Strategy,
 )
 from stratsweep_server.backtest.importing import EngineLoadError, import_named
@@ -101,6 +102,11 @@ def describe(engine: BacktestEngine) -> EngineDescription:
         )
     _check_items(f"{where}.strategies", description.strategies, Strategy)
     _check_items(f"{where}.metrics", description.metrics, Metric)
+    for metric in description.metrics:
+        if not isinstance(metric.unit, MetricUnit):
+            raise EngineLoadError(
+                f"{where}.metrics: the unit of {metric.name!r} is {metric.unit!r}, not a MetricUnit"
+            )
     return description
 
 

@@ -282,6 +282,10 @@ def test_a_description_is_passed_on():
         (EngineDescription(strategies=("a",)), r"\.strategies has an item of type str"),
         (EngineDescription(metrics=(Strategy("a"),)), "item of type Strategy, not Metric"),
         (EngineDescription(metrics=(Metric("a"), Metric("a"))), "metrics names 'a' twice"),
+        (
+            EngineDescription(metrics=(Metric("a", unit="percent"),)),
+            "the unit of 'a' is 'percent', not a MetricUnit",
+        ),
         (EngineDescription(strategies=None), "strategies is of type NoneType, not a tuple"),
     ],
 )
