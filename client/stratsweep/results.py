@@ -254,7 +254,7 @@ class OptimizationResult:
 
 @dataclass(frozen=True, slots=True)
 class SymbolResult:
-    """How the optimization of one symbol of several ended.
+    """Say how the optimization of one symbol of several ended.
 
     Attributes:
         symbol: The symbol.

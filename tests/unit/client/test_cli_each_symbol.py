@@ -162,6 +162,12 @@ def test_columns_that_no_backtest_reports_are_refused(run, server, script):
     assert "did you mean 'sharpe_ratio'?" in result.stderr
 
 
+def test_labels_are_those_of_each_optimization(run, server, script):
+    server.steps = script.whole()
+    assert run(*EACH, "--label", "desk=rates").exit_code == 0
+    assert [dict(each.labels) for each in server.requests] == [{"desk": "rates"}] * 2
+
+
 def test_quiet_prints_nothing_but_the_rankings(run, server, script, other):
     server.steps_of = {"SPY": script.whole(), "AAPL": other}
     result = run(*EACH, "--quiet")
