@@ -522,6 +522,7 @@ def test_columns_of_an_engine_that_declares_none_are_taken(run, server, script):
     [
         (("--columns", "cagr", "--format", "csv"), "--columns is for the table"),
         (("--output-top", "3"), "--output-top is for the files of --output"),
+        (("--each-symbol", "--check-repeats", "3"), "--check-repeats is for one optimization"),
     ],
 )
 def test_options_that_would_change_nothing_are_refused(run, server, arguments, message):
