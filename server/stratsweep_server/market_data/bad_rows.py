@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -60,6 +60,13 @@ class BadRows:
     def indices(self) -> _Indices:
         """Positions of the bad rows in the table, int64, ascending, each once."""
         return _indices_of(self._kinds)
+
+    def each(self) -> Iterator[tuple[int, str]]:
+        """Yield each bad row's number in the file, ascending, and what is wrong with it first."""
+        for index in self.indices.tolist():
+            first, *others = [kind for kind in self._kinds if kind.has(index)]
+            more = f", and {len(others)} more" if others else ""
+            yield int(self.rows[index]), first.what(index) + more
 
     def report(
         self, bad: _Bools, what: str | Callable[[int], str], advice: str, *columns: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from stratsweep_server.market_data.errors import listed
+from stratsweep_server.market_data.errors import listed, quoted
 
 PRICES = ("open", "high", "low", "close")
+TIME_ROLES = ("time", "date", "clock")
 OPTIONAL = ("adjusted_close", "volume", "tick_volume")
 
 
@@ -91,8 +92,14 @@ def is_value(text: str) -> bool:
     return _VALUE.fullmatch(text.strip()) is not None
 
 
-def column_positions(names: Sequence[str]) -> dict[str, int]:
+def column_positions(
+    names: Sequence[str], chosen: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Find the position of each column that matters.
+
+    Args:
+        names: Of the columns.
+        chosen: By role, the columns that a caller names, or gives the positions of, from 1.
 
     Returns:
         By role: one of `time`, `date`, or `date` and `clock`; `open`, `high`, `low`, `close`;
@@ -102,12 +109,19 @@ def column_positions(names: Sequence[str]) -> dict[str, int]:
         ColumnNamesError: One is missing, or is there twice.
     """
     found = _Names(names)
-    positions = found.times()
-    positions |= {role: found.price(role) for role in PRICES}
+    positions: dict[str, int | None] = {
+        role: found.chosen(name) for role, name in (chosen or {}).items()
+    }
+    if positions.keys().isdisjoint(TIME_ROLES):
+        positions |= found.times()
+    positions |= {role: found.price(role) for role in PRICES if role not in positions}
     problems = found.problems
     if missing := [role for role, position in positions.items() if position is None]:
         problems += [_missing(missing, names, positions)]
-    positions |= {role: found.first(_NAMES[role]) for role in OPTIONAL}
+    optional = [role for role in OPTIONAL if role not in positions]
+    if "volume" in positions:
+        optional.remove("tick_volume")
+    positions |= {role: found.first(_NAMES[role]) for role in optional}
     positions["volume"] = _or_else(positions["volume"], found.volume_by_another_name)
     if problems:
         raise ColumnNamesError("; ".join(problems))
@@ -126,9 +140,7 @@ def writes_month_first(names: Sequence[str]) -> bool:
 
 def names_utc(names: Sequence[str], positions: Mapping[str, int]) -> bool:
     """Whether the name of a column of times says that they are UTC, as `Gmt time` does."""
-    plain = [
-        _plain(names[positions[role]]) for role in ("time", "date", "clock") if role in positions
-    ]
+    plain = [_plain(names[positions[role]]) for role in TIME_ROLES if role in positions]
     return any(zone in name for name in plain for zone in ("utc", "gmt"))
 
 
@@ -181,6 +193,22 @@ class _Names:
             shown = listed([self._names[index] for index in found])
             self.problems.append(f"{shown} are the same column; keep one")
         return found[0]
+
+    def chosen(self, name: str) -> int:
+        """Return the position of the column that a caller means.
+
+        Raises:
+            ColumnNamesError: There is none, or there are several.
+        """
+        same = [index for index, each in enumerate(self._names) if each == name] or [
+            index for index, plain in enumerate(self.plain) if plain == _plain(name)
+        ]
+        if not same and name.isdecimal() and 1 <= int(name) <= len(self._names):
+            return int(name) - 1
+        if len(same) == 1:
+            return same[0]
+        there = f"there are {len(same)} columns" if same else "there is no column"
+        raise ColumnNamesError(f"{there} {quoted(name)} among {listed(self._names, 10)}")
 
     def times(self) -> dict[str, int | None]:
         if (stamp := self.first(_TIMES)) is not None:

@@ -23,13 +23,19 @@ from stratsweep_server.market_data.column_names import (
 )
 from stratsweep_server.market_data.csv_header import CsvHeader, NoColumnNamesError, read_header
 from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.file_layout import FileLayout
 from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.text_encoding import not_utf_8, text_of
 
 
-def read_csv(file_name: str, content: bytes) -> PriceTable:
+def read_csv(file_name: str, content: bytes, layout: FileLayout | None = None) -> PriceTable:
     """Read the columns that matter; lines are counted from 1, those above the names included.
+
+    Args:
+        file_name: For messages.
+        content: The whole file.
+        layout: What the caller tells of its columns.
 
     Rows of more fields than there are names are reported as bad.
 
@@ -39,15 +45,20 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
     text = text_of(file_name, content)
     blank_lines = len(text) - len(text.lstrip(b"\r\n"))
     try:
-        header = read_header(text[blank_lines:])
+        header = read_header(text[blank_lines:], layout)
         names = names_without_symbol(header.names, symbol_of(file_name))
-        positions = column_positions(names)
+        positions = column_positions(names, layout.columns if layout else None)
     except (ColumnNamesError, NoColumnNamesError, SeveralSymbolsError) as error:
         raise InvalidBarsError(file_name, None, str(error)) from error
     start = blank_lines
     for _ in range(header.last_line - 1):
         start = text.index(b"\n", start) + 1
-    body = _Body(file_name, text[start:], header, text.count(b"\n", 0, start))
+    lines_above = text.count(b"\n", 0, start)
+    text = text[start:]
+    if not header.is_in_file:
+        text = header.separator.join(header.names).encode() + b"\n" + text
+        lines_above -= 1
+    body = _Body(file_name, text, header, lines_above)
     try:
         cells, widths = body.read(positions), None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -66,7 +77,7 @@ def read_csv(file_name: str, content: bytes) -> PriceTable:
         bad_rows,
         (*_notes(header), *volume_note(names, positions)),
         symbol_column(names),
-        writes_month_first(names),
+        writes_month_first(names) or (layout is not None and layout.writes_month_first),
         names_utc(names, positions),
     )
 

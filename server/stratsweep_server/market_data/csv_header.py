@@ -17,6 +17,7 @@ from stratsweep_server.market_data.column_levels import (
     names_of_pairs,
 )
 from stratsweep_server.market_data.column_names import is_value, price_columns
+from stratsweep_server.market_data.file_layout import FileLayout
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -35,26 +36,30 @@ class CsvHeader:
         names: One for each column, as they are written.
         last_line: The number of lines from the file's begin to the last one with names.
         lines_above: Lines of text, above the names, that are left out.
+        is_in_file: Whether the file has the names; else its first row is the last line.
     """
 
     separator: str
     names: list[str]
     last_line: int
     lines_above: tuple[str, ...] = ()
+    is_in_file: bool = True
 
 
 class NoColumnNamesError(Exception):
     """The first line has values; the text says so, and what to do."""
 
 
-def read_header(text: bytes) -> CsvHeader:
+def read_header(text: bytes, layout: FileLayout | None = None) -> CsvHeader:
     """Find the names.
 
     Args:
         text: The file, or its first lines, beginning with one that is not blank.
+        layout: Tells the names of columns where the first line has values.
 
     Raises:
-        NoColumnNamesError: The first line has values.
+        NoColumnNamesError: The first line has values, and there is no layout.
+        ColumnNamesError: It has values, and they are not those of the layout.
         SeveralSymbolsError: The names are those of several symbols.
     """
     lines = [
@@ -64,6 +69,9 @@ def read_header(text: bytes) -> CsvHeader:
     index = _line_of_names(lines)
     separator = _separator(lines[index])
     names = names_of_pairs(fields_of(lines[index], separator))
+    text_above = tuple(line for line in lines[:index] if line.strip())
+    if _has_values(names) and layout is not None:
+        return CsvHeader(separator, layout.names_of(names), index + 1, text_above, is_in_file=False)
     if _has_values(names):
         place = "the first line" if index == 0 else "the first line of several fields"
         raise NoColumnNamesError(f"{place} has values, not names: {_advice(names, separator)}")
@@ -72,12 +80,9 @@ def read_header(text: bytes) -> CsvHeader:
         for some in (lines[:index], lines[index + 1 :][:2])
     )
     names, tickers_above, lines_below = _complete(names, above[-1:], below)
-    return CsvHeader(
-        separator,
-        names,
-        index + 1 + lines_below,
-        tuple(line for line in lines[: index - tickers_above] if line.strip()),
-    )
+    if tickers_above:
+        text_above = text_above[:-1]
+    return CsvHeader(separator, names, index + 1 + lines_below, text_above)
 
 
 def fields_of(line: str, separator: str) -> list[str]:
@@ -118,7 +123,10 @@ def _advice(values: Sequence[str], separator: str) -> str:
     usual = [*times, "Open", "High", "Low", "Close", "Volume"]
     names = separator.join(usual[: max(len(values), len(usual) - 1)]).replace("\t", "<tab>")
     more = f" and a name for each of its {len(values)} columns" if len(values) > len(usual) else ""
-    return f"add a line above it with names in the order of its values, such as {names}{more}"
+    return (
+        f"add a line above it with names in the order of its values, such as {names}{more}; or "
+        "make a Parquet file of it with `stratsweep import`, which knows vendors' layouts"
+    )
 
 
 def _complete(

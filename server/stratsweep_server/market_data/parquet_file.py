@@ -22,12 +22,18 @@ from stratsweep_server.market_data.column_names import (
     writes_month_first,
 )
 from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.file_layout import FileLayout
 from stratsweep_server.market_data.file_names import symbol_of
 from stratsweep_server.market_data.price_table import PriceTable
 
 
-def read_parquet(file_name: str, content: bytes) -> PriceTable:
+def read_parquet(file_name: str, content: bytes, layout: FileLayout | None = None) -> PriceTable:
     """Read the columns that matter; rows are counted from 1.
+
+    Args:
+        file_name: For messages.
+        content: The whole file.
+        layout: What the caller tells of its columns.
 
     Raises:
         InvalidBarsError: It is not Parquet, or lacks a column.
@@ -35,7 +41,7 @@ def read_parquet(file_name: str, content: bytes) -> PriceTable:
     try:
         names = list(pl.read_parquet_schema(io.BytesIO(content)))
         plain = names_without_symbol(names_of_pairs(names), symbol_of(file_name))
-        positions = column_positions(plain)
+        positions = column_positions(plain, layout.columns if layout else None)
         wanted = [names[position] for position in positions.values()]
         frame = pl.read_parquet(io.BytesIO(content), columns=wanted)
     except (ColumnNamesError, SeveralSymbolsError) as error:

@@ -186,3 +186,12 @@ def test_whatever_is_wrong_is_told_in_a_bounded_and_printable_message(rows):
         assert (np.diff(bars.time) > 0).all()
         assert (bars.low > 0).all()
         assert (bars.high >= bars.low).all()
+
+
+def test_each_bad_row_is_told_with_what_is_wrong_with_it_first():
+    table = read_table("X.csv", text_of({3: "?,10,12,9,11,x", 6: "2024-01-05,10,12,9,13,1"}))
+    checked("X", table)
+    assert list(table.bad_rows.each()) == [
+        (3, "'?' is not a time that is understood, and 1 more"),
+        (6, "the high 12.0 is below the close 13.0"),
+    ]

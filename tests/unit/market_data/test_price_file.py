@@ -372,7 +372,8 @@ def test_a_file_without_a_line_of_names_says_that_it_is_missing(row, names):
         reason = refusal(f"{above}{row}\n{row}\n").reason
         assert reason.startswith("the first line")
         assert " has values, not names: add a line above it with names" in reason
-        assert reason.endswith(f"in the order of its values, such as {names}")
+        assert f"in the order of its values, such as {names}; or " in reason
+        assert reason.endswith("with `stratsweep import`, which knows vendors' layouts")
 
 
 @pytest.mark.parametrize(
