@@ -1,4 +1,4 @@
-"""The content of a price file without its compression, gzip or Zstandard, by the file's name.
+"""The content of a price file without its compression: gzip, Zstandard or ZIP, by the file's name.
 
 What it unpacks to is bounded: a file that was made to unpack to very much is refused.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import zipfile
 import zlib
+from collections.abc import Callable
 from functools import partial
 
 import polars as pl
 
-from stratsweep_server.market_data.errors import InvalidBarsError
+from stratsweep_server.market_data.errors import InvalidBarsError, listed
+from stratsweep_server.market_data.file_names import TEXT_EXTENSIONS
 from stratsweep_server.market_data.zstd_size import DamagedZstdError, zstd_size_limit
 
 _SMALLEST_LIMIT, _LARGEST_LIMIT = 64 * 2**20, 2 * 2**30
@@ -27,17 +30,19 @@ def unpacked(file_name: str, content: bytes) -> bytes:
     """Return a price file's content as it is without compression.
 
     Args:
-        file_name: Ends with `.gz` or `.zst`, in any case, where it is compressed.
+        file_name: Ends with `.gz`, `.zst` or `.zip`, in any case, where it is compressed.
         content: The whole file.
 
     Raises:
-        InvalidBarsError: It cannot be unpacked, or would be too large.
+        InvalidBarsError: It cannot be unpacked, would be too large, or is not one file of text.
     """
     folded = file_name.lower()
     if folded.endswith(".gz"):
         return _from_gzip(file_name, content)
     if folded.endswith(".zst"):
         return _from_zstd(file_name, content)
+    if folded.endswith(".zip"):
+        return _from_zip(file_name, content)
     return content
 
 
@@ -46,16 +51,47 @@ def _limit(content: bytes) -> int:
 
 
 def _from_gzip(file_name: str, content: bytes) -> bytes:
-    chunks, left = [], _limit(content)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            for chunk in iter(partial(file.read, _CHUNK), b""):
-                chunks.append(chunk)
-                left -= len(chunk)
-                if left < 0:
-                    raise _too_large(file_name, content)
+            return _read_bounded(file_name, content, file.read)
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(file_name, "gzip") from error
+
+
+def _from_zip(file_name: str, content: bytes) -> bytes:
+    """Unpack the only price file of an archive; what it states of its size may be a lie."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            name = _only_text(file_name, archive.namelist())
+            with archive.open(name) as file:
+                return _read_bounded(file_name, content, file.read)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise _damaged(file_name, "ZIP") from error
+    except (RuntimeError, NotImplementedError) as error:  # encrypted; packed in a rare way
+        reason = "the archive has a password or is packed in a way that is not read; unpack it"
+        raise InvalidBarsError(file_name, None, reason) from error
+
+
+def _only_text(file_name: str, names: list[str]) -> str:
+    """Return the name of an archive's only CSV file, or only text, beside what tells of it."""
+    visible = [each for each in names if not each.startswith("__MACOSX/")]
+    texts = [each for each in visible if each.lower().endswith(TEXT_EXTENSIONS)]
+    tables = [each for each in texts if each.lower().endswith(TEXT_EXTENSIONS[0])] or texts
+    if len(tables) != 1:
+        found = f"{len(tables)} files of text, {listed(tables, 3)}" if tables else "no file of text"
+        reason = f"the archive has {found}; unpack it and name the file with the prices"
+        raise InvalidBarsError(file_name, None, reason)
+    return tables[0]
+
+
+def _read_bounded(file_name: str, content: bytes, read: Callable[[int], bytes]) -> bytes:
+    """Read what a content unpacks to, up to its limit."""
+    chunks, left = [], _limit(content)
+    for chunk in iter(partial(read, _CHUNK), b""):
+        chunks.append(chunk)
+        left -= len(chunk)
+        if left < 0:
+            raise _too_large(file_name, content)
     return b"".join(chunks)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
+import zipfile
 
 import pyarrow as pa
 import pytest
@@ -99,3 +101,54 @@ def test_the_size_of_zstandard_is_bounded_without_unpacking(count):
 def test_whatever_looks_like_zstandard_has_a_size_or_none(tail, length):
     with contextlib.suppress(DamagedZstdError):
         assert zstd_size_limit(zstd(TEXT)[:length] + tail) >= 0
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "beside", [{}, {"report.txt": b"gaps"}, {"__MACOSX/._X.csv": b"?"}, {"folder/": b""}]
+)
+def test_an_archive_gives_its_only_csv_file(beside):
+    assert unpacked("X.zip", zipped(beside | {"data/X.CSV": TEXT})) == TEXT
+
+
+def test_an_archive_without_csv_gives_its_only_text():
+    assert unpacked("X.ZIP", zipped({"X.txt": TEXT})) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"A.csv": TEXT, "B.csv": TEXT}, "2 files of text, A.csv, B.csv"),
+        ({"A.bin": TEXT}, "no file of text"),
+    ],
+)
+def test_an_archive_that_does_not_tell_its_price_file_is_refused(files, found):
+    with pytest.raises(InvalidBarsError, match=f"the archive has {found}; unpack it"):
+        unpacked("X.zip", zipped(files))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", TEXT, zipped({"X.csv": TEXT})[:60]])
+def test_a_damaged_archive_is_refused(content):
+    with pytest.raises(InvalidBarsError, match="damaged or is not ZIP"):
+        unpacked("X.zip", content)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused():
+    content = zipped({"X.csv": bytes(65 * 2**20)})
+    with pytest.raises(InvalidBarsError, match="unpacks to more than 64 MB"):
+        unpacked("X.zip", content)
+
+
+def test_an_archive_with_a_password_is_refused():
+    content = bytearray(zipped({"X.csv": TEXT}, zipfile.ZIP_STORED))
+    for place in (6, content.index(b"PK\x01\x02") + 8):
+        content[place] |= 1  # says that it is encrypted
+    with pytest.raises(InvalidBarsError, match="has a password"):
+        unpacked("X.zip", bytes(content))
