@@ -32,12 +32,25 @@ def server_command(arguments: Sequence[str]) -> list[str]:
     Raises:
         ServerStartError: The server is not installed.
     """
+    return _command("stratsweep_server", arguments)
+
+
+def importing_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that imports price files, a program of the server's package.
+
+    Raises:
+        ServerStartError: The server is not installed.
+    """
+    return _command("stratsweep_server.market_data.importing", arguments)
+
+
+def _command(module: str, arguments: Sequence[str]) -> list[str]:
     # Its code comes with the client's, what it needs only with the extra.
     if any(importlib.util.find_spec(name) is None for name in _SERVER_MODULES):
         raise ServerStartError(
             "the server is not installed here; install it with: pip install 'stratsweep[server]'"
         )
-    return [sys.executable, "-m", "stratsweep_server", *arguments]
+    return [sys.executable, "-m", module, *arguments]
 
 
 class ServerProcess:

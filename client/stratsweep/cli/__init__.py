@@ -6,6 +6,7 @@ import click
 
 from stratsweep._version import __version__
 from stratsweep.cli.exit_codes import EXIT_CODES_HELP, ExitCodeGroup
+from stratsweep.cli.import_files import import_files
 from stratsweep.cli.new import new
 from stratsweep.cli.optimize import optimize
 from stratsweep.cli.serve import serve
@@ -22,3 +23,4 @@ main.add_command(serve)
 main.add_command(optimize)
 main.add_command(strategies)
 main.add_command(new)
+main.add_command(import_files)

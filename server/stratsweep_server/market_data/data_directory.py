@@ -24,7 +24,7 @@ from stratsweep_server.market_data.errors import (
     NoBarsError,
     UnknownSymbolError,
 )
-from stratsweep_server.market_data.file_names import is_unread_file_of, symbol_of
+from stratsweep_server.market_data.file_names import is_symbol, is_unread_file_of, symbol_of
 from stratsweep_server.market_data.folder_settings import (
     MAX_SETTINGS_BYTES,
     SETTINGS_FILE_NAME,
@@ -38,7 +38,6 @@ from stratsweep_server.market_data.timezones import check_timezone
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_SYMBOL = 64
 # What a file cannot be read for although nothing is wrong with it.
 _OF_THE_DISK = {
     errno.EIO,
@@ -167,7 +166,7 @@ class DataDirectory:
             NoBarsError: The file has no bar within the dates.
             StorageUnavailableError: The folder or the disk cannot be read.
         """
-        if not _is_symbol(symbol):
+        if not is_symbol(symbol):
             raise InvalidSymbolError(symbol)
         file_names = self._file_names()
         if symbol not in file_names:
@@ -242,7 +241,7 @@ class DataDirectory:
         """List the price files of each symbol; more than one is an error of that symbol."""
         found: dict[str, list[str]] = {}
         for path in sorted(self._list()):
-            if _is_symbol(symbol := symbol_of(path.name)):
+            if is_symbol(symbol := symbol_of(path.name)):
                 found.setdefault(symbol, []).append(path.name)
         return found
 
@@ -315,17 +314,6 @@ class _BarsCache:
             while self._byte_count > self._byte_limit:
                 _, (_, evicted) = self._entries.popitem(last=False)
                 self._byte_count -= evicted.byte_count
-
-
-def _is_symbol(text: str) -> bool:
-    """Whether a text can be a symbol: printable, without separators, no hidden file's name."""
-    return (
-        0 < len(text) <= _LONGEST_SYMBOL
-        and text.isprintable()
-        and text == text.strip()
-        and not text.startswith(".")
-        and not any(separator in text for separator in "/\\")
-    )
 
 
 def _only(file_names: list[str]) -> str:

@@ -18,6 +18,19 @@ _UNREAD_EXTENSIONS = (
     *(".bi5", ".hcc", ".dat", ".prn", ".orc", ".avro", ".xml", ".parq", ".pq"),
 )
 
+_LONGEST_SYMBOL = 64
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a text can be a symbol: printable, without separators, no hidden file's name."""
+    return (
+        0 < len(text) <= _LONGEST_SYMBOL
+        and text.isprintable()
+        and text == text.strip()
+        and not text.startswith(".")
+        and not any(separator in text for separator in "/\\")
+    )
+
 
 def symbol_of(file_name: str) -> str:
     """Return the symbol of a price file, the name without its extension; empty for another file."""

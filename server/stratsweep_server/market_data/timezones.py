@@ -62,8 +62,18 @@ def day_numbers(time: NDArray[np.int64], timezone: str) -> NDArray[np.int64]:
         time: int64, nanoseconds since 1970-01-01 UTC.
         timezone: A name that is known.
     """
+    return local_of_times(time, timezone) // _DAY
+
+
+def local_of_times(time: NDArray[np.int64], timezone: str) -> NDArray[np.int64]:
+    """Return what clocks of a zone show: int64, nanoseconds from 1970-01-01 00:00 by these clocks.
+
+    Args:
+        time: int64, nanoseconds since 1970-01-01 UTC.
+        timezone: A name that is known.
+    """
     local = pl.Series(time).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(timezone)
-    return local.dt.date().to_physical().to_numpy().astype(np.int64)
+    return local.dt.replace_time_zone(None).to_physical().to_numpy()
 
 
 def begin_of_day(day_number: int, timezone: str) -> int:
