@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.bars import UTC, Bars
 from stratsweep_server.market_data.errors import unit_of_rows
 from stratsweep_server.market_data.importing.gaps import Gaps, find_gaps
 from stratsweep_server.market_data.importing.joining import JoinedBars
@@ -64,7 +65,7 @@ def report_text(report: Report) -> str:
     lines = [f"{report.target}: {_count(len(bars), 'bar')}", f"  {_span(bars)}{zone}"]
     if report.gaps.rhythm:
         lines.append(f"  usually {duration_text(report.gaps.rhythm)} from one to the next")
-    for section in (_files, _left_out, _gaps, _jumps, _zero_volume, _notes):
+    for section in (_files, _left_out, _gaps, _jumps, _zero_volume, _notes, _next):
         lines.extend(section(report))
     return "\n".join(lines)
 
@@ -73,7 +74,9 @@ def _files(report: Report) -> Iterator[str]:
     files = report.joined.files
     if len(files) > 1:
         yield f"files: {len(files)}, by time"
-        shown = (f"{each.name}: {len(each.bars):,}, {_span(each.bars)}" for each in files)
+        shown = (
+            f"{each.name}: {_count(len(each.bars), 'bar')}, {_span(each.bars)}" for each in files
+        )
         yield from _listed(shown, len(files))
 
 
@@ -114,7 +117,7 @@ def _gaps(report: Report) -> Iterator[str]:
 def _jumps(report: Report) -> Iterator[str]:
     jumps, close = report.jumps, report.bars.close
     count = len(jumps.indices)
-    yield f"jumps: {count:,} {RULE}" if count else f"jumps: no {RULE}"
+    yield f"jumps: {f'{count:,}' if count else 'none'} ({RULE})"
     shown = (
         f"{_moment(report, index)}: {close[index - 1]:.10g} to {price:.10g}, {move:+.1%}"
         for index, price, move in zip(
@@ -135,7 +138,7 @@ def _zero_volume(report: Report) -> Iterator[str]:
         return
     yield f"zero volume: {_count(count, 'bar')} in {_count(len(stretches.counts), 'stretch')}"
     shown = (
-        f"{_moment(report, first)} to {_moment(report, first + length - 1)}: {length:,}"
+        f"{_moment(report, first)} to {_moment(report, first + length - 1)}, {length:,} bars"
         if length > 1
         else _moment(report, first)
         for first, length in zip(stretches.firsts.tolist(), stretches.counts.tolist(), strict=True)
@@ -151,6 +154,13 @@ def _notes(report: Report) -> Iterator[str]:
     for note, names in files_of_notes.items():
         more = f" and {_count(len(names) - 1, 'file')} more" if len(names) > 1 else ""
         yield f"{names[0]}{more}: {note}"
+
+
+def _next(report: Report) -> Iterator[str]:
+    folder, timezone = shlex.quote(str(report.target.parent)), report.bars.timezone
+    command = f"stratsweep optimize sma_cross --data {folder} --symbol "
+    command += shlex.quote(report.bars.symbol)
+    yield f"next: {command}" + ("" if timezone == UTC else f" --timezone {timezone}")
 
 
 def report_json(report: Report) -> dict[str, Any]:

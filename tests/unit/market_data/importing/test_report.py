@@ -38,26 +38,28 @@ def test_a_report_says_what_was_written_what_was_left_out_and_what_to_look_at():
         "  2024-01-01 00:00 to 2024-02-11 15:00 (UTC)",
         "  usually 1 h from one to the next",
         "files: 2, by time",
-        "  a.csv: 298, 2024-01-01 00:00 to 2024-01-13 11:00",
-        "  b.csv: 710, 2024-01-13 02:00 to 2024-02-11 15:00",
+        "  a.csv: 298 bars, 2024-01-01 00:00 to 2024-01-13 11:00",
+        "  b.csv: 710 bars, 2024-01-13 02:00 to 2024-02-11 15:00",
         "in two files: 10 bars, the same in both, kept once",
         "repeated: 1 row that another of the file is, left out",
         "bad rows: 1 row left out",
         "  a.csv, line 7: it is bad",
         "gaps: 1, 2 h in all, holidays included; the longest:",
         "  2024-01-03 01:00 to 2024-01-03 04:00, 2 h missing",
-        "jumps: 1 highs or lows 5% and 20 times the median off the close before",
+        "jumps: 1 (highs or lows 5% and 20 times the median off the close before)",
         "  2024-01-26 00:00: 100 to 50, -50.0%",
         "zero volume: 6 bars in 2 stretches",
-        "  2024-01-01 00:00 to 2024-01-01 02:00: 3",
-        "  2024-01-21 20:00 to 2024-01-21 22:00: 3",
+        "  2024-01-01 00:00 to 2024-01-01 02:00, 3 bars",
+        "  2024-01-21 20:00 to 2024-01-21 22:00, 3 bars",
         "b.csv: the rows were newest first and have been turned round",
+        "next: stratsweep optimize sma_cross --data prices --symbol X",
     ]
 
 
 def test_times_are_those_of_the_bars_zone():
     report = report_of(source("a.csv", np.arange(300), timezone="America/New_York"))
     assert "  2023-12-31 19:00 to 2024-01-13 06:00 (America/New_York)" in report_text(report)
+    assert report_text(report).endswith(" --symbol X --timezone America/New_York")
 
 
 def test_of_many_of_a_kind_the_first_few_are_shown_and_the_rest_counted():

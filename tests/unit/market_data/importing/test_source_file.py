@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -142,3 +143,16 @@ def test_vendors_layouts_are_read_in_the_vendors_zone(layout, row, time, volume)
     assert str(bars.time[0].astype("datetime64[ns]")).startswith(time)
     assert (bars.open[0], bars.high[0], bars.low[0], bars.close[0]) == (1, 4, 1, 2)
     assert bars.volume[0] == volume or volume is None
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["2024-01-02", "9e99", "1.5", "", "-1", "nan", "\x00", '"', "x"]))
+    ),
+    st.booleans(),
+)
+def test_no_file_ends_in_another_exception(rows, skips_bad_rows):
+    text = "\n".join(["Date,Open,High,Low,Close", *(",".join(row) for row in rows)])
+    with contextlib.suppress(InvalidBarsError):
+        read = source(text, skips_bad_rows=skips_bad_rows)
+        assert len(read.bars) > 0
