@@ -87,7 +87,7 @@ def test_files_that_are_refused_are_all_told_and_nothing_is_written(tmp_path):
     assert refused.stderr.splitlines() == [
         "error: a.csv, line 3: the high 1.0 is below the open 2.0; correct the row or delete it",
         "b.csv: there is no row under the column names",
-        "correct them, or leave out bad rows, counted and listed: --skip-bad-rows",
+        "correct them, or leave out bad rows, counted and told: --skip-bad-rows",
     ]
     assert not (tmp_path / "new").exists()
     skipped = stratsweep("import", "a.csv", "--symbol", "X", "--skip-bad-rows", cwd=tmp_path)

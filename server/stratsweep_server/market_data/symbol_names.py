@@ -11,7 +11,10 @@ from stratsweep_server.market_data.file_names import symbol_of
 
 _BETWEEN_SYMBOLS = re.compile(r"[,;|\s]+")
 _AROUND_SYMBOLS = " \t\r\n,;|[](){}'\""
-_READ = "give it as .csv, .txt, .tsv, one of these with .gz or .zst, or .parquet"
+_READ = (
+    "give it as .csv, .txt, .tsv, one of these with .gz or .zst, or .parquet, to which "
+    "`stratsweep import` turns a .zip, too"
+)
 
 
 def unknown_symbol(

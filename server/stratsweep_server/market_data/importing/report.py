@@ -75,7 +75,7 @@ def _files(report: Report) -> Iterator[str]:
     if len(files) > 1:
         yield f"files: {len(files)}, by time"
         shown = (
-            f"{each.name}: {_count(len(each.bars), 'bar')}, {_span(each.bars)}" for each in files
+            f"{each.name}: {_count(len(each.bars), 'bar')}, {_days(each.bars)}" for each in files
         )
         yield from _listed(shown, len(files))
 
@@ -228,3 +228,7 @@ def _moment(report: Report, index: int) -> str:
 
 def _span(bars: Bars) -> str:
     return " to ".join(moment_text(bars, int(bars.time[end])) for end in (0, -1))
+
+
+def _days(bars: Bars) -> str:
+    return " to ".join(moment[:10] for moment in _span(bars).split(" to "))

@@ -15,9 +15,10 @@ from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_layout import FileLayout
 from stratsweep_server.market_data.price_content import read_table
 from stratsweep_server.market_data.price_file import checked
+from stratsweep_server.market_data.price_numbers import number_type_problems
 from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.price_times import bar_times, time_type_problems
-from stratsweep_server.market_data.price_zone import in_timezone
+from stratsweep_server.market_data.price_zone import in_timezone, shown
 
 _Indices: TypeAlias = NDArray[np.int64]
 
@@ -100,17 +101,34 @@ def _too_many(name: str, left_out: list[tuple[int, str]], row_count: int) -> Inv
     )
 
 
-def _moments(table: PriceTable, timezone: str) -> tuple[_Indices, _Indices]:
-    """Return the time of each row, in UTC, and the positions of the rows that have one.
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """The times of a table's rows, as far as they have one.
+
+    Attributes:
+        rows: The positions of rows that have a time, ascending.
+        time: Of these, nanoseconds since 1970-01-01 UTC.
+        written: Of these, as the file has it.
+    """
+
+    rows: _Indices
+    time: _Indices
+    written: _Indices
+
+
+def _moments(table: PriceTable, timezone: str) -> _Moments:
+    """Read the times of a table, which stays unchecked.
 
     Raises:
-        InvalidBarsError: The times are stored as what is none.
+        InvalidBarsError: A column is stored as what is no time or number.
     """
-    if problems := time_type_problems(table):
+    if problems := [*time_type_problems(table), *number_type_problems(table)]:
         raise InvalidBarsError(table.file_name, None, "; ".join(problems))
     attempt = table.without(np.empty(0, dtype=np.int64))
-    moments, _ = in_timezone(attempt, bar_times(attempt), timezone)
-    return moments, attempt.bad_rows.without("time")
+    file_times = bar_times(attempt)
+    time, _ = in_timezone(attempt, file_times, timezone)
+    rows = attempt.bad_rows.without("time")
+    return _Moments(rows, time[rows], file_times.nanoseconds[rows])
 
 
 def _without_duplicates(table: PriceTable, timezone: str) -> PriceTable:
@@ -118,10 +136,12 @@ def _without_duplicates(table: PriceTable, timezone: str) -> PriceTable:
 
     In the hour that clocks show twice, rows that look the same may be an hour apart.
     """
-    moments, _ = _moments(table, timezone)
-    rows = pl.DataFrame({**table.columns, "moment": moments})
-    is_first = rows.select(pl.struct(pl.all()).is_first_distinct()).to_series()
-    repeated = np.flatnonzero(~is_first.to_numpy())
+    moments = _moments(table, timezone)
+    is_twice = pl.Series(moments.time).is_duplicated().to_numpy()
+    rows, time = moments.rows[is_twice], moments.time[is_twice]
+    cells = pl.DataFrame({**table.columns}).select(pl.all().gather(rows))
+    is_first = cells.with_columns(moment=time).select(pl.struct(pl.all()).is_first_distinct())
+    repeated = rows[~is_first.to_series().to_numpy()]
     return table.without(repeated) if len(repeated) else table
 
 
@@ -132,20 +152,21 @@ def _without_unordered(
 
     A check that goes from row to row would blame all rows after one that is too late.
     """
-    moments, timed = _moments(table, timezone)
-    steps = np.diff(moments[timed])
+    moments = _moments(table, timezone)
+    steps = np.diff(moments.time)
     is_descending = np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0)
-    ordered = timed[longest_ascending(-moments[timed] if is_descending else moments[timed])]
-    unordered = np.setdiff1d(timed, ordered, assume_unique=True)
-    is_twice = np.isin(moments[unordered], moments[ordered])
+    is_ordered = np.zeros(len(moments.rows), dtype=bool)
+    is_ordered[longest_ascending(-moments.time if is_descending else moments.time)] = True
+    is_twice = np.isin(moments.time, moments.time[is_ordered])
     left_out = [
         (
-            int(table.bad_rows.rows[index]),
-            "its time is there twice" if twice else "its time is not in order with the others",
+            int(table.bad_rows.rows[moments.rows[index]]),
+            f"the time {shown(moments.written[index])} is "
+            + ("there twice" if is_twice[index] else "not in order with the others"),
         )
-        for index, twice in zip(unordered.tolist(), is_twice.tolist(), strict=True)
+        for index in np.flatnonzero(~is_ordered).tolist()
     ]
-    return table.without(unordered), left_out
+    return table.without(moments.rows[~is_ordered]), left_out
 
 
 def longest_ascending(values: _Indices) -> _Indices:

@@ -76,7 +76,7 @@ def read_sources(symbol: str, paths: Sequence[Path], options: ReadingOptions) ->
         if (more := len(refusals) - len(shown)) > 0:
             shown.append(f"{more:,} more of the {len(paths):,} files cannot be used")
         if has_bad_rows:
-            shown.append("correct them, or leave out bad rows, counted and listed: --skip-bad-rows")
+            shown.append("correct them, or leave out bad rows, counted and told: --skip-bad-rows")
         raise RefusedFilesError("\n".join(shown))
     return sources
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from itertools import combinations, pairwise
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,21 @@ def test_rows_that_repeat_another_are_left_out_and_counted():
     assert read.duplicate_count == 5
 
 
+def test_rows_without_a_time_are_bad_each_of_them_though_they_look_the_same():
+    rows = [*GOOD, HEADER, HEADER]
+    read = source(HEADER + "".join(rows), skips_bad_rows=True)
+    assert read.duplicate_count == 0
+    assert [line for line, _ in read.left_out] == [14, 15]
+
+
+def test_a_column_that_is_stored_as_no_number_is_refused():
+    content = io.BytesIO()
+    lists = {"Date": ["2024-01-02"] * 2} | {name: [[1.0]] * 2 for name in ("O", "H", "L", "C")}
+    pl.DataFrame(lists).write_parquet(content)
+    with pytest.raises(InvalidBarsError, match="the open column holds List, not numbers"):
+        read_source_file("X", "X.parquet", content.getvalue(), layout=FileLayout())
+
+
 def test_rows_of_one_time_that_differ_are_refused():
     text = HEADER + "".join([*GOOD, "2024-01-12,10,12,9,9,100\n"])
     with pytest.raises(
@@ -79,7 +96,7 @@ def test_one_time_from_the_future_does_not_cost_the_rows_below_it(turned):
         sorted(read.left_out)
         == [
             (2 if turned else 14, "'?' is not a time that is understood"),
-            (10 if turned else 6, "its time is not in order with the others"),
+            (10 if turned else 6, "the time 2034-01-05T00:00:00 is not in order with the others"),
         ][:: -1 if not turned else 1]
     )
     assert len(read.bars) == 11
@@ -88,7 +105,7 @@ def test_one_time_from_the_future_does_not_cost_the_rows_below_it(turned):
 def test_of_two_rows_of_one_time_the_first_is_kept_where_bad_rows_are_left_out():
     read = source(HEADER + "".join([*GOOD, "2024-01-12,10,12,9,9,100\n"]), skips_bad_rows=True)
     assert len(read.bars) == 12
-    assert read.left_out == ((13, "its time is there twice"),)
+    assert read.left_out == ((13, "the time 2024-01-12T00:00:00 is there twice"),)
 
 
 @given(st.lists(st.integers(0, 12), max_size=9))
