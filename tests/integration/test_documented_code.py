@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +194,20 @@ def test_the_strategy_that_looks_at_local_clocks_works_when_pasted(desk):
 def test_the_settings_of_a_folder_are_some():
     content = BLOCKS["folder-settings"].encode()
     assert parse_settings(content) == FolderSettings("America/New_York")
+
+
+def test_a_vendors_archives_are_imported_as_written(desk):
+    (desk.path / "downloads").mkdir()
+    (desk.path / "prices").unlink()
+    for day in (1, 2):
+        rows = [
+            f"{1_704_067_200_000 + (24 * day + hour) * 3_600_000},1,4,1,2,5,0,1,1,1,1,0\n"
+            for hour in range(24)
+        ]
+        archive = desk.path / "downloads" / f"BTCUSDT-1h-2024-01-0{day}.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("BTCUSDT-1h.csv", "".join(rows))
+    assert desk.shell("import").startswith("prices/BTCUSDT.parquet: 48 bars\n")
 
 
 def test_combinations_are_run_again_as_written(desk):

@@ -12,6 +12,8 @@ from stratsweep_server.__main__ import main as server_command_line
 from stratsweep_server.backtest import Strategy, StrategyParameter
 from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.default.strategies import BUILT_IN
+from stratsweep_server.market_data.importing.__main__ import main as import_command_line
+from stratsweep_server.market_data.importing.layouts import LAYOUTS
 
 from tests.documents import DOCUMENTS, PAGES, README, ROOT, Document
 
@@ -105,19 +107,35 @@ def test_every_built_in_strategy_is_there_with_its_parameters_defaults_and_bound
 
 
 @pytest.mark.parametrize(
-    ("page", "command"),
-    [(COMMAND_LINE, command_line.commands["optimize"]), (SERVER, server_command_line)],
-    ids=lambda each: each.name,
+    ("page", "title", "command"),
+    [
+        (COMMAND_LINE, "Options", command_line.commands["optimize"]),
+        (COMMAND_LINE, "Importing files", import_command_line),
+        (SERVER, "Options", server_command_line),
+    ],
+    ids=lambda each: getattr(each, "name", each),
 )
-def test_every_option_is_there_and_no_other(page: Document, command: click.Command):
-    documented = set(re.findall(r"`(--[\w-]+)", " ".join(page.rows("Options"))))
+def test_every_option_is_there_and_no_other(page: Document, title: str, command: click.Command):
+    documented = set(re.findall(r"`(--[\w-]+)", " ".join(page.rows(title))))
     options = {each.opts[0] for each in command.params if isinstance(each, click.Option)}
     assert documented == options
 
 
+def test_every_vendors_layout_is_there_with_its_columns_and_its_zone():
+    rows = Document("docs/market-data.md").rows("Cleaning and joining files")
+    assert [re.findall("`([^`]*)`", row) for row in rows] == [
+        [
+            name,
+            *(",".join(columns) for columns in layout.columns),
+            *([layout.timezone] if layout.timezone else []),
+        ]
+        for name, layout in LAYOUTS.items()
+    ]
+
+
 @each_of([README, *PAGES])
 def test_every_option_that_is_named_exists(document: Document):
-    commands = [server_command_line, *command_line.commands.values()]
+    commands = [server_command_line, import_command_line, *command_line.commands.values()]
     options = {name for command in commands for each in command.params for name in each.opts}
     options.add("--help")
     assert set(re.findall(r"`(?:[^`]* )?(--[\w-]+)", document.prose)) <= options
