@@ -1,1 +1,1 @@
-"""Backtests in worker processes: the pool, its slots, the scheduler, and the child's side."""
+"""Run backtests in worker processes: the pool, its slots, the scheduler, and the worker's side."""

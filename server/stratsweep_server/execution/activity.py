@@ -1,4 +1,4 @@
-"""The few shared words in which a worker writes what it is running, and since when.
+"""Share with the server, in a few words of memory, what a worker is running and since when.
 
 A piece of shared memory per worker: the worker writes, the server reads, nobody waits. It is what
 makes blame exact: a worker that hangs or dies in the middle of a chunk has left the guilty
@@ -26,7 +26,7 @@ _WHOLE_CHUNK = 2**64 - 2
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a worker is running.
+    """Say what a worker is running and since when.
 
     Attributes:
         chunk_id: The chunk.
@@ -40,7 +40,7 @@ class Running:
 
 
 class Activity:
-    """The shared words of one worker, seen from either side.
+    """Read and write the shared words of one worker, from either side.
 
     Args:
         descriptor: Of a file that `shared_words` made; it may be closed afterwards.
@@ -51,23 +51,23 @@ class Activity:
         self._words = memoryview(self._map).cast("Q")
 
     def begin_chunk(self, chunk_id: int) -> None:
-        """In the worker: the backtests that follow belong to this chunk."""
+        """In the worker: note that the backtests that follow belong to this chunk."""
         self._words[_CHUNK_ID] = chunk_id
 
     def begin_backtest(self, offset: int) -> int:
-        """In the worker: a backtest starts now. Returns the monotonic time in nanoseconds."""
+        """In the worker: note that a backtest starts. Returns the monotonic time in nanoseconds."""
         return self._begin(offset)
 
     def begin_batch(self) -> int:
-        """In the worker: a batch of the chunk starts now. Returns the time as `begin_backtest`."""
+        """In the worker: note that a batch starts. Returns the time as `begin_backtest` does."""
         return self._begin(_WHOLE_CHUNK)
 
     def idle(self) -> None:
-        """In the worker: no backtest is running."""
+        """In the worker: note that no backtest is running."""
         self._words[_OFFSET] = _IDLE
 
     def running(self) -> Running | None:
-        """In the server: what is running; None between backtests."""
+        """In the server: return what the worker is running; None between backtests."""
         offset = self._words[_OFFSET]
         if offset == _IDLE:
             return None
@@ -75,7 +75,7 @@ class Activity:
         return Running(self._words[_CHUNK_ID], place, self._words[_STARTED] / 1e9)
 
     def close(self) -> None:
-        """Unmap the words."""
+        """Unmap the words; neither side may use this object afterwards."""
         self._words.release()
         self._map.close()
 
@@ -87,7 +87,7 @@ class Activity:
 
 
 def shared_words() -> int:
-    """The descriptor of a file without a name, for the words of a worker that runs nothing yet."""
+    """Make a nameless file for a worker's words, which say "idle"; return its descriptor."""
     if hasattr(os, "memfd_create"):  # not on macOS, and not in every Python on Linux
         descriptor = os.memfd_create("activity")
     else:

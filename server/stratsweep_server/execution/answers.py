@@ -1,4 +1,4 @@
-"""What an engine answered, checked: a backtest's metrics as numbers, a batch's as columns. Pure."""
+"""Check what an engine answered: one backtest's metrics as numbers, a batch's as columns. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MetricTable: TypeAlias = tuple[list[str], NDArray[np.float64]]
 
 
 def plain_metrics(result: object) -> dict[str, float]:
-    """The metrics of a `BacktestResult` as finite floats; others count as absent.
+    """Return the metrics of a `BacktestResult` as finite floats; others count as absent.
 
     Raises:
         TypeError: The answer is not a `BacktestResult`, or a metric is not a number.
@@ -34,7 +34,7 @@ def plain_metrics(result: object) -> dict[str, float]:
 
 
 def plain_columns(result: object, count: int) -> MetricTable:
-    """The metrics of a `BatchResult` of `count` backtests as columns; infinities become NaN.
+    """Return the metrics of a `BatchResult` of `count` backtests as columns; infinities become NaN.
 
     Raises:
         TypeError: The answer is not a `BatchResult`, or a metric is not a column of numbers.
@@ -49,7 +49,7 @@ def plain_columns(result: object, count: int) -> MetricTable:
 
 
 def tabulate(rows: Sequence[dict[str, float]]) -> MetricTable:
-    """Rows of metrics as columns, of the names that occur."""
+    """Turn rows of metrics into columns, one for each name that occurs; NaN where it is absent."""
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
@@ -59,7 +59,7 @@ def tabulate(rows: Sequence[dict[str, float]]) -> MetricTable:
 
 
 def first_row(table: MetricTable) -> dict[str, float]:
-    """The metrics of the first backtest of a batch that have a value."""
+    """Return the metrics of a batch's first backtest, without those that have no value (NaN)."""
     names, metrics = table
     row = zip(names, metrics[0].tolist(), strict=True)
     return {name: value for name, value in row if not math.isnan(value)}

@@ -1,4 +1,4 @@
-"""Who is guilty when a worker dies or is killed in the middle of a chunk. Pure.
+"""Decide which combination is to blame when a worker dies or is killed within a chunk. Pure.
 
 The worker's shared words name the combination that was running. Those before it in the chunk whose
 outcomes had not arrived had finished, and those after it had not begun: all of them are innocent
@@ -21,7 +21,7 @@ from stratsweep_server.execution.scheduler import Chunk
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """What becomes of a chunk whose worker is gone.
+    """Divide the unfinished combinations of a lost chunk into a suspect and the innocent.
 
     Attributes:
         suspect: The combination index that was running; None when a whole batch was.

@@ -1,4 +1,4 @@
-"""What makes an executor nothing but the carrier of one process: its way back is cut off.
+"""Make an executor nothing but the carrier of one process, by cutting its way back off.
 
 A worker unpickles these classes when it starts, so this module imports little.
 """
@@ -15,7 +15,7 @@ from stratsweep_server.execution.mainless import MAINLESS_PROCESSES
 
 
 class MuteQueue(SimpleQueue[Any]):
-    """The executor's way back from its worker, with the worker's end cut off.
+    """Replace the queue of an executor's results by one whose end in the worker leads nowhere.
 
     Nothing of ours travels here, but a backtest may write to any descriptor it finds. The executor
     would unpickle what arrives, or wait for the rest of it for ever.
@@ -29,7 +29,7 @@ class MuteQueue(SimpleQueue[Any]):
 
 
 class CarrierContext:
-    """A multiprocessing context that mutes the executor and remembers the process it made."""
+    """Wrap a multiprocessing context: mute its executor and remember the process that it made."""
 
     def __init__(self, context: BaseContext) -> None:
         self._context = context
@@ -39,10 +39,10 @@ class CarrierContext:
         return getattr(self._context, name)
 
     def SimpleQueue(self) -> MuteQueue:  # noqa: N802 - the name in multiprocessing
-        """A queue that the worker cannot write to."""
+        """Make a queue that the worker cannot write to."""
         return MuteQueue(ctx=self._context)
 
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # noqa: ANN401, N802
-        """A process that does not import the main module, remembered."""
+        """Make, and remember, a process that does not import the main module."""
         self.process = MAINLESS_PROCESSES[self._context.get_start_method()](*args, **kwargs)
         return self.process

@@ -1,4 +1,4 @@
-"""What a worker started, and what that started: found and killed although it got away (Linux).
+"""Find and kill what a worker started, and what that started, even when it got away (Linux).
 
 A process that begins a session of its own leaves its worker's process group, and one whose parent
 ends is nobody's child. But all that a worker starts inherits a mark, which is a resource limit that
@@ -25,7 +25,7 @@ _PAUSE_SECONDS = 0.002
 
 
 def adopt_orphans() -> None:
-    """Have this process be the parent of descendants whose own one ends."""
+    """Make this process the parent of descendants whose own parent ends (on Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

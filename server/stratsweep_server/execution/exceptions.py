@@ -1,4 +1,4 @@
-"""Exceptions as plain text, whatever their own methods do. Pure."""
+"""Turn exceptions into plain text, whatever their own methods do. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_TRACEBACK_CHARACTERS = 32_000
 
 
 def describe_exception(error: BaseException) -> str:
-    """Type and text of an exception in one line, whatever its own methods do."""
+    """Return an exception's type and text in one line of at most 2,000 characters."""
     name = _type_name(error)
     try:
         text = " ".join(str(error).split())
@@ -23,7 +23,7 @@ def describe_exception(error: BaseException) -> str:
 
 
 def format_traceback(error: BaseException) -> str:
-    """The traceback as text, from the user's code on; its end where it is long."""
+    """Return the traceback as text, from the user's code on; only its end where it is long."""
     try:
         start = _first_of_others(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, start, limit=-50))

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: what it imports is there when they start.
+"""Start the process that workers are forked from, so that what it imports is there when they start.
 
 The server program starts it before it imports anything heavy itself, so that both get ready side
 by side. That is why this module imports next to nothing.
@@ -41,13 +41,13 @@ _ONE_THREAD_EACH = dict.fromkeys(
 
 
 def default_start_method() -> str:
-    """`forkserver` where there is one, else `spawn`; never `fork`, which breaks under threads."""
+    """Return `forkserver` where there is one, else `spawn`; never `fork`, unsafe with threads."""
     methods = multiprocessing.get_all_start_methods()
     return "forkserver" if "forkserver" in methods and sys.platform != "darwin" else "spawn"
 
 
 def start_fork_server(*, is_default_engine: bool) -> None:
-    """Start this process's fork server, and do not wait for it; one that runs already is kept.
+    """Start this process's fork server without waiting for it; one that runs already is kept.
 
     Where somebody has removed its socket, nobody can ask it for a worker any more: another one is
     started, and the first stays for the workers that it has.
@@ -82,7 +82,7 @@ def fork_server_has_forked() -> None:
 
 
 def stop_loading_fork_server() -> None:
-    """End a fork server that `start_fork_server` started and that still imports.
+    """Kill a fork server that `start_fork_server` started and that is still importing.
 
     Whoever waits for a process of it gets an EOFError. One that has forked is let alone: its
     workers would die with it, those of other pools in this process, too.
@@ -94,13 +94,13 @@ def stop_loading_fork_server() -> None:
 
 
 def fork_server_ids() -> list[int]:
-    """The process ids of the fork servers of this process."""
+    """Return the process ids of the fork servers of this process, retired ones first."""
     current = _process_id()
     return [*_start.retired, *([] if current is None else [current])]
 
 
 def stop_fork_server() -> None:
-    """At a program's end, when its workers are gone: end the fork server at once.
+    """End the fork server at once: call it at a program's end, when its workers are gone.
 
     By itself it would end a moment after its program, which people and programs would still see.
     """
@@ -181,7 +181,7 @@ def _with_place(error: OSError) -> str:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Have processes that are started meanwhile use one thread for each numeric library.
+    """Limit each numeric library to one thread in processes that are started within the block.
 
     Variables that the user has set win.
     """

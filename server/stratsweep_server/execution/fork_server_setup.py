@@ -1,7 +1,7 @@
-"""What the fork server is beside a fork server: imported by it alone, it makes it so.
+"""Prepare the fork server, which alone imports this module, to clean up after workers.
 
-It adopts what dead workers left, so that it can be found, and takes all of it along when it ends,
-which it does when its server has ended, however that was.
+It adopts what dead workers left, so that it can be found, and kills all of that when it ends
+itself, which it does when its server has ended, however that was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Generations: engine and strategies as they were loaded at one time.
+"""Keep generations apart: engine and strategies as they were loaded at one time.
 
 An optimization belongs to the generation in which it begins: none but workers of that generation
 run its backtests. All workers of a generation load the same sources (`backtest/sources.py`), so
@@ -31,7 +31,7 @@ _LOGGED_MODULES = 20
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """What the workers of a generation were loaded from, and what their engine declares.
+    """Hold what the workers of a generation were loaded from, and what their engine declares.
 
     Attributes:
         number: Larger for later ones; unique in a pool.
@@ -52,7 +52,7 @@ class Generation:
     def admit(
         self, description: EngineDescription, sources: Sequence[ModuleSource], copies: CopyPlace
     ) -> str:
-        """Take a worker that has loaded its engine, with the copies of sources in a place.
+        """Check a worker that has loaded its engine; the first one defines the generation.
 
         Returns:
             Why it cannot be one of the generation; empty where it can.
@@ -71,7 +71,7 @@ class Generation:
         return ""
 
     def tell_of_changes(self, changes: Mapping[ModuleSource, int]) -> None:
-        """Tell in the log which files have changed, once for each change."""
+        """Log which files have changed on disk, once for each change."""
         for source in [each for each in changes if self.told_changes.get(each) != changes[each]]:
             logger.warning(
                 "%s has changed since it was loaded as %s; SIGHUP or a restart loads it as it is "
@@ -82,7 +82,7 @@ class Generation:
         self.told_changes = dict(changes)
 
     def start_over(self) -> None:
-        """A worker could not load it: unless another one has, have the next read the files anew."""
+        """Have the next worker read the files anew, unless some worker has loaded them already."""
         if self.description is None:
             number, _, attempt = self.copies.prefix.partition(".")
             self.copies = replace(self.copies, prefix=f"{number}.{int(attempt or 0) + 1}")
@@ -90,7 +90,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSource:
-    """A module of the user's that new optimizations run.
+    """Describe one of the user's modules as new optimizations run it.
 
     Attributes:
         source: What was loaded.
@@ -104,7 +104,7 @@ class LoadedSource:
 
 
 class Generations:
-    """The current generation, and those before it on which optimizations still run.
+    """Keep the current generation, and the earlier ones on which optimizations still run.
 
     Args:
         parent: A directory in which one for the copies of sources is made.
@@ -121,11 +121,11 @@ class Generations:
 
     @property
     def is_single(self) -> bool:
-        """Whether nothing runs on an earlier generation than the current one."""
+        """Return whether nothing runs on an earlier generation than the current one."""
         return len(self._kept) == 1
 
     def new(self, parent: Path) -> Generation:
-        """Make one that is not loaded yet.
+        """Make a generation that no worker has loaded yet.
 
         Raises:
             OSError: There is no directory for copies any more, and none can be made.
@@ -137,21 +137,21 @@ class Generations:
         return Generation(number, CopyPlace(*self._directories[-1], str(number)))
 
     def close(self) -> None:
-        """Let go of the directories. No worker starts any more."""
+        """Close the directories of the copies. No worker may start afterwards."""
         for descriptor, _ in self._directories:
             os.close(descriptor)
 
     def adopt(self, generation: Generation) -> None:
-        """Have it be the current one."""
+        """Make a generation the current one, on which new optimizations run."""
         self.current = generation
         self.keep(generation)
 
     def keep(self, generation: Generation) -> None:
-        """Have it served, since something runs on it."""
+        """Go on serving a generation, since something runs on it."""
         self._kept[generation.number] = generation
 
     def retire(self, used: Collection[int]) -> bool:
-        """Forget those that are neither current nor used, by number; whether there were any."""
+        """Forget those neither current nor used, by number; return whether there were any."""
         kept = {self.current.number, *used}
         retired = self._kept.keys() - kept
         for number in retired:
@@ -159,7 +159,7 @@ class Generations:
         return bool(retired)
 
     def choose(self, own: int, others: Sequence[int], weights: Mapping[int, float]) -> Generation:
-        """The generation that a slot should serve next; see `choose_generation`."""
+        """Return the generation that a slot should serve next; see `choose_generation`."""
         return self._kept[choose_generation(own, others, weights, self.current.number)]
 
 
@@ -174,7 +174,7 @@ def _is_there(descriptor: int, path: Path) -> bool:
 def choose_generation(
     own: int, others: Sequence[int], weights: Mapping[int, float], current: int
 ) -> int:
-    """The number of the generation that a slot should serve next.
+    """Return the number of the generation that a slot should serve next.
 
     Generations share the slots by weight; each gets one before any gets a second, the older first.
 
@@ -194,13 +194,13 @@ def choose_generation(
 
 
 def find_changes(sources: Iterable[ModuleSource]) -> dict[ModuleSource, int]:
-    """The modules whose files have changed since they were loaded, and when; looks at the disk."""
+    """Look on the disk for modules that changed since they were loaded; return when each did."""
     times = {source: source.change_time() for source in sources}
     return {source: time for source, time in times.items() if time is not None}
 
 
 def log_changes(before: Iterable[ModuleSource], after: Iterable[ModuleSource]) -> bool:
-    """Tell in the log what was loaded, as far as it differs from before; whether anything does."""
+    """Log how the modules loaded now differ from those before; return whether they do."""
     old = {each.module: each for each in before}
     lines = []
     for source in after:

@@ -1,4 +1,4 @@
-"""Starts and reaps workers, each on a thread of its own."""
+"""Start and reap workers, each on a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stratsweep_server.execution.process import WorkerProcess
 
 
 class Launcher:
-    """Starts workers with one engine on a permanent thread, and reaps them on another.
+    """Start workers with one engine on a permanent thread, and reap them on another.
 
     Args:
         engine: What each worker builds its engine from.
@@ -44,7 +44,7 @@ class Launcher:
         self._is_closing = False
 
     async def start(self, copies: CopyPlace) -> WorkerProcess:
-        """Start a worker; it says READY or START_FAILED later.
+        """Start a worker process; it sends READY or START_FAILED later.
 
         Args:
             copies: Where it keeps and finds the sources of the user's modules.
@@ -56,9 +56,9 @@ class Launcher:
         return await loop.run_in_executor(self._thread, self._start, copies, loop)
 
     async def reap(self, worker: WorkerProcess) -> str:
-        """Wait for a dead worker's executor to end; returns how the process ended, in words.
+        """Wait for a dead worker's executor to end; return in words how the process ended.
 
-        What it left behind is ended, too.
+        The processes that the worker left behind are killed, too.
         """
         loop = asyncio.get_running_loop()
         words = await loop.run_in_executor(self._reaper, worker.reap)
@@ -71,7 +71,7 @@ class Launcher:
         stop_loading_fork_server()
 
     def close(self) -> None:
-        """End the threads. Every worker must have been reaped."""
+        """End both threads. Every worker must have been reaped."""
         self._thread.shutdown(wait=True)
         self._reaper.shutdown(wait=True)
 

@@ -1,4 +1,4 @@
-"""Workers never outlive their server, however it ends."""
+"""Make sure that workers never outlive their server, however it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_server() -> None:
-    """In a worker: end this process, by SIGKILL, when the server process is gone.
+    """In a worker: kill this process with SIGKILL as soon as the server process is gone.
 
     On Linux the kernel does it, even while C code holds the interpreter lock. The signal is bound
     to the direct parent. With the spawn method that is the server (and there the signal also fires

@@ -1,4 +1,4 @@
-"""What a worker may use, and when it is replaced by a fresh one although it did nothing wrong."""
+"""Limit what a worker may use, and tell when it is replaced although it did nothing wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """Limits of each worker; None leaves one off.
+    """Set the limits of each worker; None leaves one off.
 
     Attributes:
         memory_bytes: Memory of its own (data and private mappings; shared bars do not count) beyond
@@ -36,14 +36,14 @@ def apply_memory_limit(limits: WorkerLimits) -> None:
 
 
 def offer_to_oom_killer() -> None:
-    """In a worker: when the machine runs out of memory, take this process before the server."""
+    """In a worker: have Linux kill this process before the server when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
 @dataclass(slots=True)
 class WorkerUsage:
-    """What a worker has used since it was ready.
+    """Count what a worker has used since it was ready.
 
     Attributes:
         backtest_count: Backtests that it ran.
@@ -54,7 +54,7 @@ class WorkerUsage:
     first_resident_bytes: int | None = None
 
     def exceeds(self, limits: WorkerLimits, pid: int) -> bool:
-        """Whether it is time for a fresh worker. Called between chunks."""
+        """Return whether it is time for a fresh worker; called between chunks."""
         if limits.max_backtests is not None and self.backtest_count >= limits.max_backtests:
             return True
         if limits.max_memory_growth_bytes is None:
@@ -68,7 +68,7 @@ class WorkerUsage:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """A process's resident memory, private and shared; None where it cannot be read."""
+    """Return a process's resident memory, private and shared; None where it cannot be read."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""The memory of this machine, or of the container around this process; what is free goes back."""
+"""Tell how much memory this machine or container has, and have freed memory returned to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEPT_FREE_BYTES = 32 * 1024 * 1024
 
 
 def memory_bytes(own_cgroups: Path = _OWN_CGROUPS, cgroups: Path = _CGROUPS) -> int:
-    """The memory that this process and its workers may use: the machine's, or what a cgroup allows.
+    """Return the memory for this process and its workers: the machine's, or what a cgroup allows.
 
     Args:
         own_cgroups: The file that names this process's cgroups, of version 2 or 1; absent where
@@ -28,7 +28,7 @@ def memory_bytes(own_cgroups: Path = _OWN_CGROUPS, cgroups: Path = _CGROUPS) -> 
 
 
 def return_large_arrays(smallest_bytes: int) -> None:
-    """Have arrays of a size go back to the system when they are freed.
+    """Return large arrays to the system as soon as they are freed (glibc; elsewhere does nothing).
 
     The C library (glibc) raises the size from which they do, up to 32 MB, whenever one is freed,
     and cuts others from a heap that seldom shrinks: a gigabyte stayed after eight optimizations of

@@ -1,4 +1,4 @@
-"""Processes that leave the program's main module alone.
+"""Start processes that leave the program's main module alone.
 
 multiprocessing has each process that it starts import the file of `__main__` again, in case it is
 asked for something that is defined there. A worker is not: what it needs of that file travels by

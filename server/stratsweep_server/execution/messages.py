@@ -1,4 +1,4 @@
-"""What the server and a worker say to each other over their private socket.
+"""Encode and decode what the server and a worker say to each other over their private socket.
 
 Every message is a frame: one byte of kind, four of length, a body. What comes from a worker is
 inert by construction (JSON text and rows of numbers): the server never unpickles what a backtest
@@ -40,7 +40,7 @@ _OUTCOMES = struct.Struct("<QIIId")
 
 
 class MessageKind(IntEnum):
-    """The kinds of frames; the first three go to the worker, the others come from it."""
+    """Number the kinds of frames; the first three go to the worker, the others come from it."""
 
     PLAN = 1
     RELEASE = 2
@@ -55,12 +55,12 @@ IndexLookup: TypeAlias = Callable[[int, int, int], NDArray[np.int64]]
 
 
 class MalformedMessageError(Exception):
-    """A worker sent bytes that are no message: something in it wrote to a foreign descriptor."""
+    """Report bytes from a worker that are no message: something in it wrote to this socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Outcomes of consecutive combinations of a chunk.
+    """Hold the outcomes of consecutive combinations of a chunk.
 
     Attributes:
         chunk_id: The chunk.
@@ -76,7 +76,7 @@ class Outcomes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames.
+    """Cut a stream of bytes into frames.
 
     Args:
         max_body_bytes: Longer bodies are refused before they are read.
@@ -107,52 +107,52 @@ class FrameReader:
 
 
 def frame(kind: MessageKind, *body: bytes) -> bytes:
-    """A frame ready to send, with its body in one part or several."""
+    """Build a frame that is ready to send, from a body in one part or several."""
     return b"".join((_FRAME.pack(kind, sum(map(len, body))), *body))
 
 
 def encode_plan(plan_id: int, plan: BacktestPlan) -> bytes:
-    """The PLAN frame, sent to a worker before its first chunk of that plan, with its bars' file."""
+    """Build the PLAN frame, sent with the bars' file before a worker's first chunk of the plan."""
     return frame(MessageKind.PLAN, pickle.dumps((plan_id, plan), pickle.HIGHEST_PROTOCOL))
 
 
 def decode_plan(body: bytes) -> tuple[int, BacktestPlan]:
-    """The plan and its id, in the worker; the sender is the server itself."""
+    """Return a plan's id and the plan (in the worker: the sender is the server itself)."""
     plan_id, plan = pickle.loads(body)  # noqa: S301 - only the server writes to this socket
     return plan_id, plan
 
 
 def encode_release(plan_id: int) -> bytes:
-    """The RELEASE frame: no more chunks of that plan will come."""
+    """Build the RELEASE frame: no more chunks of that plan will come."""
     return frame(MessageKind.RELEASE, str(plan_id).encode())
 
 
 def decode_release(body: bytes) -> int:
-    """The id of the plan to forget."""
+    """Return the id of the plan to forget."""
     return int(body)
 
 
 def encode_chunk(
     plan_id: int, chunk_id: int, indices: NDArray[np.int64], *, apart: bool = False
 ) -> bytes:
-    """The CHUNK frame; `apart` asks for one backtest after another, whatever the engine can do."""
+    """Build the CHUNK frame; `apart` asks for one backtest after another, never a batch."""
     return frame(MessageKind.CHUNK, _CHUNK.pack(plan_id, chunk_id, apart), indices.tobytes())
 
 
 def decode_chunk(body: bytes) -> tuple[int, int, NDArray[np.int64], bool]:
-    """Plan id, chunk id, combination indices, and whether to run them one after another."""
+    """Return plan id, chunk id, combination indices, and whether to run them one after another."""
     plan_id, chunk_id, apart = _CHUNK.unpack_from(body)
     return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size), bool(apart)
 
 
 def encode_ready(description: EngineDescription, sources: Sequence[ModuleSource]) -> bytes:
-    """The READY frame: the engine stands; what it declares, and the user's modules in it."""
+    """Build the READY frame: what the engine declares, and the user's modules in it."""
     body = _json([asdict(description), [asdict(each) for each in sources]])
     return frame(MessageKind.READY, body)
 
 
 def decode_ready(body: bytes) -> tuple[EngineDescription, tuple[ModuleSource, ...]]:
-    """What the worker's engine declares, and the user's modules that it was loaded from.
+    """Return what the worker's engine declares, and the user's modules that it was loaded from.
 
     Raises:
         MalformedMessageError: The body is no description.
@@ -202,7 +202,7 @@ def _strategy(fields: dict[str, Any]) -> Strategy:
 
 
 def encode_start_failed(message: str) -> bytes:
-    """The START_FAILED frame: the engine could not be built, and why."""
+    """Build the START_FAILED frame: the engine could not be built, and why."""
     return frame(MessageKind.START_FAILED, message.encode(errors="replace"))
 
 
@@ -215,7 +215,7 @@ def encode_outcomes(
     metrics: NDArray[np.float64],
     failures: Sequence[tuple[int, str, str]],
 ) -> bytes:
-    """The OUTCOMES frame; failures are (row, message, traceback).
+    """Build the OUTCOMES frame; failures are (row, message, traceback).
 
     The metrics, of shape (rows, names), travel column by column.
     """
@@ -227,7 +227,7 @@ def encode_outcomes(
 
 
 def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
-    """Outcomes as the server keeps them.
+    """Return outcomes in the form in which the server keeps them.
 
     Args:
         body: The frame's body.

@@ -1,4 +1,4 @@
-"""Outcomes of a worker's chunk on their way to the server."""
+"""Gather the outcomes of a worker's chunk and send them to the server in few frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_FRAME_NUMBERS = 1 << 17
 
 
 class Outbox:
-    """Outcomes of a chunk, in order, grouped so that each frame carries a few ms of work.
+    """Group the outcomes of a chunk, in order, so that each frame carries a few ms of work.
 
     A backtest's end sends what has gathered for a while. When the next one takes long, a thread
     does: progress must not wait for it, nor be lost when it is killed.
@@ -40,7 +40,7 @@ class Outbox:
         threading.Thread(target=self._flush_late, name="outbox", daemon=True).start()
 
     def begin(self, chunk_id: int) -> None:
-        """The outcomes that follow are those of a chunk, from its first on."""
+        """Begin a chunk: the outcomes that follow are its own, from the first combination on."""
         with self._lock:
             self._begin(chunk_id)
 
@@ -50,19 +50,22 @@ class Outbox:
             self._flush()
 
     def add_metrics(self, start: int, metrics: dict[str, float]) -> None:
-        """A backtest that began at `start` (monotonic ns) gave metrics."""
+        """Add the metrics of a backtest that began at `start` (monotonic ns)."""
         with self._lock:
             self._add(start, metrics)
 
     def add_failure(self, start: int, error: BaseException) -> None:
-        """A backtest that began at `start` (monotonic ns) raised."""
+        """Add what a backtest that began at `start` (monotonic ns) raised."""
         message, traceback_text = describe_exception(error), format_traceback(error)
         with self._lock:
             self._failures.append((len(self._rows), message, traceback_text))
             self._add(start, {})
 
     def send_batch(self, start: int, table: MetricTable) -> None:
-        """A batch that began at `start` (monotonic ns) gave metrics; nothing may wait."""
+        """Send the metrics of a batch that began at `start` (monotonic ns); nothing else may wait.
+
+        The time of the batch is divided evenly among its backtests.
+        """
         names, metrics = table
         now = time.monotonic_ns()
         duration = (now - start) / 1e9 / len(metrics)

@@ -1,4 +1,4 @@
-"""How backtests end: a batch of outcomes in columns, and the failures among them."""
+"""Describe how backtests end: outcomes in columns, and the failures among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class FailureKind(Enum):
-    """Why a backtest gave no metrics."""
+    """Name why a backtest gave no metrics."""
 
     ERROR = "ERROR"
     TIMED_OUT = "TIMED_OUT"
@@ -19,7 +19,7 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BacktestFailure:
-    """A backtest that gave no metrics.
+    """Describe a backtest that gave no metrics.
 
     Attributes:
         combination_index: The combination's 0-based number in grid order.
@@ -38,7 +38,7 @@ class BacktestFailure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutcomeBatch:
-    """Outcomes that arrived together, one row each.
+    """Hold outcomes that arrived together, one row each.
 
     Attributes:
         indices: int64, combination indices.
@@ -60,7 +60,7 @@ class OutcomeBatch:
 
     @staticmethod
     def of_failure(failure: BacktestFailure) -> OutcomeBatch:
-        """A batch of one failed backtest."""
+        """Return a batch of one failed backtest."""
         return OutcomeBatch(
             indices=np.array([failure.combination_index], dtype=np.int64),
             durations=np.array([failure.duration]),

@@ -1,4 +1,4 @@
-"""What workers build their engine from, as bytes: by value where they could not import it.
+"""Pack what workers build their engine from into bytes: by value where they cannot import it.
 
 A class or function of a module travels as that module's name. One of the main module does not,
 since no worker has that (`mainless`): a script, a notebook's cell, `python -c`. It travels as its
@@ -24,7 +24,7 @@ _Part = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PackedEngine:
-    """What each worker is given.
+    """Hold the bytes from which each worker builds its engine.
 
     Attributes:
         data: What `unpack_engine` takes.
@@ -36,7 +36,7 @@ class PackedEngine:
 
 
 def pack_engine(spec: EngineSpec) -> PackedEngine:
-    """Pack what an engine is built from.
+    """Pack the specification of an engine into bytes that any worker can unpack.
 
     Raises:
         EngineLoadError: A part of it cannot be sent to another process; the message says which.
@@ -50,7 +50,7 @@ def pack_engine(spec: EngineSpec) -> PackedEngine:
 
 
 def unpack_engine(data: bytes) -> EngineSpec:
-    """Return the specification, in the worker; the sender is the server itself.
+    """Return the engine's specification (in the worker: the sender is the server itself).
 
     Raises:
         EngineLoadError: It needs something that cannot be imported here.

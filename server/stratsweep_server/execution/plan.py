@@ -1,4 +1,4 @@
-"""What a worker needs to know of an optimization once, so that a chunk is nothing but indices."""
+"""Describe an optimization to a worker once, so that a chunk is nothing but indices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stratsweep_server.market_data.bars import BarsHeader
 
 @dataclass(frozen=True, slots=True)
 class ParameterAxis:
-    """One parameter of the grid and its values in order."""
+    """Name one parameter of the grid and its values in order."""
 
     name: str
     values: Sequence[ParameterValue]
@@ -27,7 +27,7 @@ class ParameterAxis:
 
 @dataclass(frozen=True, slots=True)
 class BacktestPlan(BacktestSettings):
-    """Everything that the backtests of one optimization have in common.
+    """Hold everything that the backtests of one optimization have in common.
 
     Attributes, beside those of `BacktestSettings`:
         strategy: The strategy's id.
@@ -55,11 +55,11 @@ class BacktestPlan(BacktestSettings):
 
     @property
     def grid_size(self) -> int:
-        """The number of combinations before constraints."""
+        """Return the number of combinations before constraints."""
         return prod(len(axis.values) for axis in self.axes)
 
     def combination(self, index: int) -> dict[str, ParameterValue]:
-        """The parameter values at a 0-based index in grid order, without building the grid."""
+        """Return the parameter values at a 0-based index in grid order; the grid is not built."""
         values: list[ParameterValue] = []
         for axis in reversed(self.axes):
             index, position = divmod(index, len(axis.values))
@@ -68,7 +68,7 @@ class BacktestPlan(BacktestSettings):
 
 
 class GridColumns:
-    """The grid's values as one column per axis.
+    """Hold the grid's values as one column per axis.
 
     Whole numbers and fractions in one axis make a float64 column.
 
@@ -83,11 +83,11 @@ class GridColumns:
 
     @cached_property
     def row_bytes(self) -> int:
-        """What the values of one combination take at most, texts in UTF-8."""
+        """Return how many bytes the values of one combination take at most, texts in UTF-8."""
         return sum(_value_bytes(values) for values in self._values.values())
 
     def at(self, indices: NDArray[np.int64]) -> dict[str, ParameterColumn]:
-        """The parameter values at combination indices, one column per axis, in the axes' order."""
+        """Return the parameter values at combination indices, one column per axis."""
         positions: dict[str, NDArray[np.int64]] = {}
         for name in reversed(self._values):
             indices, positions[name] = np.divmod(indices, len(self._values[name]))
@@ -95,7 +95,7 @@ class GridColumns:
 
 
 def axis_column(values: Sequence[ParameterValue], text_type: type = np.str_) -> ParameterColumn:
-    """The values of an axis as a column: exact int64, float64, bool, or texts of a type."""
+    """Return the values of an axis as a column: exact int64, float64, bool, or texts of a type."""
     if isinstance(values, range):
         # Sums that leave the 64 bits on their way come back to them; `np.arange` makes doubles of
         # a range that ends within a step of their end.

@@ -1,4 +1,4 @@
-"""The backtests of one plan on this worker's engine: one, or a batch, by combination index."""
+"""Run the backtests of one plan on this worker's engine: one, or a batch, by combination index."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_LABEL = 200
 
 
 class PlannedBacktests:
-    """The backtests of one plan; columns of the grid are made at the first one.
+    """Run the backtests of one plan; columns of the grid are made at the first one.
 
     Args:
         plan: What they have in common.
@@ -54,7 +54,7 @@ class PlannedBacktests:
     def run_batch(
         self, indices: NDArray[np.int64], begin: Callable[[int | None], None]
     ) -> MetricTable:
-        """Run combinations as one batch, on an engine that takes batches."""
+        """Run combinations as one batch, on an engine that takes batches; return its metrics."""
         begin_plan(self._token)
         config = BatchConfig(
             strategy=self._plan.strategy,
@@ -96,5 +96,5 @@ def _typed(value: ParameterValue) -> str:
 
 
 def takes_batches(engine: BacktestEngine) -> bool:
-    """Whether an engine runs whole batches."""
+    """Return whether an engine can run whole batches."""
     return callable(getattr(engine, "run_batch", None))

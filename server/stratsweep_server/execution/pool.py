@@ -1,4 +1,4 @@
-"""The worker pool: slots, a scheduler that shares them, and the workloads that wait for outcomes.
+"""Run workloads on worker processes: slots, and a scheduler that shares them fairly.
 
     optimization ─submit─▶ Workload ─queue─▶ FairScheduler ─chunk─▶ Slot ─frame─▶ worker process
          ▲                     │                                     │
@@ -76,11 +76,11 @@ AvailabilityListener: TypeAlias = Callable[[bool], None]
 
 
 class WorkersUnavailableError(Exception):
-    """No worker process starts, so nothing can run. The text has the last cause."""
+    """Report that no worker process starts, so nothing can run. The text has the last cause."""
 
 
 class RunningWorkload(Protocol):
-    """Backtests that a pool was given."""
+    """Follow the backtests that a pool was given."""
 
     async def wait(self) -> None:
         """Return when every combination has its outcome, or when cancelled.
@@ -94,21 +94,21 @@ class RunningWorkload(Protocol):
 
 
 class BacktestPool(Protocol):
-    """Runs backtests in parallel. `WorkerPool` is the one that does; tests may give another."""
+    """Run backtests in parallel. `WorkerPool` is the one that does; tests may give another."""
 
     @property
     def worker_count(self) -> int:
-        """How many backtests run at a time."""
+        """Return how many backtests run at a time."""
 
     def share(self, bars: Sequence[Bars]) -> SharedBars:
-        """Put bars where workers can map them; takes as long as to write them.
+        """Write bars into a file that workers can map; takes as long as the writing.
 
         Raises:
             StorageUnavailableError: There is no place for them.
         """
 
     async def describe_engine(self) -> EngineDescription:
-        """What the engine declares; waits for the first worker.
+        """Return what the engine declares; waits for the first worker.
 
         Raises:
             WorkersUnavailableError: No worker starts.
@@ -116,10 +116,10 @@ class BacktestPool(Protocol):
 
     @property
     def generation(self) -> Generation:
-        """What `describe_engine` describes: the code that new optimizations run on."""
+        """Return the code that new optimizations run on; `describe_engine` describes it."""
 
     async def loaded_sources(self) -> Sequence[LoadedSource]:
-        """The modules of the user's in that generation, by name, and whether they have changed."""
+        """Return the user's modules in that generation, by name, and whether they have changed."""
 
     def submit(
         self,
@@ -131,7 +131,7 @@ class BacktestPool(Protocol):
         generation: Generation | None = None,
         bars: SharedBars | None = None,
     ) -> RunningWorkload:
-        """Start to run combinations, by index; `on_outcomes` is called once or more for each batch.
+        """Start to run combinations, by index; `on_outcomes` is called for each batch of outcomes.
 
         All of them run on the code of one generation; without one, on the current. The bars must
         stay open until the workload has ended.
@@ -146,7 +146,7 @@ def _ignore(batch: OutcomeBatch) -> None:
 
 
 class Workload:
-    """The backtests of one optimization in a `WorkerPool`."""
+    """Track the backtests of one optimization in a `WorkerPool`."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Workload:
 
 
 class WorkerPool:
-    """Runs backtests in `max_workers` processes. Use it as an async context manager.
+    """Run backtests in `max_workers` processes. Use it as an async context manager.
 
     Args:
         engine: What each worker builds its engine from.
@@ -256,16 +256,16 @@ class WorkerPool:
 
     @property
     def worker_count(self) -> int:
-        """How many backtests run at a time."""
+        """Return how many backtests run at a time."""
         return self._worker_count
 
     @property
     def directory(self) -> Path:
-        """Where files that the workers share can be put; gone when the pool closes."""
+        """Return where files that the workers share can be put; gone when the pool closes."""
         return self._run_directory.path
 
     def share(self, bars: Sequence[Bars]) -> SharedBars:
-        """Put bars where workers can map them; see `BacktestPool.share`."""
+        """Write bars into a file that workers can map; see `BacktestPool.share`."""
         try:
             return SharedBars(bars, self._run_directory.ensure())
         except OSError as error:
@@ -273,12 +273,12 @@ class WorkerPool:
 
     @property
     def generation(self) -> Generation:
-        """The code that new optimizations run on."""
+        """Return the code that new optimizations run on."""
         return self._generations.current
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """The slots, for the operator's view."""
+        """Return the slots, for the operator's view."""
         return tuple(self._slots)
 
     async def __aenter__(self) -> WorkerPool:
@@ -318,14 +318,14 @@ class WorkerPool:
             await asyncio.to_thread(self._run_directory.close)
 
     async def describe_engine(self) -> EngineDescription:
-        """What the engine declares; waits for the first worker."""
+        """Return what the engine declares; waits for the first worker."""
         while self.generation.description is None:
             await self._first_report.wait()
             self._require_workers()
         return self.generation.description
 
     async def loaded_sources(self) -> tuple[LoadedSource, ...]:
-        """The modules of the user's in the current generation; the log tells which have changed."""
+        """Return the user's modules in the current generation, and log which files have changed."""
         generation = self.generation
         changes = await asyncio.to_thread(find_changes, generation.sources)
         generation.tell_of_changes(changes)
@@ -379,7 +379,7 @@ class WorkerPool:
         return workload
 
     def forget(self, workload: Workload) -> None:
-        """A workload has ended: stop what runs of it and let the workers forget its plan."""
+        """Stop what runs of a workload that has ended, and let the workers forget its plan."""
         self._workloads.pop(workload.queue, None)
         self._scheduler.remove(workload.queue)
         for slot in self._slots:
@@ -389,7 +389,7 @@ class WorkerPool:
     # What slots ask and tell.
 
     def generation_for(self, slot: Slot) -> Generation:
-        """The generation that a slot should serve next."""
+        """Return the generation that a slot should serve next."""
         if self._generations.is_single:
             return self.generation
         weights: dict[int, float] = {}
@@ -400,7 +400,7 @@ class WorkerPool:
         return self._generations.choose(slot.generation.number, others, weights)
 
     def slot_ready(self) -> None:
-        """A new worker is ready."""
+        """Note that a new worker is ready, and give it work."""
         self._logged_start_errors.clear()
         if self._logged_sources is None:
             self._log_sources()
@@ -412,11 +412,11 @@ class WorkerPool:
         self._offer_work()
 
     def slot_free(self, slot: Slot) -> None:
-        """A slot can take a chunk, at once or ahead."""
+        """Give a chunk to a slot that can take one, at once or ahead."""
         self._feed(slot)
 
     def slot_failed_to_start(self, slot: Slot) -> None:
-        """A worker ended before it was ready: give up when no slot has one and all failed often."""
+        """Hear that a worker ended before it was ready; give up when all slots failed often."""
         self._log_start_failure(slot)
         slot.generation.start_over()
         hopeless = all(
@@ -432,12 +432,12 @@ class WorkerPool:
         self._offer_work()  # a suspect that waited for this slot needs another one
 
     def outcomes_arrived(self, chunk: Chunk, outcomes: Outcomes) -> None:
-        """The next combinations of a chunk have outcomes."""
+        """Take the outcomes of the next combinations of a chunk."""
         self._scheduler.completed(chunk, len(outcomes.batch), outcomes.busy_duration)
         self._deliver(chunk, outcomes.batch)
 
     def backtest_failed(self, chunk: Chunk, failure: BacktestFailure) -> None:
-        """One combination timed out or crashed, for good."""
+        """Take the failure of one combination that timed out or crashed and is not run again."""
         self._deliver(chunk, OutcomeBatch.of_failure(failure))
 
     def chunk_returned(
@@ -449,7 +449,7 @@ class WorkerPool:
         *,
         apart: bool = False,
     ) -> None:
-        """A worker is gone; the innocent go first again, the suspect alone."""
+        """Queue what a lost worker left undone: the innocent go first, the suspect runs alone."""
         self._scheduler.abandon(chunk, busy_duration)
         chunk.queue.give_back(innocent, apart=apart or chunk.mode is RunMode.APART)
         if suspect is not None:

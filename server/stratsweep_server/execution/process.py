@@ -1,4 +1,4 @@
-"""One worker process, seen from the server: start, talk, kill, know how it ended.
+"""Start, talk to and kill one worker process from the server, and tell how it ended.
 
 The process is carried by a ProcessPoolExecutor with a single worker, so that it can be killed and
 replaced without touching any other. Starting and reaping block for milliseconds, so each runs on a
@@ -41,7 +41,7 @@ _SEND_BUFFER_BYTES = 1 << 22  # a chunk and its outcomes: neither side waits for
 
 
 class WorkerProcess:
-    """A started worker. Everything but `start` and `reap` is called on the event loop.
+    """Control a started worker. Everything but `start` and `reap` is called on the event loop.
 
     Attributes:
         pid: Its process id.
@@ -151,7 +151,7 @@ class WorkerProcess:
             self._loop.add_writer(self._socket, self._send_rest)
 
     def kill(self) -> None:
-        """SIGKILL the process. `on_exit` follows."""
+        """Kill the process with SIGKILL. `on_exit` follows."""
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -159,7 +159,7 @@ class WorkerProcess:
                 os.kill(self.pid, signal.SIGKILL)
 
     def detach(self) -> None:
-        """After the exit: hand over what was still in the socket, then let go of everything."""
+        """After the exit: hand over what was still in the socket, then close every descriptor."""
         while self._receive():
             pass
         self._loop.remove_reader(self._socket)
@@ -181,11 +181,14 @@ class WorkerProcess:
         self.activity.close()
 
     def last_words(self) -> str:
-        """What the interpreter said when it crashed; empty when it said nothing."""
+        """Return what the interpreter printed when it crashed; empty when it printed nothing."""
         return self._output.last_words()
 
     def reap(self) -> str:
-        """After the exit: end the executor and say how the process ended (blocking; launcher)."""
+        """After the exit: end the executor and return in words how the process ended.
+
+        Blocks: called on the launcher's reaper thread.
+        """
         self._executor.shutdown(wait=True)
         return describe_exit(self._process.exitcode)
 
@@ -276,7 +279,7 @@ def _open_pidfd(pid: int) -> int | None:
 
 
 def describe_exit(exit_code: int | None) -> str:
-    """How a process ended, in words: `was killed by SIGSEGV (signal 11)`, `exited with code 3`."""
+    """Return in words how a process ended: `was killed by SIGSEGV (signal 11)`."""
     if exit_code is None:
         return "ended"
     if exit_code >= 0:

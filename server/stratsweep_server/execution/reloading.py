@@ -1,6 +1,6 @@
-"""Loading engine and strategies anew.
+"""Load engine and strategies anew.
 
-First a worker does it that runs nothing: what is wrong with them disturbs nobody.
+A worker that runs nothing does it first, so that what is wrong with them disturbs nobody.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Loads a new generation when it is asked to, one at a time.
+    """Load a new generation when asked to, one at a time.
 
     Requests that come together are one; those that come while one is loaded make one more.
 
@@ -35,7 +35,7 @@ class Reloader:
         self._is_closing = False
 
     def request(self) -> None:
-        """Have a generation loaded, and return at once."""
+        """Ask for a new generation, and return at once."""
         self._is_wanted.set()
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class Reloader:
             await self._load()
 
     def close(self) -> None:
-        """Have `run` end."""
+        """Make `run` end."""
         self._is_closing = True
         self._is_wanted.set()
         if self._trial is not None:
@@ -75,7 +75,7 @@ class Reloader:
 
 
 class Trial:
-    """Loads a generation beside the workers that there are.
+    """Load a generation in an extra worker, beside those that run backtests.
 
     Args:
         generation: What to load.
@@ -94,7 +94,7 @@ class Trial:
         self._exited = asyncio.Event()
 
     async def run(self) -> str:
-        """Load it. Returns why that cannot be; empty where it can.
+        """Load the generation. Returns why that is not possible; empty where it is.
 
         Raises:
             Exception: The worker cannot be started.
@@ -115,7 +115,7 @@ class Trial:
         return f"the worker process {end}" if obstacle is None else obstacle
 
     def close(self) -> None:
-        """Wait for it no longer."""
+        """Stop waiting for the worker."""
         self._conclude("the worker pool was closed")
 
     def _on_message(self, kind: MessageKind, body: bytes) -> None:

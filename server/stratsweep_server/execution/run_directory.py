@@ -1,4 +1,4 @@
-"""A directory for what lives as long as the server: shared bars, the fork server's socket.
+"""Own a directory for what lives as long as the server: shared bars, the fork server's socket.
 
 It is locked while its owner lives. What an owner that was killed left behind is swept by the next
 one that starts: a directory whose lock can be taken has no owner. The lock is on the directory
@@ -23,7 +23,7 @@ _PROBE_BYTES = 4_096
 
 
 class RunDirectory:
-    """A private directory, removed on exit; sweeps the ones that dead owners left.
+    """Make a private directory, removed on exit, and sweep the ones that dead owners left.
 
     Args:
         parent: Where to make it; default: the system's directory for temporary files. Choose one
@@ -45,7 +45,7 @@ class RunDirectory:
         self.path, self._lock = _make_locked(self._parent, prefix)
 
     def ensure(self) -> Path:
-        """Make another one if somebody has removed it; safe to use from several threads.
+        """Make another directory if somebody has removed it; safe to use from several threads.
 
         Returns:
             Where it is.
@@ -62,7 +62,7 @@ class RunDirectory:
             return self.path
 
     def unavailable(self, error: OSError) -> StorageUnavailableError:
-        """What to raise when nothing can be written there."""
+        """Return the error to raise when nothing can be written there."""
         return StorageUnavailableError("scratch directory", self._parent, error, self._probe)
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""Which combinations run next, and how many at a time. Pure: no clock, no process, no event loop.
+"""Choose which combinations run next, and how many at a time.
+
+Pure: no clock, no process, no event loop.
 
 Concurrent optimizations share the workers by virtual time: each queue has consumed some worker
 seconds, divided by its weight; work handed out and not yet answered counts at its expected cost;
@@ -28,7 +30,7 @@ _COST_SMOOTHING = 0.3
 
 
 class RunMode(Enum):
-    """How a worker runs the combinations of a chunk.
+    """Name how a worker runs the combinations of a chunk.
 
     Attributes:
         TOGETHER: As one batch, where the engine takes batches.
@@ -42,7 +44,7 @@ class RunMode(Enum):
 
 
 class Pace:
-    """What a backtest costs as far as is known, and so how many go out at a time.
+    """Estimate what a backtest costs, and so how many go out at a time.
 
     Attributes:
         expected_cost: Worker seconds of a backtest; None before the first.
@@ -53,7 +55,7 @@ class Pace:
         self._chunk_size = 1
 
     def observe(self, busy_duration: float, count: int) -> None:
-        """Learn from `count` backtests of equal cost: worker seconds in all."""
+        """Learn from `count` backtests of equal cost: `busy_duration` worker seconds in all."""
         cost = busy_duration / count
         if self.expected_cost is None:
             self.expected_cost = cost
@@ -62,14 +64,14 @@ class Pace:
             self.expected_cost += weight * (cost - self.expected_cost)
 
     def is_steady(self, chunk_seconds: float, share: int) -> bool:
-        """Whether nothing but the time it takes limits the next chunk, and not to a single one."""
+        """Return whether time alone limits the next chunk, and not to a single backtest."""
         if self.expected_cost is None or self.expected_cost > chunk_seconds:
             return False
         by_time = int(chunk_seconds / max(self.expected_cost, 1e-9))
         return by_time <= min(self._chunk_size * _GROWTH, share)
 
     def next_size(self, chunk_seconds: float, share: int) -> int:
-        """How many to hand out next: no more than `share` of what is left, if that is worth it."""
+        """Return how many to hand out next: at most `share`, unless that is hardly worth it."""
         size = 1
         if self.expected_cost is not None:
             cost = max(self.expected_cost, 1e-9)
@@ -80,7 +82,7 @@ class Pace:
 
 
 class CombinationQueue:
-    """The combinations of one optimization that still have to run.
+    """Queue the combinations of one optimization that still have to run.
 
     Pending ones are a cursor into an array: 8 bytes each.
 
@@ -113,21 +115,21 @@ class CombinationQueue:
 
     @property
     def pending_count(self) -> int:
-        """Combinations that nobody runs now, suspects included."""
+        """Return the number of combinations that nobody runs now, suspects included."""
         again_count = len(self._returned) + len(self._apart) + len(self._suspects)
         return len(self._indices) - self._position + again_count
 
     @property
     def has_suspects(self) -> bool:
-        """Whether a combination waits to be run again, alone on a fresh worker."""
+        """Return whether a combination waits to be run again, alone on a fresh worker."""
         return bool(self._suspects)
 
     def has_work(self, *, fresh_worker: bool) -> bool:
-        """Whether `take` would give a worker something; suspects go to fresh workers only."""
+        """Return whether `take` would give a worker any; suspects go to fresh workers only."""
         return self.pending_count > (0 if fresh_worker else len(self._suspects))
 
     def has_plenty(self, worker_count: int) -> bool:
-        """Whether workers may be given a chunk ahead, while they are on another one."""
+        """Return whether workers may be given a chunk ahead, while they are on another one."""
         share = self._share(worker_count)
         return not self._apart and self._batch_pace.is_steady(self._chunk_seconds, share)
 
@@ -149,15 +151,15 @@ class CombinationQueue:
         (self._apart if apart else self._returned).extendleft(reversed(indices))
 
     def suspect(self, index: int) -> None:
-        """Have a combination run again, alone on a fresh worker."""
+        """Queue a combination to run again, alone on a fresh worker."""
         self._suspects.append(index)
 
     def observe(self, busy_duration: float, count: int, mode: RunMode = RunMode.TOGETHER) -> None:
-        """Learn what `count` backtests cost: worker seconds in all."""
+        """Learn what `count` backtests cost: `busy_duration` worker seconds in all."""
         self._pace(mode).observe(busy_duration, count)
 
     def expected_cost(self, mode: RunMode = RunMode.TOGETHER) -> float | None:
-        """Worker seconds of a backtest, as far as is known."""
+        """Return the worker seconds that a backtest takes; None while that is unknown."""
         return self._pace(mode).expected_cost
 
     def _share(self, worker_count: int) -> int:
@@ -174,7 +176,7 @@ def _front(indices: deque[int], count: int) -> NDArray[np.int64]:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """Combinations that a worker was given together.
+    """Hold combinations that a worker was given together.
 
     Attributes:
         chunk_id: Unique in this server.
@@ -194,22 +196,22 @@ class Chunk:
 
     @property
     def is_done(self) -> bool:
-        """Whether every combination has its outcome."""
+        """Return whether every combination has its outcome."""
         return self.done_count == len(self.indices)
 
     @property
     def is_batch(self) -> bool:
-        """Whether a worker may run several of the combinations at once."""
+        """Return whether a worker may run several of the combinations at once."""
         return self.mode is RunMode.TOGETHER and len(self.indices) > 1
 
     def rest(self) -> list[int]:
-        """The combination indices without an outcome."""
+        """Return the combination indices without an outcome."""
         rest: list[int] = self.indices[self.done_count :].tolist()
         return rest
 
 
 class FairScheduler:
-    """Shares the workers among the queues.
+    """Share the workers fairly among the queues.
 
     Args:
         worker_count: The number of workers, at least 1.
@@ -222,11 +224,11 @@ class FairScheduler:
 
     @property
     def queues(self) -> tuple[CombinationQueue, ...]:
-        """The queues that share the workers now."""
+        """Return the queues that share the workers now."""
         return tuple(self._queues)
 
     def add(self, queue: CombinationQueue) -> None:
-        """Let a queue take part, from now on as an equal of those that are here."""
+        """Add a queue, which from now on has an equal claim with those that are here."""
         # One that waits for nothing but its last long backtest stands still: no measure for others.
         waiting = [
             other.virtual_time for other in self._queues if other.has_work(fresh_worker=False)
@@ -243,7 +245,7 @@ class FairScheduler:
     def next_chunk(
         self, *, fresh_worker: bool, ahead: bool = False, generation: int = 0
     ) -> Chunk | None:
-        """Take work for one worker from the queue that has consumed least.
+        """Take work for one worker from the queue that has consumed least; None if there is none.
 
         Args:
             fresh_worker: Whether the worker has run no backtest yet, so that a suspect can run on
@@ -270,7 +272,7 @@ class FairScheduler:
         return chunk
 
     def completed(self, chunk: Chunk, count: int, busy_duration: float) -> None:
-        """The next `count` combinations of a chunk took `busy_duration` worker seconds."""
+        """Book that a chunk's next `count` combinations took `busy_duration` worker seconds."""
         queue = chunk.queue
         queue.observe(busy_duration, count, chunk.mode)
         refund = chunk.charged * count / (len(chunk.indices) - chunk.done_count)
@@ -279,7 +281,7 @@ class FairScheduler:
         queue.virtual_time += busy_duration / queue.weight - refund
 
     def abandon(self, chunk: Chunk, busy_duration: float) -> None:
-        """A chunk's worker is gone; it spent `busy_duration` seconds on what has no outcome."""
+        """Book that a worker is gone, after `busy_duration` seconds on what has no outcome."""
         chunk.queue.virtual_time += busy_duration / chunk.queue.weight - chunk.charged
         chunk.charged = 0.0
 

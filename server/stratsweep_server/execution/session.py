@@ -1,4 +1,4 @@
-"""A worker's work: read chunks from the socket, run their backtests, answer with outcomes."""
+"""Do a worker's work: read chunks from the socket, run their backtests, answer with outcomes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RECEIVE_DESCRIPTORS = 16
 
 
 class Session:
-    """Runs the chunks that the server sends."""
+    """Run the chunks that the server sends."""
 
     def __init__(self, server: socket.socket, activity: Activity, engine: BacktestEngine) -> None:
         self._server = server
@@ -41,7 +41,7 @@ class Session:
         self._chunk: tuple[PlannedBacktests, NDArray[np.int64]] | None = None
 
     def run(self) -> None:
-        """Until the server closes the socket."""
+        """Read and run chunks until the server closes the socket."""
         reader = FrameReader(max_body_bytes=messages.MAX_BODY_BYTES)
         while data := self._receive():
             for kind, body in reader.feed(data):
@@ -129,7 +129,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A part of a chunk that runs as one.
+    """Mark the part of a chunk that runs as one.
 
     Attributes:
         first: Place in the chunk of its first backtest.
@@ -143,17 +143,17 @@ class Batch:
 
     @property
     def count(self) -> int:
-        """The number of backtests, at least 1."""
+        """Return the number of backtests, at least 1."""
         return self.end - self.first
 
     def begin(self) -> int:
-        """All of them run from now on. Returns the monotonic time in nanoseconds."""
+        """Note that all of them run from now on. Returns the monotonic time in nanoseconds."""
         if self.count == 1:
             return self.activity.begin_backtest(self.first)
         return self.activity.begin_batch()
 
     def note(self, position: int | None) -> None:
-        """The engine says that it is on one of them; None: on all of them.
+        """Note which of the backtests the engine is on, by position; None: all of them.
 
         Raises:
             IndexError: There is no such position.
@@ -166,6 +166,6 @@ class Batch:
             raise IndexError(f"begin({position}) in a batch of {self.count}")
 
     def halves(self) -> tuple[Batch, Batch]:
-        """The second half, then the first, which is taken from the end of a list."""
+        """Return the second half, then the first: callers take them from the end of a list."""
         middle = (self.first + self.end) // 2
         return replace(self, first=middle), replace(self, end=middle)

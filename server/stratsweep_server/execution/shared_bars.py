@@ -1,4 +1,4 @@
-"""Bars that all workers of an optimization map: a file without a name, handed over by descriptor.
+"""Share bars with all workers of an optimization: a nameless file, handed over by descriptor.
 
 Whatever becomes of the directory that it was made in, a worker that is started later gets it, too.
 Its place on the disk is free as soon as nobody uses it, even after the server was killed.
@@ -16,7 +16,7 @@ from stratsweep_server.market_data.bars import Bars, header_of, write_bars
 
 
 class SharedBars:
-    """The bars of some symbols in a file; to be closed when no worker will be given it any more.
+    """Write the bars of some symbols into a file; close it when no more workers will be given it.
 
     Args:
         bars: At least one symbol's, each with at least one bar.
@@ -39,7 +39,7 @@ class SharedBars:
         self._close = finalize(self, os.close, self._descriptor)
 
     def fileno(self) -> int:
-        """The descriptor of the file.
+        """Return the descriptor of the file.
 
         Raises:
             ValueError: It is closed.
@@ -49,5 +49,5 @@ class SharedBars:
         return self._descriptor
 
     def close(self) -> None:
-        """Let go of the file. Workers that were given it keep it."""
+        """Close the file. Workers that were given it keep it."""
         self._close()

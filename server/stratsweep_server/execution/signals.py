@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and SIGHUP, held back while nobody can look after them.
+"""Hold back SIGTERM, Ctrl-C and SIGHUP while nobody can look after them.
 
 A handler that raises would not do: where one runs inside a destructor or a weak reference's
 callback, such as importlib has for each module, Python prints the exception and goes on.
@@ -14,18 +14,18 @@ _HELD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 def hold_signals() -> None:
-    """Keep them for later: in this thread, and in threads and processes that it starts."""
+    """Hold the signals back: in this thread, and in threads and processes that it starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
 
 
 def release_signals() -> None:
-    """Let them through, those that came meanwhile first."""
+    """Let the signals through, those that came meanwhile first."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Hold them for a while; afterwards it is as it was before."""
+    """Hold the signals back within the block; afterwards it is as it was before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A slot: the server's place for one worker. It outlives the worker in it.
+"""Keep one worker at a time running in a slot, the server's place for it, which outlives it.
 
     STARTING ──READY──▶ IDLE ──assign──▶ RUNNING ──last outcome──▶ IDLE
         │                │                  │
@@ -55,7 +55,7 @@ _KEPT_PLAN_BYTES = 256 * 1024 * 1024
 
 
 class SlotState(Enum):
-    """Where a slot is between one worker's start and the next one's."""
+    """Name where a slot is between one worker's start and the next one's."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -65,7 +65,7 @@ class SlotState(Enum):
 
 
 class KillReason(Enum):
-    """Why the server killed a worker."""
+    """Name why the server killed a worker."""
 
     TIMED_OUT = "timed out"
     STALLED = "made no progress"
@@ -85,7 +85,7 @@ _SETTLED_BY_REASON = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A kill that was decided: why, and for a timeout what ran of which chunk, and for how long.
+    """Record the decision to kill a worker: why, and for a timeout what ran, and for how long (s).
 
     A timeout without a guilty combination is a whole batch's.
     """
@@ -99,7 +99,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker's end in the middle of a chunk: cause, last words, what ran, and for how long."""
+    """Record a worker's end within a chunk: cause, last words, what ran, and for how long (s)."""
 
     cause: str
     last_words: str
@@ -109,7 +109,7 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A chunk with what its backtests need.
+    """Join a chunk with what its backtests need.
 
     Attributes:
         chunk: What to run.
@@ -131,31 +131,31 @@ class Assignment:
 
     @property
     def plan_bytes(self) -> int:
-        """What a worker keeps of the plan, about: values as objects, tables of the bars."""
+        """Return about how many bytes a worker keeps of the plan: values, and tables of bars."""
         bar_bytes = 0 if self.bars is None else self.bars.byte_count
         return 4 * len(self.plan_frame) + 2 * bar_bytes
 
 
 class SlotOwner(Protocol):
-    """What a slot tells its pool."""
+    """Hear from a slot what its pool has to know."""
 
     def generation_for(self, slot: Slot) -> Generation:
-        """The generation that the slot's next worker belongs to."""
+        """Return the generation that the slot's next worker belongs to."""
 
     def slot_ready(self) -> None:
-        """A new worker of the slot is ready."""
+        """Hear that a new worker of the slot is ready."""
 
     def slot_free(self, slot: Slot) -> None:
-        """The slot can take a chunk, at once or ahead."""
+        """Hear that the slot can take a chunk, at once or ahead."""
 
     def slot_failed_to_start(self, slot: Slot) -> None:
-        """A worker ended before it was ready; see `slot.start_error`."""
+        """Hear that a worker ended before it was ready; see `slot.start_error`."""
 
     def outcomes_arrived(self, chunk: Chunk, outcomes: Outcomes) -> None:
-        """The next combinations of a chunk have outcomes."""
+        """Hear that the next combinations of a chunk have outcomes."""
 
     def backtest_failed(self, chunk: Chunk, failure: BacktestFailure) -> None:
-        """One combination timed out or crashed, for good."""
+        """Hear that one combination timed out or crashed and is not run again."""
 
     def chunk_returned(
         self,
@@ -166,11 +166,11 @@ class SlotOwner(Protocol):
         *,
         apart: bool = False,
     ) -> None:
-        """A worker is gone; these have to run (again), the suspect alone, or each apart."""
+        """Hear that a worker is gone and what has to run again: the suspect alone, or all apart."""
 
 
 class Slot:
-    """One place for a worker.
+    """Keep a worker in one place, from its start to its end, and replace it.
 
     Args:
         number: 0-based, for logs.
@@ -217,34 +217,34 @@ class Slot:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a chunk can be assigned."""
+        """Return whether a chunk can be assigned."""
         return self.state is SlotState.IDLE and not self._is_ending
 
     @property
     def can_queue(self) -> bool:
-        """Whether a chunk can be assigned ahead."""
+        """Return whether a chunk can be assigned ahead."""
         is_running = self.state is SlotState.RUNNING and not self._is_ending
         return is_running and self._queued is None
 
     @property
     def is_renewing(self) -> bool:
-        """Whether a fresh worker is on its way, as far as one can tell."""
+        """Return whether a fresh worker is on its way, as far as one can tell."""
         is_starting = self.state in (SlotState.STARTING, SlotState.REPLACING)
         return (is_starting or self._is_ending) and self.start_failure_count == 0
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the worker has run no backtest yet."""
+        """Return whether the worker has run no backtest yet."""
         return self._is_fresh
 
     @property
     def chunk(self) -> Chunk | None:
-        """The chunk that the worker is on."""
+        """Return the chunk that the worker is on; None when it is on none."""
         return self._assignment.chunk if self._assignment is not None else None
 
     @property
     def worker_pid(self) -> int | None:
-        """The process id of the worker, where there is one."""
+        """Return the process id of the worker; None where there is none."""
         return self._worker.pid if self._worker is not None else None
 
     async def supervise(self) -> None:
@@ -263,7 +263,7 @@ class Slot:
         self.state = SlotState.CLOSED
 
     def assign(self, assignment: Assignment) -> None:
-        """Have the worker run a chunk, after the one it is on. It must be idle or able to queue."""
+        """Make the worker run a chunk, after the one it is on. It must be idle or able to queue."""
         worker = self._worker
         if worker is None or not (self.is_idle or self.can_queue):
             raise RuntimeError(f"slot {self.number} is {self.state.value}")

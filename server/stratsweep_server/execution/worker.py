@@ -1,4 +1,4 @@
-"""The child's side: a process that builds its engine, then runs what the server sends.
+"""Run the worker's side: a process that builds its engine, then runs what the server sends.
 
 The process is carried by a ProcessPoolExecutor with one worker: its initializer is `connect`, its
 only call is `serve`. Everything that must arrive travels over the private socket instead of the
@@ -50,7 +50,7 @@ _connection: WorkerConnection | None = None
 
 @dataclass(frozen=True, slots=True)
 class WorkerConnection:
-    """What a worker holds of its server."""
+    """Hold a worker's ends of what connects it with its server."""
 
     socket: socket.socket
     activity: Activity
@@ -68,7 +68,7 @@ def connect(
     copy_directory: Connection,
     limits: WorkerLimits,
 ) -> None:
-    """The executor's initializer: set the process up and keep the socket."""
+    """Set the process up and keep the socket; this is the executor's initializer."""
     global _connection  # noqa: PLW0603 - an initializer has no other way to hand over
     os.setpgid(0, 0)  # children of a backtest are killed with it
     for number in (signal.SIGINT, signal.SIGHUP):  # they are the server's business
@@ -102,7 +102,7 @@ def _redirect_output(output: Connection) -> LabelledOutput:
 
 
 def serve() -> None:
-    """The executor's only call: build the engine, then run chunks until the server hangs up."""
+    """Build the engine, then run chunks until the server hangs up; the executor's only call."""
     connection = _connection
     if connection is None:
         raise RuntimeError("the worker was not connected")
