@@ -1,4 +1,4 @@
-"""Engines: the protocol that every engine follows, and the default engine.
+"""Define what an engine is, in a protocol that every engine follows, and offer the default engine.
 
 Importing this package is light: numba and TA-Lib are loaded with the default engine, in workers.
 """

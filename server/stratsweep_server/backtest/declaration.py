@@ -1,4 +1,4 @@
-"""Reading a strategy's parameters from its function's signature."""
+"""Read a strategy's parameters from its function's signature."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from stratsweep_server.backtest.indicators import Booleans, Doubles, Integers, T
 
 
 class StrategyDeclarationError(Exception):
-    """A strategy that cannot be declared as it is written; the message says what to change."""
+    """Report a strategy that cannot be declared as it is written; the text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a strategy's signature cannot say of a parameter; put it in `Annotated`.
+    """Describe and bound a parameter of a strategy; put it in `Annotated[type, Parameter(...)]`.
 
     Attributes:
         description: One line for people.

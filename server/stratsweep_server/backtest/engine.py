@@ -1,4 +1,4 @@
-"""What an engine is: the protocol, what it is given, what it returns, what it may declare."""
+"""Define what an engine is: its protocol, its inputs and results, and what it may declare."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SeedOf: TypeAlias = Callable[[Mapping[str, ParameterValue]], int]
 
 
 def _unseeded(parameters: Mapping[str, ParameterValue]) -> int:  # noqa: ARG001
-    """What answers where nobody gives seeds."""
+    """Return 0 as the seed, for configs that were made without seeds."""
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class StrategyConfig:
-    """A strategy with one combination's values applied.
+    """Name a strategy and one combination's parameter values.
 
     Attributes:
         name: The strategy's id.
@@ -41,7 +41,7 @@ class StrategyConfig:
 
 @dataclass(frozen=True, slots=True)
 class BacktestConfig(BacktestSettings):
-    """One backtest: a strategy with its parameters, on symbols, over dates, with an account.
+    """Describe one backtest: a strategy with its parameters, symbols, dates, and an account.
 
     Attributes, beside `starting_cash`, `commission` and `slippage` of `BacktestSettings`:
         strategy: Name and parameters.
@@ -65,7 +65,7 @@ class BacktestConfig(BacktestSettings):
 
     @property
     def seed(self) -> int:
-        """This backtest's own, 0 … 2^64 - 1, of the request's seed and the parameters' values.
+        """Return this backtest's seed, 0 … 2^64 - 1, made of the request's seed and its parameters.
 
         What the functions of `random` and `numpy.random` give follows from it, too.
         """
@@ -74,7 +74,7 @@ class BacktestConfig(BacktestSettings):
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """The figures of one backtest.
+    """Hold the figures of one backtest.
 
     Attributes:
         metrics: Value by metric name. A metric without a value is left out; NaN and infinities
@@ -85,12 +85,12 @@ class BacktestResult:
 
 
 def _ignore(position: int | None) -> None:
-    """What `BatchConfig.begin` does where nobody listens."""
+    """Do nothing: `BatchConfig.begin` where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchConfig(BacktestSettings):
-    """Backtests that differ in nothing but their strategy's parameters, in columns.
+    """Describe backtests that differ in nothing but their strategy's parameters, in columns.
 
     Attributes:
         strategy: The strategy's id.
@@ -124,7 +124,7 @@ class BatchConfig(BacktestSettings):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchResult:
-    """The figures of a batch of backtests, in columns.
+    """Hold the figures of a batch of backtests, in columns.
 
     Attributes:
         metrics: By metric name, float64 with one value per backtest; NaN and infinities are taken
@@ -135,7 +135,7 @@ class BatchResult:
 
 
 class ParameterType(Enum):
-    """The type of a strategy parameter's values."""
+    """Name the type of a strategy parameter's values."""
 
     INTEGER = "integer"
     DOUBLE = "double"
@@ -145,7 +145,7 @@ class ParameterType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StrategyParameter:
-    """One declared parameter of a strategy.
+    """Declare one parameter of a strategy.
 
     Attributes:
         name: The parameter's id.
@@ -168,7 +168,7 @@ class StrategyParameter:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One declared strategy.
+    """Declare one strategy.
 
     Attributes:
         name: The strategy's id.
@@ -220,7 +220,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """What an engine declares. An empty one accepts any strategy, parameters and symbols.
+    """List what an engine declares. An empty one accepts any strategy, parameters and symbols.
 
     Attributes:
         strategies: The strategies it runs; empty accepts any name with any parameters.
@@ -236,7 +236,7 @@ class EngineDescription:
 
 @runtime_checkable
 class BacktestEngine(Protocol):
-    """Runs backtests. One instance lives in each worker and runs one backtest at a time.
+    """Run backtests. One instance lives in each worker and runs one backtest at a time.
 
     An engine may also have `describe() -> EngineDescription`, and
     `run_batch(config: BatchConfig) -> BatchResult`. One with `run_batch` is asked nothing else: it

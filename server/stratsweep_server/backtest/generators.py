@@ -1,4 +1,4 @@
-"""The generators behind the functions of `random` and `numpy.random`, which a process has once.
+"""Seed the generators behind the functions of `random` and `numpy.random`, one pair per process.
 
 `import numpy` does not import `numpy.random`, and neither does this module: the server imports it.
 """
@@ -22,24 +22,24 @@ _Result = TypeVar("_Result")
 
 
 def seed_generators(seed: int) -> None:
-    """Set the states of both, from a seed of 0 … 2^64 - 1."""
+    """Set the states of Python's and numpy's generators, from a seed of 0 … 2^64 - 1."""
     random.seed(seed)
     np.random.seed(_numpy_seed(seed))
 
 
 def seed_generators_for_loading() -> None:
-    """Have every worker draw the same numbers while it builds its engine."""
+    """Make every worker draw the same numbers while it builds its engine."""
     seed_generators(_LOAD_SEED)
 
 
 def scatter_generators() -> None:
-    """Have every worker draw numbers of its own from here on, where nobody seeds."""
+    """Make every worker draw numbers of its own from here on, where nobody seeds."""
     random.seed()
     np.random.seed()
 
 
 class SeededRuns:
-    """Runs backtests one after another, each drawing numbers by its own seed.
+    """Run backtests one after another, each drawing numbers by its own seed.
 
     To seed takes longer than a short backtest, and few draw. So the first one is seeded; if it drew
     nothing, those after it are not, until one has drawn: that one is run again, seeded, and so is
@@ -51,7 +51,7 @@ class SeededRuns:
         self._twins: _Twins | None = None
 
     def run(self, backtest: Callable[[], _Result], seed_of: Callable[[], int]) -> _Result:
-        """Run one and return what it returns; `seed_of` gives its seed, 0 … 2^64 - 1."""
+        """Run one backtest and return its result; `seed_of` gives its seed, 0 … 2^64 - 1."""
         if self._twins is not None:
             try:
                 result = backtest()
@@ -76,7 +76,7 @@ class SeededRuns:
 
 
 class _Twins:
-    """Generators that nobody else draws from: while they give the same numbers, nobody has drawn.
+    """Draw the same numbers as the process's generators, to see whether anybody else has drawn.
 
     Args:
         seed: The one that the others have just been seeded with.
@@ -92,7 +92,7 @@ class _Twins:
         )
 
     def have_parted(self) -> bool:
-        """Whether anybody has drawn since they were made alike, or since the last answer."""
+        """Return whether anybody has drawn since they were made alike, or since the last answer."""
         if random.random() != self._python():  # noqa: S311 - no secret
             return True
         return bool(np.random.random_sample() != next(self._numpy))

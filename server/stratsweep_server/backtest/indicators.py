@@ -1,4 +1,4 @@
-"""Indicators: functions of bars and parameters, computed once for each distinct parameter.
+"""Compute indicators, functions of bars and parameters, once for each distinct parameter.
 
 Of a thousand combinations of two averages, a hundred averages are different. `@indicator` computes
 each of them once, keeps the recent ones, and says which combination uses which.
@@ -50,24 +50,24 @@ class _Now:
 
 
 def begin_plan(plan: object) -> None:
-    """Say whose backtests run from now on: what other plans keep is dropped first."""
+    """Note whose backtests run from now on: what other plans keep is dropped first."""
     _Now.plan = plan
     begin_decision()
 
 
 def begin_decision() -> None:
-    """Say that a strategy is asked anew: columns that it was given before may be dropped."""
+    """Note that a strategy is asked anew: columns that it was given before may be dropped."""
     _Now.decision += 1
 
 
 def kept_bytes() -> int:
-    """Return what all indicators of this process keep."""
+    """Return how many bytes all indicators of this process keep."""
     return sum(store.byte_count for store in _stores)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """An indicator of each combination of a batch.
+    """Hold an indicator's values for each combination of a batch.
 
     Attributes:
         table: (distinct columns, bars): the values; read-only, and valid until the strategy has
@@ -80,7 +80,7 @@ class Columns:
 
 
 class Indicator:
-    """A function of bars and parameters that `@indicator` made remember its columns."""
+    """Wrap a function of bars and parameters so that it remembers its columns (see `indicator`)."""
 
     def __init__(self, function: Callable[..., ArrayLike]) -> None:
         self.__doc__ = function.__doc__
@@ -128,14 +128,14 @@ class Indicator:
 
 
 def indicator(function: Callable[..., ArrayLike]) -> Indicator:
-    """Make a function of bars and single parameters one of columns, which remembers.
+    """Make a function of bars and single parameters accept columns, and remember what it computed.
 
     Example:
         >>> import numpy as np
         >>> from stratsweep_server.backtest import Bars, indicator
         >>> @indicator
         ... def highest_close(bars: Bars, period: int):
-        ...     "The highest close of the last bars."
+        ...     "Return the highest close of the last bars."
         ...     highest = np.full(len(bars), np.nan)
         ...     windows = np.lib.stride_tricks.sliding_window_view(bars.close, period)
         ...     highest[period - 1 :] = windows.max(axis=1)

@@ -1,4 +1,4 @@
-"""Strategies: the `@strategy` decorator, which declares and registers a plain function."""
+"""Declare and register plain functions as strategies, with the `@strategy` decorator."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, slots=True)
 class RegisteredStrategy:
-    """A strategy that can be run: what it declares and the function that decides.
+    """Hold a strategy that can be run: what it declares and the function that decides.
 
     Attributes:
         declaration: Its name, description and parameters.
@@ -60,7 +60,7 @@ class RegisteredStrategy:
         return bool(self.declaration.takes_columns)
 
     def check(self, names: Collection[str]) -> None:
-        """Refuse parameters that do not fit.
+        """Refuse parameters that the strategy does not have, and missing ones.
 
         Args:
             names: The parameters that are given.
@@ -83,7 +83,7 @@ class RegisteredStrategy:
             )
 
     def decide(self, bars: Bars, parameters: Mapping[str, ParameterValue]) -> ArrayLike:
-        """Decide for one combination: one target position per bar.
+        """Return one target position per bar, for one combination.
 
         Whole numbers reach parameters declared as doubles as floats.
 
@@ -103,7 +103,7 @@ class RegisteredStrategy:
     def decide_all(
         self, bars: Bars, parameters: Mapping[str, ParameterColumn], count: int
     ) -> ArrayLike:
-        """Decide for many combinations at once, of a vectorised strategy.
+        """Return the positions of many combinations at once, of a vectorised strategy.
 
         Args:
             bars: The bars of a symbol.
@@ -143,7 +143,7 @@ def registered_strategies() -> Mapping[str, RegisteredStrategy]:
 
 
 def strategies_of_main() -> tuple[RegisteredStrategy, ...]:
-    """Return what a script, a notebook or `python -c` has registered; no module can be named."""
+    """Return what a script, a notebook or `python -c` has registered; workers cannot import it."""
     return tuple(each for each in _registered.values() if each.function.__module__ in _MAIN_MODULES)
 
 

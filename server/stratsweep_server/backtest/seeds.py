@@ -1,4 +1,4 @@
-"""The seeds of single backtests, by which those that draw random numbers repeat.
+"""Derive the seeds of single backtests, so that those that draw random numbers repeat.
 
 A backtest's seed follows from the optimization's seed and from the backtest's own parameter values,
 and from nothing else: not from its place in the grid, from what ran before it, or on which worker.
@@ -19,7 +19,7 @@ _NO_PARAMETER = ""  # a parameter always has a name
 
 
 class BacktestSeeds:
-    """Gives each backtest of an optimization its seed, whatever the order of the axes.
+    """Give each backtest of an optimization its seed, whatever the order of the axes.
 
     Args:
         seed: The optimization's, 0 … 2^64 - 1.
@@ -32,18 +32,18 @@ class BacktestSeeds:
         self._base = self.of(defaults)
 
     def of(self, parameters: Mapping[str, ParameterValue]) -> int:
-        """The seed of the backtest with these values, 0 … 2^64 - 1; 5 and 5.0 are the same."""
+        """Return the seed of the backtest with these values, 0 … 2^64 - 1; 5 and 5.0 are alike."""
         return sum(map(_term, parameters, parameters.values()), self._base) & _MASK
 
 
 def seed_of_symbol(seed: int, symbol: str) -> int:
-    """The seed of one symbol's part in a backtest, whichever symbols there are beside it."""
+    """Return the seed of one symbol's part in a backtest, whichever symbols there are beside it."""
     return (seed + _term(_NO_PARAMETER, symbol)) & _MASK
 
 
 @lru_cache(maxsize=1 << 14)
 def _term(name: str, value: ParameterValue) -> int:
-    """What one value adds to a seed; equal values add the same."""
+    """Return what one value adds to a seed; equal values add the same."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = json.dumps([name, value if isinstance(value, str | float) else int(value)])

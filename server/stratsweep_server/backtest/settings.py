@@ -1,4 +1,4 @@
-"""BacktestSettings: the account that every backtest of an optimization trades with.
+"""Define the account that every backtest of an optimization trades with: cash and costs.
 
 A setting is written here, and nowhere else in the server: configs and plans inherit it, requests
 and responses carry every field whose name is also one of the contract's, validation asks its rule.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class SettingRule(NamedTuple):
-    """What a finite value of a setting must fulfil.
+    """Say what a finite value of a setting must fulfil.
 
     Attributes:
         holds: Whether a value does.
@@ -33,7 +33,7 @@ def _setting(default: float, rule: SettingRule) -> Any:  # noqa: ANN401 - as dat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestSettings:
-    """The account and its costs.
+    """Hold the account and its costs.
 
     Attributes:
         starting_cash: The account at the start, positive, in the prices' currency.
@@ -52,5 +52,5 @@ SETTING_RULES: dict[str, SettingRule] = {
 
 
 def settings_of(settings: BacktestSettings) -> dict[str, Any]:
-    """Return the account's settings of a config, to make another one with."""
+    """Return the account's settings of a config by name, to make another config with."""
     return {name: getattr(settings, name) for name in SETTING_RULES}

@@ -1,4 +1,4 @@
-"""Optimizations: config, grid, validation, ranking, and the optimizer that runs them."""
+"""Find the best parameters of a strategy: config, grid, validation, ranking, and the optimizer."""
 
 from stratsweep_server.backtest.importing import EngineLoadError
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind

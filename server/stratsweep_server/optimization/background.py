@@ -1,4 +1,4 @@
-"""Work beside the event loop that can be given up: in daemon threads, a few of which run at a time.
+"""Run work that can be given up beside the event loop, in daemon threads, a few at a time.
 
 An executor's threads are joined when the loop and the interpreter end, so that one long preparation
 would keep a server from stopping. Nobody joins these. Work says now and then that it is at a
@@ -24,11 +24,11 @@ _TURN_SECONDS = 0.05
 
 
 class WorkAbandonedError(BaseException):
-    """Nobody waits for this work any more. No Exception, so that no work takes it for its own."""
+    """Stop work that nobody waits for; no Exception, so that no work takes it for its own."""
 
 
 class _Work:
-    """A function that was asked for, and whoever waits for it."""
+    """Hold a function that was asked for, and whoever waits for it."""
 
     def __init__(self, function: Callable[[], Any], turns: _Turns) -> None:
         self.function = function
@@ -40,7 +40,7 @@ class _Work:
         self.turn_start = 0.0
 
     def run(self) -> None:
-        """Run it and tell who waits."""
+        """Run the function and tell who waits."""
         try:
             settle = partial(self.outcome.set_result, self.function())
         except BaseException as error:  # whatever it is, it is the caller's
@@ -54,7 +54,7 @@ class _Work:
 
 
 class _Turns:
-    """Lets a number of threads run at a time; when one makes room, what has run least goes on."""
+    """Let a number of threads run at a time; when one makes room, what has run least goes on."""
 
     def __init__(self, count: int) -> None:
         self._free_count = count
@@ -86,7 +86,7 @@ class _Turns:
                 self._free_count += 1
 
     def may_go_on(self, work: _Work) -> bool:
-        """Whether the turn is not over, or nobody waits for it."""
+        """Return whether the turn is not over, or nobody waits for it."""
         return not self._waiting or time.monotonic() - work.turn_start < _TURN_SECONDS
 
 
@@ -94,7 +94,7 @@ _current = threading.local()
 
 
 def checkpoint() -> None:
-    """Say that a step of the work is done; does nothing where nobody runs it in the background.
+    """Mark that a step of the work is done; does nothing where nobody runs it in the background.
 
     Raises:
         WorkAbandonedError: Whoever wanted it has gone.
@@ -110,7 +110,7 @@ def checkpoint() -> None:
 
 
 class BackgroundThreads:
-    """Daemon threads, made when they are needed and kept.
+    """Run functions in daemon threads, which are made when they are needed and kept.
 
     Args:
         max_running: How many run at a time; the others wait for their turn.

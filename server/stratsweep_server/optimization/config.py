@@ -1,4 +1,4 @@
-"""What to optimize: the config and the values of the grid's parameters."""
+"""Describe what to optimize: the config and the values of the grid's parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stratsweep_server.backtest.settings import BacktestSettings
 
 
 class OptimizationDirection(Enum):
-    """Which end of the optimization target is best."""
+    """Name which end of the optimization target is best."""
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
@@ -21,7 +21,7 @@ class OptimizationDirection(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntegerRange:
-    """Whole numbers from start up to and including stop, where a step lands on it.
+    """Describe whole numbers from start up to and including stop, where a step lands on it.
 
     Attributes:
         start: First value.
@@ -36,7 +36,9 @@ class IntegerRange:
 
 @dataclass(frozen=True, slots=True)
 class DoubleRange:
-    """Numbers from start to stop, both included, by step or by number of points; it does not drift.
+    """Describe numbers from start to stop, both included, by step or by number of points.
+
+    No rounding error adds up from one point to the next.
 
     Attributes:
         start: First value, finite.
@@ -56,7 +58,7 @@ ParameterValues: TypeAlias = IntegerRange | DoubleRange | Sequence[ParameterValu
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One axis of the grid: a parameter's name and the values to try, in order.
+    """Describe one axis of the grid: a parameter's name and the values to try, in order.
 
     `values` is None for values that could not even be read; the reader reports why.
     """
@@ -67,7 +69,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationConfig(BacktestSettings):
-    """What to optimize. Equal configs give equal rankings on any number of workers.
+    """Describe what to optimize. Equal configs give equal rankings on any number of workers.
 
     Attributes, beside those of `BacktestSettings`:
         strategy: The strategy's id.
@@ -107,7 +109,7 @@ class OptimizationConfig(BacktestSettings):
 
     @property
     def axes(self) -> tuple[Parameter, ...]:
-        """The parameters in grid order, whichever way they were given."""
+        """Return the parameters in grid order, whichever way they were given."""
         if isinstance(self.parameters, Mapping):
             return tuple(Parameter(name, values) for name, values in self.parameters.items())
         return tuple(self.parameters)

@@ -1,4 +1,4 @@
-"""The parameter grid: axes of exact values, sizes by arithmetic. Pure.
+"""Count and expand the parameter grid: sizes by arithmetic, axes of exact values. Pure.
 
 A range is counted before it is expanded, so a grid of 10^18 combinations costs nothing to refuse.
 Numbers are kept in arrays, which take 8 bytes each and are sent to workers as they are.
@@ -23,7 +23,7 @@ _BLOCK = 10_000
 
 
 def value_count(values: ParameterValues) -> int:
-    """How many values an axis has, without making them. The ranges must be valid."""
+    """Return how many values an axis has, without making them. The ranges must be valid."""
     if isinstance(values, IntegerRange):
         return (values.stop - values.start) // values.step + 1
     if isinstance(values, DoubleRange):
@@ -34,7 +34,7 @@ def value_count(values: ParameterValues) -> int:
 
 
 def last_value(values: IntegerRange | DoubleRange) -> float:
-    """The largest value of a range, without making the others; `stop` where a step lands on it."""
+    """Return the largest value of a range, without making the others."""
     last = value_count(values) - 1
     if isinstance(values, IntegerRange):
         return values.start + last * values.step
@@ -42,7 +42,7 @@ def last_value(values: IntegerRange | DoubleRange) -> float:
 
 
 def grid_size(axes: Sequence[ParameterValues]) -> int:
-    """How many combinations the axes have; 1 without axes. Beyond 10^30 nothing is multiplied."""
+    """Return how many combinations the axes have; 1 without axes. Not exact from 10^30 on."""
     size = 1
     for values in axes:
         if size < COUNTED_SIZE:
@@ -51,7 +51,7 @@ def grid_size(axes: Sequence[ParameterValues]) -> int:
 
 
 def expand(values: ParameterValues) -> Sequence[ParameterValue]:
-    """The values of an axis.
+    """Return the values of an axis in order.
 
     A double range is computed exactly from the shortest decimal form of its numbers and rounded
     once, so that each point is the double nearest to the exact value: 0.1 to 0.5 by 0.1 is 0.1,

@@ -1,4 +1,4 @@
-"""LIKE: patterns of texts in which `%` is any text and `_` any character."""
+"""Match LIKE patterns of texts, in which `%` is any text and `_` any character."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 class LikePattern:
-    """A pattern, matched in time that grows with its length times the text's, whatever they are."""
+    """Match one pattern, in time that grows with its length times the text's, whatever they are."""
 
     def __init__(self, pattern: str) -> None:
         self._first, *self._middle = (_compiled(piece) for piece in pattern.split("%"))
@@ -14,7 +14,7 @@ class LikePattern:
         self._last_length = len(pattern) - pattern.rfind("%") - 1
 
     def matches(self, text: str) -> bool:
-        """Whether all of a text is as the pattern says."""
+        """Return whether all of a text is as the pattern says."""
         if self._last is None:
             return self._first.fullmatch(text) is not None
         found, end = self._first.match(text), len(text) - self._last_length
@@ -25,6 +25,6 @@ class LikePattern:
 
 
 def _compiled(piece: str) -> re.Pattern[str]:
-    """A piece without `%`, which therefore has a fixed length."""
+    """Compile a piece without `%`, which therefore has a fixed length."""
     characters = ("." if character == "_" else re.escape(character) for character in piece)
     return re.compile("".join(characters), re.DOTALL)

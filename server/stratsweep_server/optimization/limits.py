@@ -1,4 +1,4 @@
-"""What a request may have at most, so that a hostile or careless one costs only itself.
+"""Limit what a request may have, so that a hostile or careless one costs only itself.
 
 The contract's comments and `docs/limits.md` say the same. The size of the grid is the server's
 option (`--max-combinations`), the bytes of a request are gRPC's limit (4 MB).

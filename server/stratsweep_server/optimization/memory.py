@@ -1,4 +1,4 @@
-"""What running optimizations may hold in memory together: estimated, admitted, or refused.
+"""Estimate, admit or refuse what running optimizations may hold in memory together.
 
 Nearly all of it is the outcome log, which has a place for each metric of each combination from the
 start, so that what an optimization takes is known before it runs. It counts until the call ends: a
@@ -44,7 +44,7 @@ _BAR_BYTES = 96
 
 
 class MemoryExhaustedError(Exception):
-    """There is no room for an optimization.
+    """Report that there is no room for an optimization.
 
     Attributes:
         needed_bytes: What it would hold.
@@ -67,7 +67,7 @@ class MemoryExhaustedError(Exception):
 
 
 class MemoryBudget:
-    """The bytes that running optimizations share. Safe to use from several threads.
+    """Share a number of bytes among running optimizations. Safe to use from several threads.
 
     Args:
         limit_bytes: How many; None: as many as they want.
@@ -80,7 +80,7 @@ class MemoryBudget:
 
     @contextmanager
     def account(self) -> Iterator[MemoryAccount]:
-        """What one optimization holds: nothing yet, and nothing after the end."""
+        """Open the account of one optimization: it holds nothing yet, and nothing after the end."""
         account = MemoryAccount(self)
         try:
             yield account
@@ -89,7 +89,7 @@ class MemoryBudget:
 
 
 class MemoryAccount:
-    """What one optimization holds of a budget.
+    """Hold one optimization's part of a budget.
 
     Attributes:
         byte_count: How much.
@@ -101,7 +101,7 @@ class MemoryAccount:
         self._is_closed = False
 
     def resize(self, byte_count: int) -> None:
-        """Hold so much from now on; nothing any more after the end.
+        """Hold `byte_count` bytes from now on; does nothing once the account is closed.
 
         Raises:
             MemoryExhaustedError: The budget has not as much. What was held stays held.
@@ -126,12 +126,12 @@ class MemoryAccount:
 
 
 def unlimited_memory() -> MemoryAccount:
-    """An account that nobody limits."""
+    """Return an account that nobody limits."""
     return MemoryAccount(MemoryBudget())
 
 
 def preparation_bytes(axes: Sequence[ParameterAxis]) -> int:
-    """What it takes to select the combinations of a grid to run."""
+    """Return the bytes that it takes to select the combinations of a grid to run."""
     grid_size = prod(len(axis.values) for axis in axes)
     return _CALL_BYTES + sum(map(_axis_bytes, axes)) + grid_size * _SELECTION_BYTES
 
@@ -139,7 +139,7 @@ def preparation_bytes(axes: Sequence[ParameterAxis]) -> int:
 def optimization_bytes(
     axes: Sequence[ParameterAxis], count: int, metric_count: int, bar_count: int
 ) -> int:
-    """What an optimization takes until its call ends, failures apart.
+    """Return the bytes that an optimization takes until its call ends, failures apart.
 
     Args:
         axes: Of its grid.
@@ -154,12 +154,12 @@ def optimization_bytes(
 
 
 def metric_bytes(count: int, metric_count: int) -> int:
-    """What the log takes for metrics of combinations."""
+    """Return the bytes that the log takes for metrics of combinations."""
     return count * metric_count * _METRIC_BYTES
 
 
 def failure_bytes(failure: BacktestFailure) -> int:
-    """What the log takes for a failure."""
+    """Return the bytes that the log takes for a failure."""
     return _FAILURE_BYTES + getsizeof(failure.message) + getsizeof(failure.traceback)
 
 

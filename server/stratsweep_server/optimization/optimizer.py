@@ -1,4 +1,4 @@
-"""GridSearchOptimizer: runs every combination of a grid and ranks the results, without gRPC."""
+"""Run every combination of a grid and rank the results, without gRPC: the GridSearchOptimizer."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ ProgressCallback: TypeAlias = Callable[[int, int], None]
 
 
 class GridSearchOptimizer:
-    """Finds the best parameters of a strategy by running one backtest per combination.
+    """Find the best parameters of a strategy by running one backtest per combination.
 
     Example:
         >>> import asyncio
@@ -218,7 +218,7 @@ class GridSearchOptimizer:
         labels: Mapping[str, str] = MappingProxyType({}),
         memory: MemoryAccount | None = None,
     ) -> Optimization:
-        """An optimization that runs while its async context is open; for streaming its log."""
+        """Return an optimization that runs while its async context is open, to stream its log."""
         return Optimization(
             self._started_pool,
             prepared,
@@ -229,7 +229,7 @@ class GridSearchOptimizer:
         )
 
     def _engine_spec(self) -> EngineSpec:
-        """What workers build their engine from, with what the main module has registered by now."""
+        """Return what workers build their engine from, with what the main module has registered."""
         spec = self._engine
         if not spec.is_default:
             return spec
@@ -255,7 +255,7 @@ def _declare_all(functions: Sequence[StrategyFunction]) -> tuple[RegisteredStrat
 
 
 class Optimization:
-    """A running optimization: its log grows until every combination has an outcome.
+    """Run an optimization while the context is open, and log an outcome for every combination.
 
     Attributes:
         prepared: What runs.
@@ -397,7 +397,7 @@ class Optimization:
 def conclude(
     prepared: PreparedOptimization, log: OutcomeLog, execution_time: float, failure: str = ""
 ) -> OptimizationResult:
-    """Rank what the log has and say how the optimization ended; `failure` says what ended it."""
+    """Rank what the log has, and tell how the optimization ended; `failure` says what ended it."""
     config = prepared.config
     succeeded = np.flatnonzero(~log.is_failure())
     scores = log.metric(config.optimization_target)[succeeded]

@@ -1,4 +1,4 @@
-"""The log of an optimization: every outcome in the order of completion, in columns.
+"""Keep the log of an optimization: every outcome in the order of completion, in columns.
 
 It is the one source of truth. The optimizer appends; each stream is a cursor into it, so a slow
 client costs no memory and holds nobody up, and reattaching is reading on from a number.
@@ -21,11 +21,11 @@ MAX_METRICS = 1_000
 
 
 class TooManyMetricsError(ValueError):
-    """The backtests of one optimization report more different metrics than there is room for."""
+    """Report that an optimization has more different metrics than there is room for."""
 
 
 class OutcomeLog:
-    """Append-only columns of outcomes with a place for every combination.
+    """Keep outcomes in append-only columns, with a place for every combination.
 
     Args:
         total_count: How many outcomes there will be.
@@ -45,16 +45,16 @@ class OutcomeLog:
 
     @property
     def failed_count(self) -> int:
-        """How many of the outcomes are failures."""
+        """Return how many of the outcomes are failures."""
         return len(self.failures)
 
     @property
     def metric_count(self) -> int:
-        """How many metrics there are columns of."""
+        """Return how many metrics have a column."""
         return len(self._metrics)
 
     def append(self, batch: OutcomeBatch, event_time: float) -> None:
-        """Add outcomes.
+        """Add outcomes and wake the streams that wait for them.
 
         Args:
             batch: The outcomes.
@@ -77,7 +77,7 @@ class OutcomeLog:
         self._wake()
 
     def close(self) -> None:
-        """Say that nothing will follow."""
+        """Declare that nothing will follow."""
         self.is_closed = True
         self._wake()
 
@@ -94,26 +94,26 @@ class OutcomeLog:
         return self.count > position or self.is_closed
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Combination indices of a range of outcomes."""
+        """Return the combination indices of a range of outcomes (int64)."""
         return self._indices[start : self.count if stop is None else stop]
 
     def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
-        """Which of a range of outcomes are failures."""
+        """Return for each of a range of outcomes whether it is a failure (bool)."""
         return self._is_failure[start : self.count if stop is None else stop]
 
     def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
-        """One metric of a range of outcomes; NaN where it has no value."""
+        """Return one metric of a range of outcomes (float64); NaN where it has no value."""
         stop = self.count if stop is None else stop
         if name not in self._metrics:
             return np.full(stop - start, np.nan)
         return self._metrics[name][start:stop]
 
     def event_time(self, row: int) -> float:
-        """When an outcome arrived, in seconds since the epoch."""
+        """Return when an outcome arrived, in seconds since the epoch."""
         return float(self._times[row])
 
     def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
-        """The metrics that any of some outcomes has a value of, by name; default: of all."""
+        """Return by name the metrics that any of some outcomes has a value of; default: of all."""
         wanted = slice(self.count) if rows is None else rows
         columns = self._metrics.items()
         return tuple(sorted(name for name, values in columns if _has_a_value(values, wanted)))
@@ -121,7 +121,7 @@ class OutcomeLog:
     def columns(
         self, rows: slice | NDArray[np.intp], metric_names: Sequence[str] | None = None
     ) -> OutcomeColumns:
-        """Outcomes by row number, in columns: views for a slice, copies for an array.
+        """Return outcomes by row number, in columns: views for a slice, copies for an array.
 
         Args:
             rows: Row numbers.
@@ -135,7 +135,7 @@ class OutcomeLog:
         )
 
     def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
-        """Outcomes by row number, as objects."""
+        """Return outcomes by row number, as objects."""
         columns = self.columns(np.asarray(numbers, dtype=np.intp))
         return [
             OutcomeRow(index, duration, metrics, self.failures.get(index))
@@ -161,7 +161,7 @@ class OutcomeLog:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeColumns:
-    """Outcomes in columns of equal length.
+    """Hold outcomes in columns of equal length.
 
     Attributes:
         indices: Combination indices.
@@ -174,7 +174,7 @@ class OutcomeColumns:
     metrics: Mapping[str, NDArray[np.float64]]
 
     def rows(self) -> list[tuple[int, float, dict[str, float]]]:
-        """Combination index, seconds, and the metrics that have a value, for each outcome."""
+        """Return index, seconds, and the metrics that have a value, for each outcome."""
         names = tuple(self.metrics)
         table = np.empty((len(self.indices), len(names)))
         for position, values in enumerate(self.metrics.values()):
@@ -208,7 +208,7 @@ def _present(
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """One outcome of the log.
+    """Hold one outcome of the log.
 
     Attributes:
         combination_index: 0-based number in grid order.

@@ -1,4 +1,4 @@
-"""From a config to what can run: validated, counted, its bars loaded, every default filled in."""
+"""Prepare a config to run: validate it, count the grid, load its bars, fill in every default."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from stratsweep_server.optimization.validation import (
 
 @dataclass(frozen=True, slots=True)
 class MarketDataSummary:
-    """The bars that every backtest of an optimization trades on: not those of the warm-up.
+    """Summarize the bars that every backtest of an optimization trades on, without the warm-up.
 
     Attributes:
         bar_count: Distinct bar times over all symbols.
@@ -74,7 +74,7 @@ class MarketDataSummary:
 
 @dataclass(frozen=True, slots=True)
 class PreparedOptimization:
-    """An optimization that can run.
+    """Hold an optimization that can run.
 
     Attributes:
         config: The effective config: defaults and dates filled in.
@@ -103,12 +103,12 @@ class PreparedOptimization:
 
     @property
     def total_count(self) -> int:
-        """Combinations to run."""
+        """Return the number of combinations to run."""
         return len(self.indices)
 
     @property
     def rejected_count(self) -> int:
-        """Grid points that a constraint rejected."""
+        """Return the number of grid points that a constraint rejected."""
         return self.plan.grid_size - len(self.indices)
 
 
@@ -165,7 +165,7 @@ def _hold(memory: MemoryAccount, byte_count: int, violations: Sequence[Violation
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A config that was looked at.
+    """Hold a config that was looked at.
 
     Attributes:
         violations: What is wrong with it.
@@ -257,7 +257,7 @@ def _too_few_bars(symbols: Sequence[str], data: DataDirectory, timezone: str) ->
 def _select(
     axes: Sequence[ParameterAxis], constraints: Sequence[str]
 ) -> tuple[NDArray[np.int64], list[Violation]]:
-    """The combinations that the constraints accept."""
+    """Return the combinations that the constraints accept, and what is wrong with those."""
     try:
         indices = accepted_indices(axes, constraints)
     except InvalidConstraintError as error:

@@ -1,4 +1,4 @@
-"""The ranking: by the target, then by combination index; undefined scores last. Pure.
+"""Rank by the target, then by combination index; undefined scores last. Pure.
 
 It depends on nothing but each combination's own score, so it is the same for any number of workers,
 any chunking and any order of completion.
@@ -18,7 +18,7 @@ def rank(
     direction: OptimizationDirection,
     limit: int = 0,
 ) -> NDArray[np.intp]:
-    """Row numbers from best to worst.
+    """Return row numbers from best to worst.
 
     Args:
         scores: The target's value per row; NaN where undefined.
@@ -36,7 +36,7 @@ def rank(
 def best_row(
     scores: NDArray[np.float64], indices: NDArray[np.int64], direction: OptimizationDirection
 ) -> int | None:
-    """The row of rank 1; None when no score is defined. Arguments as in `rank`."""
+    """Return the row of rank 1; None when no score is defined. Arguments as in `rank`."""
     if len(scores) == 0:
         return None
     keys = _ascending(scores, direction)
@@ -52,7 +52,7 @@ def is_better(
     best_combination_index: int,
     direction: OptimizationDirection,
 ) -> bool:
-    """Whether a combination ranks before the best so far; both scores are defined."""
+    """Return whether a combination ranks before the best so far; both scores are defined."""
     if score == best_score:
         return combination_index < best_combination_index
     is_maximizing = direction is OptimizationDirection.MAXIMIZE
@@ -62,12 +62,12 @@ def is_better(
 def _ascending(
     scores: NDArray[np.float64], direction: OptimizationDirection
 ) -> NDArray[np.float64]:
-    """Keys of which the smallest is best; numpy sorts NaN to the end."""
+    """Return keys of which the smallest is best; numpy sorts NaN to the end."""
     return -scores if direction is OptimizationDirection.MAXIMIZE else scores
 
 
 def _sorted(keys: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The rows by key, NaN last; those of equal keys by index.
+    """Return the rows by key, NaN last; those of equal keys by index.
 
     Few keys are equal, mostly: sorting all by key and then the equal ones takes a sixth of what
     `np.lexsort` takes.
@@ -88,7 +88,7 @@ def _sorted(keys: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np
 def _smallest(
     keys: NDArray[np.float64], indices: NDArray[np.int64], count: int
 ) -> NDArray[np.intp]:
-    """The rows of the `count` smallest keys in any order; of equal keys, the smallest indices."""
+    """Return the rows of the `count` smallest keys, unordered; equal keys go by smallest index."""
     last = np.partition(keys, count - 1)[count - 1]
     if np.isnan(last):
         is_tied = np.isnan(keys)

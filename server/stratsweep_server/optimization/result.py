@@ -1,4 +1,4 @@
-"""The end of an optimization: state, ranking, failures, counts."""
+"""Describe the end of an optimization: state, ranking, failures, counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK_ROWS = 1_000
 
 
 class OptimizationState(Enum):
-    """How an optimization ended."""
+    """Name how an optimization ended."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -28,7 +28,7 @@ class OptimizationState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ParameterResult:
-    """A combination that gave metrics.
+    """Hold a combination that gave metrics, and its place in the ranking.
 
     Attributes:
         parameters: The values of the grid's parameters, by name.
@@ -46,7 +46,7 @@ class ParameterResult:
 
 
 class RankedResults(Sequence[ParameterResult]):
-    """The ranking, best first: a view of the log that makes a row when it is looked at.
+    """View the log in the order of the ranking, best first; a row is made when it is looked at.
 
     Attributes:
         metric_names: The metrics that any place of the ranking has, by name.
@@ -81,7 +81,7 @@ class RankedResults(Sequence[ParameterResult]):
         return f"<RankedResults of {len(self)}>"
 
     def columns(self, start: int, stop: int) -> OutcomeColumns:
-        """A range of places in columns, with every metric of the ranking."""
+        """Return a range of places in columns, with every metric of the ranking."""
         return self._log.columns(self._order[start:stop], self.metric_names)
 
     def _make(self, places: Sequence[int]) -> list[ParameterResult]:
@@ -100,7 +100,7 @@ class RankedResults(Sequence[ParameterResult]):
 
 @dataclass(frozen=True, slots=True)
 class OptimizationResult:
-    """The end of an optimization.
+    """Hold the end of an optimization.
 
     Attributes:
         state: How it ended.

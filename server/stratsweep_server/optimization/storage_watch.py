@@ -1,4 +1,4 @@
-"""Watches folders that cannot be used until they can; while all is well, nobody looks at any."""
+"""Watch folders that cannot be used until they can; while all is well, look at none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE_SECONDS = 2.0
 
 
 class StorageWatch:
-    """Knows which folders cannot be used, from the errors that it is told.
+    """Remember which folders cannot be used, from the errors that it is told.
 
     Args:
         on_change: Called when a first folder cannot be used, and when the last one can again.
@@ -29,11 +29,11 @@ class StorageWatch:
 
     @property
     def is_usable(self) -> bool:
-        """Whether no folder is known that cannot be used."""
+        """Return whether every folder can be used, as far as is known."""
         return not self._unusable
 
     def note(self, error: StorageUnavailableError) -> None:
-        """Something could not be done: find out whether the folder can be used, and when."""
+        """Take an error of a folder: probe until the folder can be used again."""
         if error.purpose in self._watches:
             return
         logger.error("the %s, %s, cannot be used: %s", error.purpose, error.path, error.cause)
@@ -42,7 +42,7 @@ class StorageWatch:
         watch.add_done_callback(lambda _: self._watches.pop(error.purpose))
 
     async def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         watches = list(self._watches.values())
         for watch in watches:
             watch.cancel()

@@ -1,4 +1,4 @@
-"""Checks a config against what the server can run, and reports every violation at once.
+"""Check a config against what the server can run, and report every violation at once.
 
 What is larger than the limits is refused before anything is done for each of its parts.
 """
@@ -79,7 +79,7 @@ _TYPES_IN_WORDS = {
 
 
 class ViolationKind(Enum):
-    """What sort of rule a field breaks."""
+    """Name what sort of rule a field breaks."""
 
     INVALID = "invalid"
     UNKNOWN_STRATEGY = "unknown strategy"
@@ -88,7 +88,7 @@ class ViolationKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field that is wrong.
+    """Describe one field that is wrong.
 
     Attributes:
         field: Its path in the config, such as `parameters[1].integer_range.step`.
@@ -102,7 +102,7 @@ class Violation:
 
 
 class InvalidConfigError(ValueError):
-    """A config that cannot run; `violations` has every reason."""
+    """Report a config that cannot run; `violations` has every reason."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
@@ -112,7 +112,7 @@ class InvalidConfigError(ValueError):
 def find_violations(
     config: OptimizationConfig, engine: EngineDescription, max_combinations: int
 ) -> list[Violation]:
-    """The violations that can be found without reading market data or building the grid.
+    """Return the violations that can be found without reading market data or building the grid.
 
     All of them, up to `MAX_VIOLATIONS`.
 
@@ -128,7 +128,7 @@ def find_violations(
 
 
 def find_excess(symbol_count: int, parameter_count: int, constraint_count: int) -> list[Violation]:
-    """The violations of a request that has more parts than it may; these are not looked at then."""
+    """Return a violation for each kind of part of which a request has more than it may."""
     limits = (
         ("symbols", symbol_count, MAX_SYMBOLS),
         ("parameters", parameter_count, MAX_PARAMETERS),
@@ -207,7 +207,7 @@ def _check_parameters(
     max_combinations: int,
     sound: list[tuple[str, ParameterValues]],
 ) -> Iterator[Violation]:
-    """The axes, one by one; those with values that can be one are put into `sound`."""
+    """Check the axes, one by one; those with values that can be one are put into `sound`."""
     strategy = _declared(config, engine)
     axes = config.axes
     for name in _repeated([axis.name for axis in axes]):
@@ -254,7 +254,7 @@ def _check_name(path: str, name: str) -> Iterator[Violation]:
 
 
 def _check_values(path: str, values: ParameterValues, max_combinations: int) -> Iterator[Violation]:
-    """The values by themselves: a range that can be walked, a list without surprises."""
+    """Check the values by themselves: a range that can be walked, a list without surprises."""
     if isinstance(values, IntegerRange):
         yield from _check_integer_range(f"{path}.integer_range", values)
     elif isinstance(values, DoubleRange):
@@ -344,7 +344,7 @@ def _check_double_range(path: str, values: DoubleRange) -> Iterator[Violation]:
 
 
 def _check_fit(path: str, axis: Parameter, strategy: Strategy | None) -> Iterator[Violation]:
-    """The values against the strategy's declaration: type, bounds, choices."""
+    """Check the values against the strategy's declaration: type, bounds, choices."""
     parameters = strategy.parameters if strategy is not None else ()
     declared = next((each for each in parameters if each.name == axis.name), None)
     if declared is not None and axis.values is not None:
@@ -432,7 +432,7 @@ def _check_numbers(config: OptimizationConfig) -> Iterator[Violation]:
 
 
 def expand_axes(config: OptimizationConfig) -> tuple[ParameterAxis, ...]:
-    """The grid's axes of a config without parameter violations."""
+    """Return the grid's axes of a config without parameter violations."""
     return tuple(
         ParameterAxis(axis.name, expand(axis.values))
         for axis in config.axes
@@ -443,7 +443,7 @@ def expand_axes(config: OptimizationConfig) -> tuple[ParameterAxis, ...]:
 def unnamed_defaults(
     config: OptimizationConfig, engine: EngineDescription
 ) -> dict[str, ParameterValue]:
-    """The declared default of each parameter that the grid does not name."""
+    """Return the declared default of each parameter that the grid does not name."""
     strategy, named = _declared(config, engine), {axis.name for axis in config.axes}
     return {
         parameter.name: parameter.default
@@ -468,7 +468,7 @@ def _given_type(values: ParameterValues) -> ParameterType:
 
 
 def _types_of(values: Sequence[ParameterValue]) -> set[ParameterType | None]:
-    """The types of a list's values; None stands for those that no parameter has."""
+    """Return the types of a list's values; None stands for those that no parameter has."""
     types = {
         bool: ParameterType.BOOL,
         int: ParameterType.INTEGER,
@@ -496,7 +496,7 @@ def _extremes(values: ParameterValues) -> tuple[float, float]:
 
 
 def _repeated(values: Iterable[_Value]) -> list[_Value]:
-    """What comes more than once, each once; in steps, between which other threads get turns."""
+    """Return what comes more than once, each once; pauses so that other threads get turns."""
     if isinstance(values, array):
         ordered = np.sort(values)
         if not (ordered[1:] == ordered[:-1]).any():
@@ -528,7 +528,7 @@ def _described(values: ParameterValues) -> str:
 
 
 def _shown(number: float) -> str:
-    """A number in full, since two that differ must not look alike."""
+    """Return a number in full, since two that differ must not look alike."""
     return str(number).removesuffix(".0")
 
 

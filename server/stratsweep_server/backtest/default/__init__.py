@@ -1,4 +1,4 @@
-"""The default engine: strategies that give target positions, simulated at the next open.
+"""Run strategies that give target positions, which are traded at the next open: the default engine.
 
 Only workers import this package: it loads numba and TA-Lib.
 """

@@ -1,4 +1,4 @@
-"""The account of one symbol: cash, units, the round trip under way, and how trades change them.
+"""Keep the account of one symbol: cash, units, and the round trip under way, as trades change them.
 
 The rules are those of `stratsweep_server.backtest.default.simulation`. Nothing here branches, so
 that a kernel which trades lanes side by side gets vector instructions; `tests/scalar_kernel.py` has
@@ -14,7 +14,7 @@ from stratsweep_server.backtest.default.figures import ROUNDING
 
 
 class Account(NamedTuple):
-    """Cash and units held, and the cash flows and value bought or shorted of this round trip."""
+    """Hold cash, units, and the cash flows and the value bought or shorted of this round trip."""
 
     cash: float
     units: float
@@ -23,7 +23,7 @@ class Account(NamedTuple):
 
 
 class TradeTotals(NamedTuple):
-    """What a trade adds to the sums over completed round trips: zeros where it completes none.
+    """Hold what a trade adds to the sums over completed round trips; zeros where it completes none.
 
     Attributes:
         trade_count: 1 where it completes a round trip.
@@ -49,7 +49,7 @@ def rebalance(
     commission: float,
     slippage: float,
 ) -> tuple[Account, TradeTotals]:
-    """Close, open, reverse or resize.
+    """Trade an account to a target position: close, open, reverse or resize. Returns both results.
 
     Args:
         account: Before.
@@ -77,7 +77,7 @@ def rebalance(
 
 @inlined
 def has_left(cash: float, equity: float) -> bool:
-    """Whether equity is more than what rounding may leave of a short's cash at its ruin."""
+    """Return whether equity is more than what rounding may leave of a short's cash at its ruin."""
     return equity > ROUNDING * cash
 
 

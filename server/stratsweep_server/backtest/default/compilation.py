@@ -1,4 +1,4 @@
-"""How the kernels are compiled: once per machine, kept on disk, with IEEE arithmetic."""
+"""Compile the kernels once per machine, keep them on disk, and use IEEE arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels are kept: a folder of the user's cache for each state of the sources.
+    """Return the folder that keeps compiled kernels, another one for each state of the sources.
 
     numba looks at a kernel's own file only, and would go on using one whose callees in another file
     have changed. `NUMBA_CACHE_DIR` overrides the place.
@@ -31,7 +31,7 @@ def cache_directory() -> Path:
 
 
 def are_kernels_cached() -> bool:
-    """Whether this machine has compiled all kernels before: see `note_kernels_cached`."""
+    """Return whether this machine has compiled all kernels before: see `note_kernels_cached`."""
     return _marker().exists()
 
 
@@ -72,7 +72,7 @@ def compiled(function: _Function) -> _Function:
 
 
 def inlined(function: _Function) -> _Function:
-    """`compiled`, and always a part of its caller.
+    """Compile a function as `compiled` does, and always make it a part of its caller.
 
     A loop with a call gets no vector instructions, and arrays that are handed to a call have their
     references counted.

@@ -1,4 +1,4 @@
-"""The default engine: a batch is a strategy call per block and symbol, and a simulation."""
+"""Run batches of backtests by calling the strategy for each block and symbol, then simulating."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ that is shared by the kernels."""
 
 
 class DefaultEngine:
-    """Runs the built-in strategies and those of the given modules.
+    """Run the built-in strategies and those of the given modules.
 
     The execution model is that of `stratsweep_server.backtest.default.simulation`, the metrics
     those of `stratsweep_server.backtest.default.metrics`.
@@ -105,7 +105,11 @@ class DefaultEngine:
         )
 
     def run_batch(self, config: BatchConfig) -> BatchResult:
-        """Run backtests that differ in their parameters only; raises as `run_sync` does."""
+        """Run backtests that differ in their parameters only; return every metric as a column.
+
+        Raises:
+            ValueError: As in `run_sync`.
+        """
         strategy = _find_strategy(config.strategy)
         strategy.check(config.parameters.keys())
         portfolio = build_portfolio(_bars_of(config))

@@ -1,4 +1,4 @@
-"""What a simulation leaves of a backtest: the sums from which every metric is computed.
+"""Hold what a simulation leaves of a backtest: the sums from which every metric is computed.
 
 Both kernels fill the same table, one row per figure and one column per combination.
 """
@@ -20,7 +20,7 @@ Column = NDArray[np.float64]
 
 
 class Sums(NamedTuple):
-    """Sums over a backtest, one value per combination.
+    """Hold sums over a backtest, one value per combination.
 
     The equity curve E has its returns r[t] = E[t] / E[t-1] - 1 at every bar but the first.
 
@@ -76,7 +76,7 @@ SUM_COUNT = len(Sums._fields)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figures:
-    """What the formulas of the metrics use.
+    """Hold and derive what the formulas of the metrics use.
 
     Attributes:
         sums: Over each backtest.
@@ -92,17 +92,17 @@ class Figures:
 
     @property
     def return_count(self) -> int:
-        """Returns of the equity curve."""
+        """Return the number of returns in the equity curve."""
         return self.bar_count - 1
 
     @property
     def mean_return(self) -> Column:
-        """Mean of r; NaN without returns."""
+        """Return the mean of r; NaN without returns."""
         return _quotient(self.sums.gain_sum - self.sums.loss_sum, self.return_count)
 
     @property
     def return_deviation(self) -> Column:
-        """Sample standard deviation of r (ddof = 1); NaN below two returns.
+        """Return the sample standard deviation of r (ddof = 1); NaN below two returns.
 
         Computed from Σ r² and Σ r. What is left of Σ r² after rounding, 1e-14 of it, is no
         deviation: a curve that grows by the same fraction at every bar has none.
@@ -114,7 +114,7 @@ class Figures:
 
     @property
     def downside_deviation(self) -> Column:
-        """√(mean of min(r, 0)² over all r); NaN without returns."""
+        """Return √(mean of min(r, 0)² over all r); NaN without returns."""
         return np.sqrt(_quotient(self.sums.loss_square_sum, self.return_count))
 
 

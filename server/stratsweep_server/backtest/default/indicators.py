@@ -1,4 +1,4 @@
-"""The indicators of the built-in strategies; NaN where one has no value yet.
+"""Compute the indicators of the built-in strategies; NaN where one has no value yet.
 
 They are TA-Lib's, except for those that it computes by running sums (`windows`).
 
@@ -27,13 +27,13 @@ with deferred({"polars": ("DataFrame", "Series"), "pandas": ("DataFrame", "Serie
 
 @indicator
 def simple_average(bars: Bars, period: int) -> Values:
-    """Mean of the last closes."""
+    """Return the mean of the last `period` closes."""
     return window_mean(read_only(bars.close), period)
 
 
 @indicator
 def exponential_average(bars: Bars, span: int) -> Values:
-    """Exponential average of closes; begins with the mean of the first ones, as many as the span.
+    """Return the exponential average of closes, which starts as the mean of the first `span`.
 
     A new close weighs 2 / (span + 1).
     """
@@ -43,7 +43,7 @@ def exponential_average(bars: Bars, span: int) -> Values:
 
 @indicator
 def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
-    """MACD line, fast minus slow, minus its signal line (Appel), over the close.
+    """Return the MACD line (fast minus slow), minus its signal line, over the close (Appel).
 
     Both averages begin on the bar on which the longer one exists, each with the mean of as many
     closes up to there as its span. Equal spans give a line of zeros.
@@ -58,7 +58,7 @@ def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
 
 @indicator
 def relative_strength(bars: Bars, period: int) -> Values:
-    """Wilder's relative strength index of closes, 0 to 100; NaN until a first close differs."""
+    """Return Wilder's relative strength index of closes, 0 to 100; NaN until a close differs."""
     rsi: Values = talib.RSI(bars.close, timeperiod=period)
     # TA-Lib calls an RSI without any gain or loss 0, which would be oversold.
     changed = bars.close != bars.close[0]
@@ -68,7 +68,7 @@ def relative_strength(bars: Bars, period: int) -> Values:
 
 @indicator
 def average_move(bars: Bars, period: int) -> Values:
-    """Wilder's average of the changes of the close without their sign, in currency.
+    """Return Wilder's average of the absolute changes of the close, in currency.
 
     It is the sum of the average gain and the average loss of `relative_strength`: the average true
     range of bars that are nothing but their closes.
@@ -79,25 +79,25 @@ def average_move(bars: Bars, period: int) -> Values:
 
 @indicator
 def standard_deviation(bars: Bars, period: int) -> Values:
-    """Population standard deviation (ddof = 0) of the last closes."""
+    """Return the population standard deviation (ddof = 0) of the last `period` closes."""
     return window_deviation(read_only(bars.close), period)
 
 
 @indicator
 def highest_before(bars: Bars, period: int) -> Values:
-    """Highest high of the bars before this one."""
+    """Return the highest high of the `period` bars before each bar."""
     return _before(talib.MAX(bars.high, timeperiod=period))
 
 
 @indicator
 def lowest_before(bars: Bars, period: int) -> Values:
-    """Lowest low of the bars before this one."""
+    """Return the lowest low of the `period` bars before each bar."""
     return _before(talib.MIN(bars.low, timeperiod=period))
 
 
 @indicator
 def rate_of_change(bars: Bars, period: int) -> Values:
-    """Change of the close over the last bars, as a fraction."""
+    """Return the change of the close over the last `period` bars, as a fraction."""
     change: Values = talib.ROCP(bars.close, timeperiod=period)
     return change
 

@@ -1,4 +1,4 @@
-"""Any target positions, any number of symbols: the bars are walked once for many combinations.
+"""Simulate any target positions in any number of symbols, walking the bars for many combinations.
 
 The state of the combinations, or lanes, lies in arrays, so that each step is a few vector
 instructions for all of them; lanes trade in groups, where any of a group has a new target. The

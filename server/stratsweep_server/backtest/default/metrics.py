@@ -1,4 +1,4 @@
-"""The metrics of the default engine: each one's name, definition and formula, in one table."""
+"""Define the metrics of the default engine: name, definition and formula of each, in one table."""
 
 from __future__ import annotations
 

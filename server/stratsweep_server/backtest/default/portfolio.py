@@ -1,4 +1,4 @@
-"""A portfolio: symbols as equal-capital sleeves on one calendar, prepared once for the kernels."""
+"""Put symbols on one calendar as equal-capital sleeves, prepared once for the kernels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NANOSECONDS_PER_DAY = 86_400e9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portfolio:
-    """What every combination on the same bars shares.
+    """Hold what every combination on the same bars shares.
 
     Attributes:
         sleeves: The bars of each symbol that strategies see, as plain read-only arrays.

@@ -1,4 +1,4 @@
-"""Imported by the fork server, so that its workers start with compiled kernels."""
+"""Load the kernels into the fork server, which imports this, so that workers start with them."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The simulation: target positions become trades, an equity curve, and figures of both.
+"""Turn target positions into trades, an equity curve, and figures of both.
 
 Execution model:
 
@@ -52,7 +52,7 @@ def simulate(
     commission: float,
     slippage: float,
 ) -> Figures:
-    """Trade the target positions of combinations, by the execution model of this module.
+    """Trade the target positions of combinations by the execution model of this module.
 
     Args:
         portfolio: The bars.

@@ -1,4 +1,4 @@
-"""Positions in one symbol that stay for a while: from trade to trade, not from bar to bar.
+"""Simulate positions in one symbol that stay for a while: from trade to trade, not bar to bar.
 
 Between two trades an account is cash and a number of units, so its equity at a close is a straight
 line of the close. What a holding period adds to the figures is found mostly without walking it:
@@ -68,7 +68,7 @@ _SIDE_GAINS, _SIDE_LOSSES, _SIDE_SQUARES, _SIDE_LOSS_SQUARES = range(0, 4 * _STR
 
 
 class Market(NamedTuple):
-    """What is prepared of one symbol.
+    """Hold what is prepared of one symbol.
 
     Attributes:
         open_prices: float64 (bars).
@@ -92,7 +92,13 @@ def prepare_market(
     close_prices: NDArray[np.float64],
     days: NDArray[np.float64],
 ) -> Market:
-    """Prepare the tables of one symbol."""
+    """Compute the tables of one symbol that `simulate_jumps` needs.
+
+    Args:
+        open_prices: float64 (bars), positive.
+        close_prices: float64 (bars), positive.
+        days: float64 (bars): time in days.
+    """
     return Market(
         open_prices, close_prices, days, _prefix_sums(close_prices), _blocks(close_prices)
     )
@@ -174,7 +180,7 @@ def _list_changes(path: NDArray[Any], changes: NDArray[np.int64], most: int) -> 
 
 @compiled
 def _list_whole(words: NDArray[np.uint64], changes: NDArray[np.int64], most: int) -> int:
-    """A position is a byte; the first of a word is its lowest (little-endian machines)."""
+    """List the changes of byte positions; the first of a word is its lowest (little-endian)."""
     count = 0
     last = np.uint64(0)
     for place in range(len(words)):
@@ -197,7 +203,7 @@ def _list_whole(words: NDArray[np.uint64], changes: NDArray[np.int64], most: int
 
 @compiled
 def _list_fractional(path: NDArray[np.float64], changes: NDArray[np.int64], most: int) -> int:
-    """Compares 64 positions at a time with those before them: a bit for each that differs."""
+    """List the changes of float64 positions; compares 64 at a time with those before them."""
     count = 0
     if path[0] != 0.0:
         changes[0] = 0
@@ -219,7 +225,7 @@ def _list_fractional(path: NDArray[np.float64], changes: NDArray[np.int64], most
 
 
 class _Water(NamedTuple):
-    """How far and since when the equity curve is below its peak.
+    """Say how far and since when the equity curve is below its peak.
 
     Attributes:
         peak: Highest equity so far.

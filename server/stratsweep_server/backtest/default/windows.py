@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the last values, from those alone.
+"""Compute mean and standard deviation of the last values, from those alone.
 
 A running sum carries the rounding errors of all values before: after a fall from 10,000 to 1 they
 are larger than the differences that decide. Here a window is the end of one block, as long as the
@@ -20,7 +20,7 @@ Values = NDArray[np.float64]
 
 @compiled
 def window_mean(values: Values, period: int) -> Values:
-    """Return the mean of the last `period` values (at least 1) on each; NaN on the first ones."""
+    """Return for each value the mean of the last `period` (at least 1); NaN for the first ones."""
     means = np.empty(len(values))
     before, after = np.zeros(period), np.zeros(period)
     for start in range(0, len(values), period):
@@ -40,7 +40,7 @@ def window_mean(values: Values, period: int) -> Values:
 
 @compiled
 def window_deviation(values: Values, period: int) -> Values:
-    """Return the population standard deviation (ddof = 0) likewise."""
+    """Return the population standard deviation (ddof = 0) of the same windows as `window_mean`."""
     deviations = np.empty(len(values))
     before, after = np.zeros((period, 2)), np.zeros((period, 2))
     for start in range(0, len(values), period):

@@ -1,4 +1,4 @@
-"""The built-in strategies: each is a module of its name, which registers it when it is imported."""
+"""Register the built-in strategies: each is a module of its name, which registers it on import."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""Reversion from outside the Bollinger bands to their middle."""
+"""Trade the reversion from outside the Bollinger bands to their middle."""
 
 from typing import Annotated
 
@@ -39,14 +39,14 @@ def bollinger_reversion(
 
 @indicator
 def _below(bars: Bars, period: int, deviations: float) -> NDArray[np.bool_]:
-    """Whether the close is below the band so many deviations below the middle."""
+    """Return whether the close is below the band so many deviations below the middle."""
     below: NDArray[np.bool_] = _distance(bars, period) < -_width(bars, period, deviations)
     return below
 
 
 @indicator
 def _above(bars: Bars, period: int, deviations: float) -> NDArray[np.bool_]:
-    """Whether the close is above the band so many deviations above the middle."""
+    """Return whether the close is above the band so many deviations above the middle."""
     above: NDArray[np.bool_] = _distance(bars, period) > _width(bars, period, deviations)
     return above
 
@@ -57,6 +57,6 @@ def _distance(bars: Bars, period: int) -> NDArray[np.float64]:
 
 
 def _width(bars: Bars, period: int, deviations: float) -> NDArray[np.float64]:
-    """From middle to band; a close that is nearer to the band than a tie is not beyond it."""
+    """Return the distance from middle to band, plus what counts as a tie with the band."""
     width: NDArray[np.float64] = deviations * standard_deviation.column(bars, period)
     return width + TIE * bars.close

@@ -1,4 +1,4 @@
-"""The benchmark of every strategy."""
+"""Hold one position throughout, the benchmark of every strategy."""
 
 import numpy as np
 from numpy.typing import NDArray

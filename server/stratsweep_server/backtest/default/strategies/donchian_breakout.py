@@ -1,4 +1,4 @@
-"""Breakout from a Donchian channel."""
+"""Trade the breakout from a Donchian channel."""
 
 from typing import Annotated
 

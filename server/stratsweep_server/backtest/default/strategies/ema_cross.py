@@ -1,4 +1,4 @@
-"""Crossing of two exponential moving averages."""
+"""Trade the crossing of two exponential moving averages."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Crossing of the MACD line and its signal line."""
+"""Trade the crossing of the MACD line and its signal line."""
 
 from typing import Annotated
 

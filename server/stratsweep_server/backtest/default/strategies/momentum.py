@@ -1,4 +1,4 @@
-"""Time-series momentum."""
+"""Trade the momentum of a symbol against its own past."""
 
 from typing import Annotated
 

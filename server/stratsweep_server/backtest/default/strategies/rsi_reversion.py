@@ -1,4 +1,4 @@
-"""Reversion from oversold and overbought levels of the relative strength index."""
+"""Trade the reversion from oversold and overbought levels of the relative strength index (RSI)."""
 
 from typing import Annotated
 
@@ -50,7 +50,7 @@ def _above(bars: Bars, period: int, level: float) -> NDArray[np.bool_]:
 
 
 def _tie(bars: Bars, period: int) -> NDArray[np.float64]:
-    """What a tie of prices is in points of RSI: 100 * gain / move is as exact as its prices are."""
+    """Return a tie of prices in points of RSI: 100 * gain / move is only as exact as its prices."""
     with np.errstate(divide="ignore"):  # no move yet, no RSI
         tie: NDArray[np.float64] = 100.0 * TIE * bars.close / average_move.column(bars, period)
     return tie

@@ -1,4 +1,4 @@
-"""From indicators to target positions of many combinations: crosses, thresholds, held positions.
+"""Turn indicators into target positions of many combinations: crosses, thresholds, held positions.
 
 Positions are int8 of shape (combinations, bars): 1 long, -1 short, 0 flat.
 """

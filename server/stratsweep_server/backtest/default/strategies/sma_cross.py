@@ -1,4 +1,4 @@
-"""Crossing of two simple moving averages."""
+"""Trade the crossing of two simple moving averages."""
 
 from typing import Annotated
 
