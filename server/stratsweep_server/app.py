@@ -1,4 +1,4 @@
-"""The server's life: wire, start, serve until asked to stop, drain, end."""
+"""Run a server from start to end: wire, serve until asked to stop, drain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMN_BYTES = 2 * 1024 * 1024
 
 
 class Server:
-    """A whole server; an async context manager that serves while it is open.
+    """Wire a whole server and serve while its async context is open.
 
     Attributes:
         address: Where it listens, with the real port; set when entered.
@@ -167,7 +167,7 @@ def _look_after_signals(stop: asyncio.Event, reload: Callable[[], None]) -> None
 
 
 def _ignore_hang_up() -> None:
-    """A closed window says it more than once: to the shell, which says it again, and to all."""
+    """Ignore SIGHUP from now on: a closed window sends it more than once."""
     asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

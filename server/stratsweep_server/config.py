@@ -1,4 +1,4 @@
-"""ServerConfig: everything that can be set about a server, in one frozen place."""
+"""Collect everything that can be set about a server in one frozen place, ServerConfig."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How a server runs.
+    """Set how a server runs.
 
     Attributes:
         listen: `host:port` (port 0: a free one) or `unix:PATH`.

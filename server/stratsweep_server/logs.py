@@ -1,4 +1,4 @@
-"""Log lines on standard error: for people, or JSON for machines."""
+"""Write log lines to standard error: text for people, or JSON for machines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _OutputPrinter(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """A line per record, whatever is in it: names and values come from clients.
+    """Format each record as one line, whatever is in it: names and values come from clients.
 
     Tracebacks, those of an exception and the `traceback` that a record may have beside its message,
     follow on lines of their own, which begin with spaces as no record does.
@@ -84,7 +84,7 @@ class TextFormatter(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    """A text with what a terminal or a reader of lines would obey written as Python writes it.
+    """Return a text in which everything that has no glyph is written as Python writes it.
 
     That is all that has no glyph: control characters, ends of lines and paragraphs, and what turns
     the direction of writing.

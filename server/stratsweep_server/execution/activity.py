@@ -51,23 +51,23 @@ class Activity:
         self._words = memoryview(self._map).cast("Q")
 
     def begin_chunk(self, chunk_id: int) -> None:
-        """In the worker: note that the backtests that follow belong to this chunk."""
+        """Note in the worker that the backtests that follow belong to this chunk."""
         self._words[_CHUNK_ID] = chunk_id
 
     def begin_backtest(self, offset: int) -> int:
-        """In the worker: note that a backtest starts. Returns the monotonic time in nanoseconds."""
+        """Note in the worker that a backtest starts. Returns the monotonic time in nanoseconds."""
         return self._begin(offset)
 
     def begin_batch(self) -> int:
-        """In the worker: note that a batch starts. Returns the time as `begin_backtest` does."""
+        """Note in the worker that a batch starts. Returns the time as `begin_backtest` does."""
         return self._begin(_WHOLE_CHUNK)
 
     def idle(self) -> None:
-        """In the worker: note that no backtest is running."""
+        """Note in the worker that no backtest is running."""
         self._words[_OFFSET] = _IDLE
 
     def running(self) -> Running | None:
-        """In the server: return what the worker is running; None between backtests."""
+        """Return in the server what the worker is running; None between backtests."""
         offset = self._words[_OFFSET]
         if offset == _IDLE:
             return None

@@ -31,7 +31,7 @@ def adopt_orphans() -> None:
 
 
 def mark_descendants() -> None:
-    """In a worker: mark this process and all that it will start, unless a limit is in the way."""
+    """Mark this process, a worker, and all that it will start, unless a limit is in the way."""
     if sys.platform == "linux":
         import resource  # noqa: PLC0415 - there is none on some platforms
 

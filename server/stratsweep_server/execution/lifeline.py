@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_server() -> None:
-    """In a worker: kill this process with SIGKILL as soon as the server process is gone.
+    """Make this process, a worker, die by SIGKILL as soon as the server process is gone.
 
     On Linux the kernel does it, even while C code holds the interpreter lock. The signal is bound
     to the direct parent. With the spawn method that is the server (and there the signal also fires

@@ -27,7 +27,7 @@ class WorkerLimits:
 
 
 def apply_memory_limit(limits: WorkerLimits) -> None:
-    """In a worker: make allocations beyond the limit fail."""
+    """Make the allocations of this process, a worker, fail beyond its memory limit (Linux)."""
     if limits.memory_bytes is not None and sys.platform == "linux":
         import resource  # noqa: PLC0415 - there is none on some platforms
 
@@ -36,7 +36,7 @@ def apply_memory_limit(limits: WorkerLimits) -> None:
 
 
 def offer_to_oom_killer() -> None:
-    """In a worker: have Linux kill this process before the server when memory runs out."""
+    """Have Linux kill this process, a worker, before the server when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 

@@ -159,7 +159,7 @@ class WorkerProcess:
                 os.kill(self.pid, signal.SIGKILL)
 
     def detach(self) -> None:
-        """After the exit: hand over what was still in the socket, then close every descriptor."""
+        """Hand over what the exit left in the socket, then close every descriptor."""
         while self._receive():
             pass
         self._loop.remove_reader(self._socket)
@@ -185,7 +185,7 @@ class WorkerProcess:
         return self._output.last_words()
 
     def reap(self) -> str:
-        """After the exit: end the executor and return in words how the process ended.
+        """End the executor after the exit, and return in words how the process ended.
 
         Blocks: called on the launcher's reaper thread.
         """

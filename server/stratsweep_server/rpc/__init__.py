@@ -1,1 +1,1 @@
-"""The only floor that knows gRPC: service, conversions, event streams, status mapping."""
+"""Serve over gRPC; no other floor knows it: service, conversions, event streams, status mapping."""

@@ -1,4 +1,4 @@
-"""Outcomes and rankings as Arrow: from the log's columns to bytes without an object per row."""
+"""Write outcomes and rankings as Arrow, from the log's columns without an object per row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
 
 
 class ArrowFormat:
-    """A `ResultFormat`: an Arrow IPC stream for the results of each message, rows for failures.
+    """Implement `ResultFormat`: an Arrow IPC stream for a message's results, rows for failures.
 
     Args:
         log: Where the outcomes are.
@@ -41,11 +41,11 @@ class ArrowFormat:
         self._is_grouped = is_grouped
 
     def block_size(self) -> int:
-        """How many outcomes at a time to ask for."""
+        """Return how many outcomes to ask `groups` for at a time."""
         return self._max_rows(self._log.metric_count) if self._is_grouped else 1
 
     def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
-        """A range of the log's outcomes, in order."""
+        """Yield messages with a range of the log's outcomes, in order."""
         failed = start + np.flatnonzero(self._log.is_failure(start, stop))
         group = OutcomeGroup(stop - start, len(failed))
         self._add_failures(group, failed[:MAX_ROWS])
@@ -61,7 +61,7 @@ class ArrowFormat:
         yield group
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
-        """A ranking, in order."""
+        """Yield result parts with a whole ranking, in order."""
         max_rows = self._max_rows(len(ranking.metric_names))
         for start in range(0, len(ranking), max_rows):
             columns = ranking.columns(start, min(start + max_rows, len(ranking)))
@@ -79,7 +79,7 @@ class ArrowFormat:
 def arrow_stream(
     columns: OutcomeColumns, grid: GridColumns, first_rank: int | None = None
 ) -> Pieces:
-    """Results as a complete Arrow IPC stream; its columns are those of `RESULT_FORMAT_ARROW`.
+    """Return results as a complete Arrow IPC stream, with the columns of `RESULT_FORMAT_ARROW`.
 
     Args:
         columns: The results; none of them is a failure.
@@ -118,7 +118,7 @@ def _series(name: str, values: ParameterColumn) -> pl.Series:
 
 
 class _PieceFile(list[bytes]):
-    """A file of what is written to it, piece by piece: `io.BytesIO` takes six times as long."""
+    """Collect what is written piece by piece, since `io.BytesIO` takes six times as long."""
 
     def write(self, piece: bytes) -> int:
         self.append(piece)
@@ -129,7 +129,7 @@ class _PieceFile(list[bytes]):
 
 
 def _without(failed: NDArray[np.intp], start: int, stop: int) -> slice | NDArray[np.intp]:
-    """The other rows of a range; as a slice, whose columns are views, where there are no failed."""
+    """Return a range's rows that are not failed; as a slice, which makes views, where none is."""
     if len(failed) == 0:
         return slice(start, stop)
     return np.setdiff1d(np.arange(start, stop), failed, assume_unique=True)

@@ -1,4 +1,4 @@
-"""Which fields of the contract's config are carried over by their name, as they are."""
+"""Name the fields of the contract's config that are carried over by their name, as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream of one optimization: a cursor into its log that makes events of what it passes."""
+"""Stream one optimization: move a cursor through its log and make events of what it passes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEARTBEAT_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """What a client may choose of its stream.
+    """Hold what a client may choose of its stream.
 
     Attributes:
         progress_interval: Seconds for which outcomes are gathered into one message; None: a message
@@ -41,7 +41,7 @@ class StreamOptions:
 
 
 class EventStream:
-    """The events of a running optimization after its start.
+    """Stream the events of a running optimization after its start.
 
     Args:
         optimization: What runs.
@@ -70,7 +70,7 @@ class EventStream:
         self._best_wire = b""
 
     async def responses(self) -> AsyncIterator[OptimizeResponse | bytes]:
-        """Progress as it comes, heartbeats in between, last the parts of the result.
+        """Yield progress as it comes, heartbeats in between, last the parts of the result.
 
         What may be large comes as the bytes of its message.
         """
@@ -126,7 +126,7 @@ class EventStream:
             yield self._progress_response(group)
 
     def _better_row(self, start: int, stop: int) -> int | None:
-        """The best of a range of outcomes; None when it is not better than the best yet."""
+        """Return the best of a range of outcomes; None when it is not better than the best yet."""
         scores, indices = (
             self._log.metric(self._target, start, stop),
             self._log.indices(start, stop),
@@ -145,7 +145,7 @@ class EventStream:
         return start + row
 
     def _progress_response(self, outcomes: Outcomes) -> bytes:
-        """The message of outcomes that the cursor has passed."""
+        """Return the message of outcomes that the cursor has passed."""
         event_time = self._log.event_time(self._position - 1)
         progress = (self._head_of_progress(), *outcomes.wire, self._best_wire)
         return _response(

@@ -1,4 +1,4 @@
-"""How outcomes and rankings become messages: as rows or as Arrow, behind the same few methods."""
+"""Turn outcomes and rankings into messages, as rows or as Arrow, behind the same few methods."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ MAX_ROWS = 250
 
 
 class Outcomes(Protocol):
-    """Outcomes that follow each other in the log and share a progress message."""
+    """Hold outcomes that follow each other in the log and share a progress message."""
 
     @property
     def count(self) -> int:
-        """How many."""
+        """Return how many outcomes there are."""
 
     @property
     def failed_count(self) -> int:
-        """How many of them are failures."""
+        """Return how many of them are failures."""
 
     @property
     def wire(self) -> Pieces:
-        """The serialized progress message; it has these outcomes and nothing else yet."""
+        """Return the serialized progress message; it has these outcomes and nothing else yet."""
 
 
 @dataclass(slots=True)
 class OutcomeGroup:
-    """`Outcomes` that are gathered in a message.
+    """Gather `Outcomes` in a message.
 
     Attributes:
         count: How many.
@@ -53,14 +53,14 @@ class OutcomeGroup:
 
     @property
     def wire(self) -> Pieces:
-        """The serialized message."""
+        """Return the serialized message."""
         rows = self.progress.SerializeToString()
         return rows, *_arrow(ProgressMessage.ARROW_RESULTS_FIELD_NUMBER, self.arrow_results)
 
 
 @dataclass(slots=True)
 class ResultPart:
-    """A part of a result.
+    """Hold a part of a result.
 
     Attributes:
         result: The message without its Arrow field; `result_parts` fills in the rest.
@@ -72,27 +72,27 @@ class ResultPart:
 
     @property
     def wire(self) -> Pieces:
-        """The serialized message."""
+        """Return the serialized message."""
         number = ResultMessage.ARROW_RANKED_RESULTS_FIELD_NUMBER
         return self.result.SerializeToString(), *_arrow(number, self.arrow_ranked_results)
 
     @property
     def size(self) -> int:
-        """The bytes of the message, nearly."""
+        """Return about how many bytes the message takes."""
         return self.result.ByteSize() + sum(map(len, self.arrow_ranked_results))
 
 
 class ResultFormat(Protocol):
-    """Makes messages of at most about `MAX_MESSAGE_BYTES`."""
+    """Make messages of at most about `MAX_MESSAGE_BYTES`."""
 
     def block_size(self) -> int:
-        """How many outcomes at a time to ask for."""
+        """Return how many outcomes to ask `groups` for at a time."""
 
     def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
-        """A range of the log's outcomes, in order."""
+        """Yield messages with the log's outcomes from `start` up to, not including, `stop`."""
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
-        """A ranking, in order."""
+        """Yield result parts with a whole ranking, in order."""
 
 
 def _arrow(field_number: int, stream: Pieces) -> Pieces:
@@ -100,10 +100,10 @@ def _arrow(field_number: int, stream: Pieces) -> Pieces:
 
 
 def rows_that_fit(size: int) -> int:
-    """How many rows of a size fit a message; at least one."""
+    """Return how many rows of a size, in bytes, fit into a message; at least one."""
     return max(1, MAX_MESSAGE_BYTES // max(1, size))
 
 
 def fits(size: int) -> bool:
-    """Whether a message of this size may still grow."""
+    """Return whether a message of this size, in bytes, may still grow."""
     return size < MAX_MESSAGE_BYTES

@@ -1,4 +1,4 @@
-"""The end of an optimization in messages of at most about 1 MB."""
+"""Split the end of an optimization into messages of at most about 1 MB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATES = {
 def result_parts(
     result: OptimizationResult, result_format: ResultFormat, grid: GridColumns
 ) -> Iterator[ResultPart]:
-    """The parts of a result, made one by one; the last one says so."""
+    """Yield the parts of a result, made one by one; the last one says so."""
     pieces = chain(
         result_format.ranked_parts(result.ranked_results), failure_parts(result.failures, grid)
     )
@@ -41,7 +41,7 @@ def result_parts(
 
 
 def _are_small(part: ResultPart, piece: ResultPart) -> bool:
-    """Whether the end of the ranking and the beginning of the failures can share a part."""
+    """Return whether the end of the ranking and the beginning of the failures can share a part."""
     is_seam = bool(piece.result.failures) and not part.result.failures
     return is_seam and fits(part.size + piece.size)
 

@@ -1,4 +1,4 @@
-"""Outcomes and rankings as protobuf rows, straight from the log's columns."""
+"""Write outcomes and rankings as protobuf rows, straight from the log's columns."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _MetricRow: TypeAlias = tuple[int, float, dict[str, float]]
 
 
 class RowFormat:
-    """A `ResultFormat`: a message within a message for each outcome.
+    """Implement `ResultFormat`: a message within a message for each outcome.
 
     Args:
         log: Where the outcomes are.
@@ -58,11 +58,11 @@ class RowFormat:
         self._max_rows = min(MAX_ROWS, rows_that_fit(grid.row_bytes))
 
     def block_size(self) -> int:
-        """How many outcomes at a time to ask for."""
+        """Return how many outcomes to ask `groups` for at a time."""
         return self._max_rows
 
     def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
-        """A range of the log's outcomes, in order."""
+        """Yield messages with a range of the log's outcomes, in order."""
         group, size = OutcomeGroup(), 0
         for row, parameters, failure in self._rows(start, stop):
             size += _add_outcome(group, row, parameters, failure).ByteSize()
@@ -73,7 +73,7 @@ class RowFormat:
             yield group
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
-        """A ranking, in order."""
+        """Yield result parts with a whole ranking, in order."""
         for start in range(0, len(ranking), self._max_rows):
             columns = ranking.columns(start, min(start + self._max_rows, len(ranking)))
             parameter_rows = _parameter_rows(self._grid, columns.indices)
@@ -101,7 +101,7 @@ class RowFormat:
 
 
 def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Iterator[ResultPart]:
-    """Failures, in order, in parts that have nothing else."""
+    """Yield failures, in order, in parts that have nothing else."""
     for start in range(0, len(failures), MAX_ROWS):
         block = failures[start : start + MAX_ROWS]
         part, size = ResultPart(), 0
@@ -117,7 +117,7 @@ def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Ite
 
 
 def result_message(log: OutcomeLog, row: int, grid: GridColumns) -> outcome_pb2.ParameterResult:
-    """A successful outcome of a log, without a rank."""
+    """Return a successful outcome of a log as a message, without a rank."""
     columns = log.columns(slice(row, row + 1))
     message = outcome_pb2.ParameterResult()
     _fill_result(message, columns.rows()[0], next(_parameter_rows(grid, columns.indices)))
@@ -140,7 +140,7 @@ def _failure_parameters(
 
 
 def _parameter_rows(grid: GridColumns, indices: NDArray[np.int64]) -> Iterator[_ParameterRow]:
-    """Name, field and value of each combination's parameters."""
+    """Yield name, field and value of each combination's parameters."""
     columns = grid.at(indices)
     names = [(name, VALUE_FIELDS[values.dtype.kind]) for name, values in columns.items()]
     if not columns:
@@ -197,5 +197,5 @@ def _fill_parameters(
 
 
 def fill_seconds(message: Duration | Timestamp, seconds: float) -> None:
-    """Write a span, or the time since the epoch, into a message in place."""
+    """Write seconds, of a span or since the epoch, into a message in place."""
     message.seconds, message.nanos = divmod(round(seconds * 1e9), 1_000_000_000)

@@ -1,4 +1,4 @@
-"""The gRPC server: our service, health and reflection on one address."""
+"""Serve our service, health and reflection over gRPC on one address."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class _HealthServicer(health.aio.HealthServicer):
 
     # The type stubs do not know it yet, either.
     async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401, ARG002, N802
-        """The state of each name that Check knows."""
+        """Return the state of each name that Check knows."""
         check = health_pb2.HealthCheckRequest
         states = {name: await self.Check(check(service=name), context) for name in _HEALTH_NAMES}
         return health_pb2.HealthListResponse(statuses=states)  # type: ignore[attr-defined]
 
 
 class RpcServer:
-    """A gRPC server that is bound on construction.
+    """Run a gRPC server that is bound on construction.
 
     Args:
         service: Our service.
@@ -88,7 +88,7 @@ class RpcServer:
         await self._server.start()
 
     async def set_serving(self, *, is_serving: bool) -> None:
-        """Tell health checks and watchers."""
+        """Tell health checks and watchers whether the server can run optimizations."""
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if is_serving else states.NOT_SERVING
         for name in _HEALTH_NAMES:

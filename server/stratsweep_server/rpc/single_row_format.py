@@ -1,4 +1,4 @@
-"""Each outcome in a progress message of its own, as the bytes that are sent."""
+"""Write each outcome into a progress message of its own, as the bytes that are sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DOUBLE_BYTES = 8
 
 @dataclass(slots=True)
 class EncodedResult:
-    """`Outcomes` that are one success."""
+    """Hold `Outcomes` that are one success."""
 
     wire: Pieces
     count: int = 1
@@ -33,7 +33,7 @@ class EncodedResult:
 
 
 class SingleRowFormat(RowFormat):
-    """A `ResultFormat`: each outcome in a progress message of its own.
+    """Implement `ResultFormat`: each outcome in a progress message of its own.
 
     Args:
         log: Where the outcomes are.
@@ -50,11 +50,11 @@ class SingleRowFormat(RowFormat):
         }
 
     def block_size(self) -> int:
-        """How many outcomes at a time to ask for."""
+        """Return how many outcomes to ask `groups` for at a time."""
         return min(_MAX_ROWS, self._max_rows)
 
     def groups(self, start: int, stop: int) -> Iterator[EncodedResult | OutcomeGroup]:
-        """A range of the log's outcomes, in order, each on its own."""
+        """Yield a message for each of a range of the log's outcomes, in order."""
         columns = self._log.columns(slice(start, stop))
         parameters = self._parameter_rows(columns.indices)
         metrics = _metric_rows(columns.metrics, stop - start)
@@ -72,7 +72,7 @@ class SingleRowFormat(RowFormat):
                 yield group
 
     def _parameter_rows(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        """The map entries of each combination's parameters."""
+        """Return the map entries of each combination's parameters."""
         columns = [
             map(self._encode_parameters[name], values.tolist())
             for name, values in self._grid.at(indices).items()
@@ -81,19 +81,19 @@ class SingleRowFormat(RowFormat):
 
 
 def _progress(*result: bytes) -> Pieces:
-    """A progress message of one result."""
+    """Return a progress message of one result."""
     outcome = field(Outcome.RESULT_FIELD_NUMBER, result)
     return field(ProgressMessage.OUTCOMES_FIELD_NUMBER, outcome)
 
 
 def _parameter_bytes(name: str, value_field: str, value: object) -> bytes:
-    """The map entry of a parameter's value."""
+    """Return the map entry of a parameter's value."""
     set_value: Callable[..., ParameterValue] = ParameterValue
     return ParameterResult(parameters={name: set_value(**{value_field: value})}).SerializeToString()
 
 
 def _metric_rows(metrics: Mapping[str, NDArray[np.float64]], count: int) -> Iterator[bytes]:
-    """The map entries of each row's metrics that have a value.
+    """Yield the map entries of each row's metrics that have a value.
 
     An entry ends with its number, so that the rows of many are a table of bytes: the names are in
     place, and each column of numbers is written at once.
@@ -118,6 +118,6 @@ def _metric_entry(name: str) -> bytes:
 
 
 def _without_gaps(row: bytes, ends: Sequence[int], has_values: Sequence[bool]) -> bytes:
-    """A row without the entries that have no value."""
+    """Return a row without the entries that have no value."""
     entries = zip([0, *ends], ends, has_values, strict=False)
     return b"".join(row[start:end] for start, end, has_value in entries if has_value)

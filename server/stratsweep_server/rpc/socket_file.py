@@ -1,4 +1,4 @@
-"""The file of a Unix socket: taken when nobody serves there, removed when it is still one's own.
+"""Take a Unix socket's file when nobody serves there; remove it while it is still one's own.
 
 gRPC alone takes any socket's place when it binds, and removes whatever socket is there when it
 ends. So it binds to a name of its own, and what it has bound is moved to where clients look.
@@ -22,7 +22,7 @@ _LOCK_POLL_SECONDS = 0.01
 
 
 class SocketFile:
-    """Where clients find a Unix socket.
+    """Own the file where clients find a Unix socket.
 
     Servers that start or end at a time take turns, by a lock on the directory: it needs no file,
     and the kernel frees it.
@@ -36,7 +36,7 @@ class SocketFile:
         self._identity: tuple[int, int] | None = None
 
     def take(self, bind: Callable[[Path], object]) -> None:
-        """Put a socket there; one that nobody serves any more is replaced.
+        """Put a socket there; replace one that nobody serves any more.
 
         Args:
             bind: Binds the socket, in the same directory, and listens.
@@ -54,7 +54,7 @@ class SocketFile:
             self._identity = status.st_dev, status.st_ino
 
     def remove(self) -> None:
-        """Remove it, unless another one has taken its place.
+        """Remove the file, unless another server's has taken its place.
 
         To be called while it is still served: the number of a file that is gone may be given to the
         next one, and then nothing tells the two apart.

@@ -1,4 +1,4 @@
-"""Errors of starting to gRPC statuses: code, message, and google.rpc details for programs."""
+"""Map errors to gRPC statuses: code, message, and google.rpc details for programs."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ Source: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushba
 
 
 class DrainingError(Exception):
-    """The server is shutting down."""
+    """Report that the server is shutting down."""
 
 
 class TooManyOptimizationsError(Exception):
-    """The server runs as many optimizations as it is allowed to."""
+    """Report that the server runs as many optimizations as it is allowed to."""
 
     def __init__(self, limit: int, retry_seconds: float) -> None:
         self.limit = limit
@@ -60,12 +60,12 @@ class TooManyOptimizationsError(Exception):
 
 
 class MalformedRequestError(Exception):
-    """Bytes that are not the message that the RPC takes."""
+    """Report bytes that are not the message that the RPC takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorStatus:
-    """A status to end a call with.
+    """Describe a status to end a call with.
 
     Attributes:
         code: A gRPC status code.
@@ -82,7 +82,7 @@ class ErrorStatus:
     details: tuple[Message, ...] = ()
 
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The details as gRPC carries them."""
+        """Return the details as gRPC carries them."""
         reason = ErrorReason.Name(self.reason).removeprefix("ERROR_REASON_")
         info = error_details_pb2.ErrorInfo(
             reason=reason, domain=ERROR_DOMAIN, metadata=self.metadata
@@ -98,7 +98,7 @@ class ErrorStatus:
 
 
 def status_of(error: Exception) -> ErrorStatus:
-    """The status of an error; an unforeseen one is INTERNAL and does not leak its text."""
+    """Return the status of an error; an unforeseen one is INTERNAL and does not leak its text."""
     row = _STATUSES.get(_key(error))
     if row is not None:
         metadata = {
@@ -116,7 +116,7 @@ def status_of(error: Exception) -> ErrorStatus:
 
 
 def _key(error: Exception) -> type[Exception] | ViolationKind:
-    """What an error's row stands under: its type, or the kind that all of its violations are of."""
+    """Return what an error's row stands under: its type, or the kind of all of its violations."""
     if not isinstance(error, InvalidConfigError):
         return type(error)
     kinds = {violation.kind for violation in error.violations}
@@ -124,7 +124,7 @@ def _key(error: Exception) -> type[Exception] | ViolationKind:
 
 
 def _first_line(error: Exception) -> str:
-    """The text of an error without the traceback that may follow, which is the log's."""
+    """Return the text of an error without the traceback that may follow, which is the log's."""
     return _message(str(error).partition("\n")[0])
 
 
@@ -138,7 +138,7 @@ def _message(text: str, note_if_cut: str = "") -> str:
 
 
 def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
-    """Every violation that fits; `violation_count` in the metadata tells how many there are."""
+    """List every violation that fits; the metadata's `violation_count` tells how many there are."""
     details = error_details_pb2.BadRequest()
     for violation in error.violations[:_MAX_VIOLATIONS]:
         in_request = violation.field.partition("[")[0] in _REQUEST_FIELDS
@@ -167,7 +167,7 @@ def _pack(detail: Message) -> any_pb2.Any:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """How errors of a type become a status; see `ErrorStatus`."""
+    """Describe how errors of a type become a status; see `ErrorStatus`."""
 
     code: grpc.StatusCode
     reason: ErrorReason.ValueType

@@ -1,4 +1,4 @@
-"""Texts cut to what fits into a call's trailers, by the bytes that they take there.
+"""Cut texts to what fits into a call's trailers, by the bytes that they take there.
 
 Clients refuse trailers of more than 8 KB, some of them only now and then: the call then ends as
 RESOURCE_EXHAUSTED whatever its status was. The message is sent twice: percent-encoded, and as UTF-8
@@ -21,12 +21,12 @@ ELLIPSIS = "…"
 
 
 def utf8_size(text: str) -> int:
-    """The bytes of a text in a protobuf message."""
+    """Return the bytes that a text takes in a protobuf message."""
     return len(text.encode())
 
 
 def percent_encoded_size(text: str) -> int:
-    """The bytes of a text as a status's message: one for printable ASCII but `%`, else three each.
+    """Return the bytes of a text as a status's message: 1 for printable ASCII but `%`, else 3 each.
 
     Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses.
     """
@@ -35,7 +35,7 @@ def percent_encoded_size(text: str) -> int:
 
 
 def shortened(text: str, limit: int, size: Callable[[str], int] = utf8_size) -> str:
-    """A text that takes at most `limit` bytes: itself, or its beginning and an ellipsis.
+    """Return a text of at most `limit` bytes: the same, or its beginning and an ellipsis.
 
     What cannot be encoded, such as half of a surrogate pair, is replaced.
     """

@@ -1,1 +1,1 @@
-"""What stands around every call, each in a module of its own; `server` puts them in order."""
+"""Wrap every call in layers, each in a module of its own; `rpc.server` puts them in order."""

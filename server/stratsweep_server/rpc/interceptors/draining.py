@@ -1,4 +1,4 @@
-"""The end of a server: new calls are refused, running ones get a grace and are then ended."""
+"""Drain a server that stops: refuse new calls, give running ones a grace, then end them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAST_WORDS_SECONDS = 2.0
 
 
 class DrainInterceptor(grpc.aio.ServerInterceptor):
-    """Ends calls with a status of our own, before gRPC does with one that tells nothing.
+    """End calls with a status of our own, before gRPC does with one that tells nothing.
 
     Health and reflection are answered until the end, and nobody waits for theirs.
     """

@@ -1,4 +1,4 @@
-"""The outermost layer of every call: errors become statuses, and nothing leaks."""
+"""Turn errors into statuses in the outermost layer of every call, so that nothing leaks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Maps what a handler raises to a status."""
+    """Map what a handler raises to a status."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -72,7 +72,7 @@ def _mapping_errors(inner: Call, method: str) -> Call:
 
 
 def _checked(request: Any) -> Any:  # noqa: ANN401 - any message
-    """A request, or a stream of them, that raises where bytes did not parse."""
+    """Return a request, or a stream of them, that raises where bytes did not parse."""
     if isinstance(request, AsyncIterator):
         return _checked_stream(request)
     if isinstance(request, MalformedRequestError):

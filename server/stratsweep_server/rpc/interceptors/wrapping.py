@@ -1,4 +1,4 @@
-"""How an interceptor gets around a handler: the same RPC, with another call and other codecs."""
+"""Wrap a handler for an interceptor: the same RPC, with another call and other codecs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Serialize: TypeAlias = Callable[[Any], bytes]
 
 
 def call_of(handler: MethodHandler) -> Call:
-    """The coroutine of a handler; what yields its responses becomes one that writes them."""
+    """Return the coroutine of a handler; one that yields its responses is made to write them."""
     call: Any = getattr(handler, _kind(handler))
     return _writing(call) if inspect.isasyncgenfunction(call) else call
 
@@ -32,7 +32,7 @@ def with_call(
     deserialize: Deserialize | None = None,
     serialize: Serialize | None = None,
 ) -> MethodHandler:
-    """A handler of the same kind that runs `call`; without other codecs, with its own."""
+    """Return a handler of the same kind that runs `call`; without other codecs, with its own."""
     make: Any = getattr(grpc, f"{_kind(handler)}_rpc_method_handler")
     made: MethodHandler = make(
         call,
@@ -43,7 +43,7 @@ def with_call(
 
 
 def _kind(handler: MethodHandler) -> str:
-    """`unary_unary`, `unary_stream`, `stream_unary` or `stream_stream`."""
+    """Return `unary_unary`, `unary_stream`, `stream_unary` or `stream_stream`."""
     names = {False: "unary", True: "stream"}
     return f"{names[handler.request_streaming]}_{names[handler.response_streaming]}"
 
