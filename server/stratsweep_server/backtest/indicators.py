@@ -86,7 +86,7 @@ class Indicator:
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "indicator")
         self._function = function
-        # What belongs to bars goes when they do, at the end of an optimization.
+        # Columns are dropped together with their bars, at the end of an optimization.
         self._stores: WeakKeyDictionary[Bars, _Store] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type[Indicator], tuple[Callable[..., ArrayLike]]]:

@@ -56,7 +56,7 @@ def end_all_descendants(adopter: int) -> None:
 
 
 def _end(adopters: Iterable[int], is_meant: Callable[[int], bool]) -> None:
-    # Again and again: what is killed leaves its own children, which may have become more meanwhile.
+    # Several passes: what is killed leaves children, and may have started more of them meanwhile.
     for _ in range(_PASSES):
         found = [
             child

@@ -73,5 +73,5 @@ def _file_of(place: TracebackType) -> str:
 
 
 def _type_name(error: BaseException) -> str:
-    # Past the metaclass, which may have its own idea of attributes.
+    # Asked of `type` itself, since a metaclass may answer for `__qualname__` in its own way.
     return str(type.__dict__["__qualname__"].__get__(type(error)))

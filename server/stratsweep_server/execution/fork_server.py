@@ -20,7 +20,7 @@ from typing import Any
 from stratsweep_server.execution.run_directory import RunDirectory
 from stratsweep_server.execution.signals import held_signals
 
-# What each worker imports to come to life; without it, that is most of the time of its start.
+# What every worker needs: to import it again in each would be most of the time of its start.
 _PRELOAD = (
     "concurrent.futures.process",
     "numpy.random",
@@ -64,7 +64,7 @@ def start_fork_server(*, is_default_engine: bool) -> None:
         return  # without a change of the environment, which no other thread should have to expect
     try:
         with held_signals():
-            # In case it is started: that lets signals through, so there is nothing yet to leave.
+            # First, since its start lets signals through: there is nothing yet to leave behind.
             resource_tracker.ensure_running()
         _provide_directory()
         if _is_running():
@@ -167,7 +167,8 @@ def _process_id() -> int | None:
 
 
 def _state(name: str) -> Any:  # noqa: ANN401 - whatever it is
-    # Private names, the same in CPython 3.11 to 3.13; without them, one that imports is waited for.
+    # Private names, the same in CPython 3.11 to 3.13; where they are gone, a server that stops
+    # waits for a fork server that still imports.
     return getattr(getattr(forkserver, "_forkserver", None), name, None)
 
 

@@ -29,7 +29,7 @@ def _report(
 
 sys.excepthook = _report  # until a worker has all that it needs, and puts the ordinary one back
 adopt_orphans()
-# It waits for all children that end, and wonders about those that it did not start.
+# It waits for all of its children, and warns of adopted ones, which it did not start.
 warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")
 # Workers do not come here: multiprocessing ends them by os._exit.
 atexit.register(end_all_descendants, os.getpid())

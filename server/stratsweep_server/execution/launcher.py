@@ -80,8 +80,8 @@ class Launcher:
             raise RuntimeError("no more workers are started")
         setup = (self._engine.data, copies, self._limits)
         if self._context.get_start_method() == "forkserver":
-            # Each time: multiprocessing alone would replace a dead one in its own way. Workers have
-            # the environment of the fork server.
+            # Before each start: multiprocessing would replace a fork server that has died without
+            # our settings. Workers inherit its environment.
             start_fork_server(is_default_engine=self._engine.is_default)
             worker = WorkerProcess.start(self._context, *setup, loop)
             fork_server_has_forked()

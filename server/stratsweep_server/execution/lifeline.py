@@ -31,7 +31,7 @@ def die_with_server() -> None:
 
 
 def _close_inherited_alive_pipe() -> None:
-    # A private name, the same in CPython 3.11 to 3.13; without it the thread below is what is left.
+    # A private name, the same in CPython 3.11 to 3.13; where it is gone, the thread still works.
     state = getattr(forkserver, "_forkserver", None)
     alive_fd = getattr(state, "_forkserver_alive_fd", None)
     if alive_fd is not None:

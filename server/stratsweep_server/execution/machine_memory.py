@@ -57,7 +57,7 @@ def _cgroup_limits(own_cgroups: Path, cgroups: Path) -> Iterator[int]:
 
 
 def _limits_up_from(root: Path, path: str, file_name: str) -> Iterator[int]:
-    # In a container the path may be the host's, of which only the root is seen here.
+    # In a container the path may be the host's, of which only the root is visible inside.
     group = root / path.lstrip("/")
     for place in (group, *group.parents):
         if place.is_relative_to(root):

@@ -51,7 +51,7 @@ class MessageKind(IntEnum):
 
 
 IndexLookup: TypeAlias = Callable[[int, int, int], NDArray[np.int64]]
-"""(chunk id, offset, count) to the combination indices there; raises LookupError if not so."""
+"""Maps (chunk id, offset, count) to the combination indices there; raises LookupError if none."""
 
 
 class MalformedMessageError(Exception):
@@ -267,7 +267,8 @@ def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
 
 
 def _json(value: object) -> bytes:
-    # An exception's text can have half a character in it (a file name that is no UTF-8): "?".
+    # An exception's text can have half a character in it, from a file name that is no UTF-8: it
+    # becomes "?".
     text = json.dumps(value, ensure_ascii=False, default=lambda member: member.value)
     return text.encode(errors="replace")
 

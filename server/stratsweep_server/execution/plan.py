@@ -97,8 +97,8 @@ class GridColumns:
 def axis_column(values: Sequence[ParameterValue], text_type: type = np.str_) -> ParameterColumn:
     """Return the values of an axis as a column: exact int64, float64, bool, or texts of a type."""
     if isinstance(values, range):
-        # Sums that leave the 64 bits on their way come back to them; `np.arange` makes doubles of
-        # a range that ends within a step of their end.
+        # An overflow on the way cancels out. `np.arange` would give doubles where the range ends
+        # within a step of the largest integer.
         steps = np.arange(len(values), dtype=np.int64) * np.int64(values.step)
         return steps + np.int64(values.start)
     if isinstance(values, array):

@@ -195,8 +195,8 @@ class Workload:
         """End the workload, whatever is still running."""
         if self._end.done():
             return
-        # Whoever listens holds this workload: the outcomes of both must not wait for the garbage
-        # collector, which seldom comes where there are few objects, however large.
+        # Breaks a cycle of references, since whoever listens holds this workload: large outcomes
+        # would wait for the garbage collector, which seldom runs where there are few objects.
         self._on_outcomes = _ignore
         if error is None:
             self._end.set_result(None)
@@ -386,7 +386,7 @@ class WorkerPool:
             slot.forget_plan(workload.plan_id)
         self._retire_generations()
 
-    # What slots ask and tell.
+    # What slots ask and report.
 
     def generation_for(self, slot: Slot) -> Generation:
         """Return the generation that a slot should serve next."""

@@ -175,7 +175,7 @@ class WorkerProcess:
         self._log(self._output.finish())
         if self._pidfd is not None:
             os.close(self._pidfd)
-        # What a backtest started goes with it. The group has the worker's own id.
+        # Kills what a backtest started, too: the process group has the worker's own id.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self.activity.close()
@@ -194,7 +194,8 @@ class WorkerProcess:
 
     @property
     def _exit_descriptor(self) -> int:
-        # When the fork server is killed sentinels fire though workers still run; a pidfd does not.
+        # When the fork server is killed, sentinels report an end though workers still run; a pidfd
+        # does not.
         return self._process.sentinel if self._pidfd is None else self._pidfd
 
     def _exited(self, on_exit: Callable[[], None]) -> None:
@@ -219,7 +220,7 @@ class WorkerProcess:
         return bool(data)
 
     def _read_output(self) -> None:
-        # Once per turn of the loop, too: a flood must not keep other events waiting.
+        # Once per turn of the loop, as in `_receive`: a flood must not keep other events waiting.
         try:
             data = os.read(self._output_descriptor, _RECEIVE_BYTES)
         except BlockingIOError:
@@ -266,7 +267,8 @@ def _leave_to_its_executor(child: BaseProcess) -> None:
 
     Under forkserver the code can be read once: whoever comes second takes 255 for it, for both.
     """
-    # A private name, the same in CPython 3.11 to 3.13; without it a rare exit has the wrong code.
+    # A private name, the same in CPython 3.11 to 3.13; where it is gone, an exit code is rarely
+    # reported wrong.
     children: set[BaseProcess] = getattr(process, "_children", set())
     children.discard(child)
 

@@ -56,7 +56,7 @@ class RunDirectory:
         with self._ensuring:
             if not _is_lock_of(self._lock, self.path):
                 lost = self._lock
-                # By another name: where everybody may write, somebody could have taken the old one.
+                # Under a new name: where everybody may write, somebody may have taken the old one.
                 self.path, self._lock = _make_locked(self._parent, self._prefix)
                 os.close(lost)
             return self.path

@@ -229,7 +229,7 @@ class FairScheduler:
 
     def add(self, queue: CombinationQueue) -> None:
         """Add a queue, which from now on has an equal claim with those that are here."""
-        # One that waits for nothing but its last long backtest stands still: no measure for others.
+        # A queue that only waits for its last running backtests stands still, and measures nothing.
         waiting = [
             other.virtual_time for other in self._queues if other.has_work(fresh_worker=False)
         ]

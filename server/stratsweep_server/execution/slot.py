@@ -77,7 +77,7 @@ class KillReason(Enum):
     CLOSING = "closing"
 
 
-# The others are a worker's own doing, and settled like a death.
+# The other reasons are the worker's own fault, and are settled like a death.
 _SETTLED_BY_REASON = frozenset(
     {KillReason.TIMED_OUT, KillReason.CANCELLED, KillReason.RECYCLED, KillReason.CLOSING}
 )
@@ -516,7 +516,7 @@ class Slot:
 
     @property
     def _is_ending(self) -> bool:
-        # What a worker said last is read after its exit: the slot must not hand work to the dead.
+        # Messages are still read after the worker's exit: they must not bring it new work.
         return self._kill is not None or self._exited.is_set()
 
     # Deadlines.
@@ -540,7 +540,7 @@ class Slot:
         self._kill_worker(Kill(KillReason.TIMED_OUT, chunk=chunk, guilty=guilty, duration=duration))
 
     def _check_stall(self, now: float, assignment: Assignment) -> None:
-        # Between two backtests there are microseconds; a worker found there twice is stuck.
+        # A worker is between two backtests for microseconds; one found there twice is stuck.
         done = assignment.chunk.done_count
         waited = now - assignment.assign_time
 

@@ -19,7 +19,7 @@ class LikePattern:
             return self._first.fullmatch(text) is not None
         found, end = self._first.match(text), len(text) - self._last_length
         for piece in self._middle:
-            # The leftmost place leaves most to those that follow.
+            # The leftmost match leaves most of the text to the pieces that follow.
             found = found and piece.search(text, found.end(), max(end, 0))
         return found is not None and found.end() <= end and bool(self._last.match(text, end))
 

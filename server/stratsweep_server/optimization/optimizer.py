@@ -167,7 +167,7 @@ class GridSearchOptimizer:
             WorkersUnavailableError: No worker process starts.
         """
         if self._pool is None:
-            # Workers of its own, since another optimization may end while this one runs.
+            # A pool for this call alone, since several calls may overlap.
             async with WorkerPool(self._engine_spec(), max_workers=self._max_workers) as pool:
                 optimizer = GridSearchOptimizer(
                     data=self._data, max_combinations=self._max_combinations, pool=pool

@@ -193,7 +193,7 @@ class OutcomeColumns:
 
 
 def _has_a_value(values: NDArray[np.float64], rows: slice | NDArray[np.intp]) -> bool:
-    # The first one nearly always has; looking at all of a million would take 10 ms a column.
+    # The first row nearly always has one; to look at a million takes 10 ms a column.
     first = values[rows][:1] if isinstance(rows, slice) else values[rows[:1]]
     return not np.isnan(first).all() or not np.isnan(values[rows]).all()
 

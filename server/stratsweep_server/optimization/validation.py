@@ -216,7 +216,7 @@ def _check_parameters(
         checkpoint()
         path = f"parameters[{number}]"
         yield from _check_axis_name(path, axis, strategy)
-        # The reader has reported values that it could not read.
+        # None stands for values that could not be read, which has been reported.
         if axis.values is not None:
             shape = list(_check_values(path, axis.values, max_combinations))
             yield from shape

@@ -86,7 +86,7 @@ def arrow_stream(
         grid: The parameters' values.
         first_rank: The first one's rank, in a ranking.
     """
-    # By way of the nanoseconds of a row, so that both formats round alike.
+    # Rounded to nanoseconds first, as in rows, so that both formats round alike.
     microseconds = np.rint(np.rint(columns.durations * 1e9) / 1e3).astype("timedelta64[us]")
     table = [
         pl.Series("combination_index", columns.indices),
@@ -104,7 +104,7 @@ def arrow_stream(
     if metrics:
         table.append(pl.DataFrame(metrics).to_struct("metrics"))
     stream = _PieceFile()
-    # Without the newer layouts of strings, which not every reader knows.
+    # The oldest level has no string views, which not every reader knows.
     pl.DataFrame(table).write_ipc_stream(
         cast(IO[bytes], stream), compat_level=pl.CompatLevel.oldest()
     )

@@ -62,7 +62,7 @@ class EventStream:
         self._format = _format_of(options, self._log, self._grid)
         self._position = 0
         self._failed_count = 0
-        # Written over for each message, since to make them anew takes longer.
+        # Reused for each message, since new ones take longer.
         self._event = OptimizationEvent()
         self._progress = ProgressMessage(total_count=self._log.total_count)
         self._best_row: int | None = None
@@ -105,14 +105,14 @@ class EventStream:
             end = log.count
             while self._position < end:
                 stop = min(self._position + self._format.block_size(), end)
-                # All of a block first: in turns with gRPC's work it takes half as long again.
+                # A whole block first: alternating with gRPC's work would take half as long again.
                 for response in list(self._advance(stop)):
                     yield response
                 await asyncio.sleep(0)
 
     def _advance(self, stop: int) -> Iterator[bytes]:
         """Move the cursor to `stop`, making the messages of what it passes."""
-        # Most blocks have no new best, so that most groups need not be searched for one.
+        # Most blocks have no new best: then their groups need not be searched for one.
         has_new_best = self._better_row(self._position, stop) is not None
         for group in self._format.groups(self._position, stop):
             start = self._position

@@ -38,9 +38,9 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.so_reuseport", 0),
-    # Calls that the event loop has not come to yet wait, so that the service itself answers each:
-    # beyond gRPC's 1,000 honest ones of a burst ended as CANCELLED, and after 30 s, too. One takes
-    # 7 KB, and at most 64 KB of its request.
+    # Calls wait until the event loop comes to them, so that the service itself answers each one:
+    # with gRPC's defaults, those beyond 1,000, or older than 30 s, end as CANCELLED. A waiting call
+    # takes 7 KB, and at most 64 KB of its request.
     ("grpc.server.max_pending_requests", 10_000),
     ("grpc.server.max_pending_requests_hard_limit", 10_000),
     ("grpc.server_max_unrequested_time_in_server", 300),
@@ -50,7 +50,7 @@ _OPTIONS = (
 class _HealthServicer(health.aio.HealthServicer):
     """gRPC's own, which does not answer List yet; before 1.85 it has no such method at all."""
 
-    # The type stubs do not know it yet, either.
+    # The type stubs do not have List yet, either.
     async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401, ARG002, N802
         """Return the state of each name that Check knows."""
         check = health_pb2.HealthCheckRequest

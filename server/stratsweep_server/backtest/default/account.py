@@ -64,7 +64,7 @@ def rebalance(
     is_closing = is_trading & (not stays_on_side) & (account.units != 0.0)
     closing_price = buy if account.units < 0.0 else sell
     account, trades = _close(account, is_closing, closing_price, commission)
-    # Opens with the cash there is; resizes with equity at the open, by the side needed there.
+    # Size and side follow from equity at the open, which is all cash where a position is opened.
     equity = account.cash + account.units * price
     side = equity * _units(target, price, commission) - account.units if stays_on_side else target
     opening_price = buy if side > 0.0 else sell

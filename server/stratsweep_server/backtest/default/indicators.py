@@ -52,7 +52,7 @@ def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
         bars.close, fastperiod=fast, slowperiod=slow, signalperiod=signal
     )
     gap: Values = (line - signal_line) / bars.close
-    # TA-Lib takes the shorter span for the fast one, whatever it is told.
+    # TA-Lib swaps the spans so that the shorter one is fast.
     return gap if fast <= slow else -gap
 
 
@@ -60,7 +60,7 @@ def relative_macd_gap(bars: Bars, fast: int, slow: int, signal: int) -> Values:
 def relative_strength(bars: Bars, period: int) -> Values:
     """Return Wilder's relative strength index of closes, 0 to 100; NaN until a close differs."""
     rsi: Values = talib.RSI(bars.close, timeperiod=period)
-    # TA-Lib calls an RSI without any gain or loss 0, which would be oversold.
+    # TA-Lib gives 0 where there is neither gain nor loss, which would count as oversold.
     changed = bars.close != bars.close[0]
     rsi[: changed.argmax() if changed.any() else len(rsi)] = np.nan
     return rsi

@@ -33,7 +33,7 @@ from stratsweep_server.backtest.default.figures import (
 LANES = 32
 """Combinations in lockstep: one bit each in a word. Results do not depend on it."""
 
-# Lanes that trade together: the more, the more of them stand still while others trade.
+# Lanes that trade together. The larger a group, the more of its lanes wait for one that trades.
 _GROUP = 8
 _GROUP_BITS = np.uint32((1 << _GROUP) - 1)
 
@@ -45,7 +45,7 @@ _SPAN = 8 * _TILE
 # State is one-dimensional, lanes within rows, and rows begin at constants: only then does the
 # compiler know that rows do not overlap, and makes vector instructions. The loops run over as many
 # lanes as there are, a number that it must not know, or it unrolls them instead.
-# Of a sleeve: the account, then what is counted.
+# Rows of a sleeve's state: the account, then what is counted.
 _SLEEVE_SIZE = 12 * LANES
 (
     _CASH,
@@ -61,7 +61,7 @@ _SLEEVE_SIZE = 12 * LANES
     _TRADE_LOSSES,
     _TRADE_RETURNS,
 ) = range(0, _SLEEVE_SIZE, LANES)
-# Of the equity curve: KEPT is 1 - the deepest drawdown so far.
+# Rows of the equity curve's state; KEPT is 1 - the deepest drawdown so far.
 _CURVE_SIZE = 9 * LANES
 (
     _TOTAL,
@@ -323,7 +323,8 @@ def _advance_row(
         curve[_LOSS_SQUARES + lane] += loss * loss
         peak = curve[_PEAK + lane]
         is_under_water = total < peak * (1.0 - ROUNDING)
-        # A stretch ends with the bar that is back at the peak; two peaks in a row have none.
+        # A stretch under water ends with the bar that is back at the peak; between two peaks in a
+        # row there is none.
         stretch = day - curve[_PEAK_DAY + lane]
         stretch = stretch if is_under_water | (stretch != step) else 0.0
         longest = curve[_LONGEST + lane]

@@ -22,7 +22,7 @@ class _Definition:
 
 def compute_metrics(figures: Figures) -> dict[str, Column]:
     """Return every metric as a column, one value per combination; NaN where it has none."""
-    # A figure without a value is no error, and one too large for a number is caught below.
+    # A metric without a value is no error, and infinities become NaN below.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         metrics = {each.name: each.formula(figures) for each in _DEFINITIONS}
     for values in metrics.values():

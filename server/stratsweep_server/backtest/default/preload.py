@@ -10,20 +10,20 @@ def _preload() -> None:
     )
 
     if not compilation.are_kernels_cached():
-        # Whoever started the server hears it, the command line too: it waits for the first worker.
+        # Whoever started the server is told, since it waits for the first worker.
         note = "compiling the kernels for this machine, once; it takes 10 to 30 seconds"
         print(f"note: {note}", flush=True)  # noqa: T201
     engine.warm_up()
     compilation.note_kernels_cached()
 
 
-# What is imported stays: to walk through it again and again takes a tenth of the time, and in
-# workers it would copy the memory that they share.
+# What is imported stays for good: having the garbage collector walk through it takes a tenth of the
+# time, and in workers it would copy the memory that they share.
 gc.disable()
 try:
     _preload()
 except Exception as error:
-    # The one exception that a fork server survives; each worker meets the cause, and says so.
+    # A fork server survives an ImportError alone; each worker meets the cause, and reports it.
     raise ImportError(f"the kernels cannot be loaded: {error}") from error
 finally:
     gc.freeze()

@@ -46,14 +46,14 @@ from stratsweep_server.backtest.default.figures import (
 WORD = 8
 """Whole positions are looked at in words of so many bars: their rows are as long as a multiple."""
 
-# Bars for each change below which lockstep is faster: of whole positions, of others.
+# With fewer bars for each change of position, lockstep is faster: whole positions, others.
 _FEW_BARS = 12, 24
 _KEPT = 1.0 - ROUNDING
 _BLOCK = 32
 _EVERY_BYTE = np.uint64(0x0101010101010101)
-# Times 2^(8 k), it has k in its highest byte.
+# Multiplied by 2^(8 k), it has k in its highest byte.
 _BYTE_NUMBERS = np.uint64(0x0001020304050607)
-# Times 2^k, it has a number of its own for each k in its highest six bits (a de Bruijn sequence).
+# Multiplied by 2^k, its highest six bits differ for each k (a de Bruijn sequence).
 _BIT_SEQUENCE = np.uint64(0x03F79D71B4CB0A89)
 _BIT_NUMBERS = np.array(
     sorted(range(64), key=lambda bit: ((0x03F79D71B4CB0A89 << bit) & (2**64 - 1)) >> 58)
@@ -126,8 +126,8 @@ def simulate_jumps(
         float64 (figures, combinations), rows as in `Sums`; and of each combination whether this
         has simulated it, or left it to lockstep.
     """
-    # Taken apart once: each look into a tuple counts references, which costs more than a bar. So
-    # does each array that is handed to another function, which is why they are made one.
+    # Unpacked once: each look into a tuple counts references, which costs more than a bar. So does
+    # each array that is handed to another function, which is why those are inlined.
     open_prices, close_prices, days, prefix_sums, blocks = market
     bar_count = len(close_prices)
     figures = np.zeros((SUM_COUNT, len(positions)))
@@ -435,7 +435,7 @@ def _hold(
         if high < water.peak * _KEPT and low >= water.peak * water.kept:
             water = _Water(water.peak, water.peak_day, True, water.kept, water.longest)
         else:
-            # Cash makes drawdowns smaller; a short's are not the market's.
+            # Cash makes drawdowns smaller than the market's; those of a short are unrelated to it.
             inner_kept = blocks[block, _INNER_KEPT] if account.units > 0.0 else 0.0
             if stop - start < _BLOCK:
                 _extremes(close_bits, start, stop, extreme_bits)

@@ -58,7 +58,7 @@ def _mapping_errors(inner: Call, method: str) -> Call:
             raise
         except asyncio.CancelledError:
             logger.info("%s ended: its client cancelled, left, or let its deadline pass", method)
-            # A handler that just ends cancelled leaves its client waiting for ever: grpc#29248.
+            # A handler that only ends as cancelled leaves its client waiting for ever: grpc#29248.
             await _abort(context, status_of(DrainingError("the server gave the call up")))
         except Exception as error:
             status = status_of(error)

@@ -18,7 +18,7 @@ fraction of the price is a tie."""
 
 Positions = NDArray[np.int8]
 
-# So many bars of every column fit into the nearest cache, whatever the length of the columns.
+# Bars that are worked on at a time: so many of every column fit into the nearest cache.
 _TILE = 512
 
 
