@@ -18,7 +18,7 @@ DEFAULT_GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Set how a server runs.
+    """Hold the settings with which a server runs.
 
     Attributes:
         listen: `host:port` (port 0: a free one) or `unix:PATH`.

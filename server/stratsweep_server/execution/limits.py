@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """Set the limits of each worker; None leaves one off.
+    """Hold the limits of each worker; None means no limit.
 
     Attributes:
         memory_bytes: Memory of its own (data and private mappings; shared bars do not count) beyond

@@ -71,7 +71,7 @@ class Pace:
         return by_time <= min(self._chunk_size * _GROWTH, share)
 
     def next_size(self, chunk_seconds: float, share: int) -> int:
-        """Return how many to hand out next: at most `share`, unless that is hardly worth it."""
+        """Return how many to hand out next: at most `share`, or as many as take 2 ms."""
         size = 1
         if self.expected_cost is not None:
             cost = max(self.expected_cost, 1e-9)

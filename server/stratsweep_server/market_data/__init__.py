@@ -1,1 +1,1 @@
-"""Price files to bars, and bars to shared, memory-mapped, read-only arrays."""
+"""Turn price files into bars, and bars into shared, memory-mapped, read-only arrays."""
