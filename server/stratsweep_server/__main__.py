@@ -1,4 +1,4 @@
-"""The server program: `python -m stratsweep_server`, or `stratsweep serve`.
+"""Run the server program: `python -m stratsweep_server`, or `stratsweep serve`.
 
 What is heavy is imported after the fork server was started, while that does the same; so nothing of
 it is imported at the top.
@@ -191,7 +191,7 @@ def main(
 
 
 def _start_fork_server(engine: str) -> None:
-    """Have it import what workers need while this process imports what the server needs."""
+    """Start the fork server, which imports for workers while this process imports for itself."""
     from stratsweep_server.execution.fork_server import (  # noqa: PLC0415 - see the top
         default_start_method,
         start_fork_server,

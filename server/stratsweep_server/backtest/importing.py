@@ -1,4 +1,4 @@
-"""Importing modules that the operator names, and keeping others from importing what is heavy."""
+"""Import modules that the operator names, and keep others from importing what is heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stratsweep_server.backtest.module_files import ModuleFile
 
 
 class EngineLoadError(Exception):
-    """The engine, or a module of strategies, cannot be loaded; the message says what to change."""
+    """Report that the engine, or a module of strategies, cannot be loaded, and what to change."""
 
 
 def import_named(text: str) -> ModuleType:
@@ -85,7 +85,7 @@ def _import(module: str, what: str, missing: str) -> ModuleType:
 
 @contextmanager
 def hidden(*modules: str) -> Iterator[None]:
-    """Make imports of modules fail for a while, as if they were not installed."""
+    """Make imports of modules fail within the block, as if they were not installed."""
     loaded = {name: sys.modules[name] for name in modules if name in sys.modules}
     sys.modules.update(dict.fromkeys(modules))  # type: ignore[arg-type]  # None is "not there"
     try:
@@ -98,7 +98,7 @@ def hidden(*modules: str) -> Iterator[None]:
 
 @contextmanager
 def deferred(classes: Mapping[str, Sequence[str]]) -> Iterator[None]:
-    """Let imports of modules that are not loaded yet give stand-ins of classes for a while.
+    """Let imports within the block give stand-ins of classes, for modules not loaded yet.
 
     Whoever keeps a stand-in can do two things with it as with the class: ask whether something is
     an instance, and make one. Only the second loads the module. A module that is loaded already is
@@ -122,7 +122,7 @@ def deferred(classes: Mapping[str, Sequence[str]]) -> Iterator[None]:
 
 
 class _StandIn(type):
-    """The type of a class that stands for one of the same name in a module."""
+    """Make classes that stand for the one of the same name in a module."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         module = sys.modules.get(cls.__module__)  # whose instances there can be once it is loaded

@@ -1,4 +1,4 @@
-"""Building the engine inside a worker, from what the operator named."""
+"""Build the engine inside a worker, from what the operator named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EngineSource: TypeAlias = str | Callable[[], BacktestEngine] | BacktestEngine
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to build in each worker; it is sent there, the engine itself need not be.
+    """Say what each worker builds its engine from; it is sent there, so the engine need not be.
 
     Attributes:
         factory: `"default"`, the text `"module:factory"` or `"path/file.py:factory"`, a callable
@@ -48,12 +48,12 @@ class EngineSpec:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the engine that comes with the server."""
+        """Return whether it is the engine that comes with the server."""
         return self.factory == DEFAULT_ENGINE
 
 
 def load_engine(spec: EngineSpec) -> BacktestEngine:
-    """Build the engine. Called once in each worker.
+    """Build the engine that a specification describes. Called once in each worker.
 
     Raises:
         EngineLoadError: A module or factory that is not there or fails, or what it returned is not

@@ -1,4 +1,4 @@
-"""Modules that are named by the path of their file: what they are called, and where found."""
+"""Find modules that are named by the path of their file, and the names to import them by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIX = ".py"
 
 @dataclass(frozen=True, slots=True)
 class ModuleFile:
-    """A Python file that is to be imported. There need not be one: a copy may be kept of it.
+    """Locate a Python file that is to be imported; it may be gone where a copy of it is kept.
 
     Attributes:
         path: Its absolute path.
@@ -33,7 +33,7 @@ class ModuleFile:
 
     @property
     def directory(self) -> Path:
-        """Where the search for the module begins: above the packages that the file is in."""
+        """Return where the search for the module begins: above the packages that the file is in."""
         directory = self.path.parent
         while (directory / "__init__.py").is_file():
             directory = directory.parent
@@ -41,7 +41,7 @@ class ModuleFile:
 
     @property
     def module(self) -> str:
-        """The name to import it by."""
+        """Return the name to import it by."""
         parts = self.path.relative_to(self.directory).with_suffix("").parts
         return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
@@ -63,13 +63,13 @@ class ModuleFile:
         return f"; the nearest there: {', '.join(near)}" if near else ""
 
     def is_source_of(self, module: ModuleType) -> bool:
-        """Whether a module that was imported is this one, and not another one of its name."""
+        """Return whether an imported module is from this file, and not another one of its name."""
         source = getattr(module, "__file__", None)
         return source is not None and Path(source).resolve() == self.path.resolve()
 
     @contextmanager
     def searched_first(self) -> Iterator[None]:
-        """Let its directory be searched first for a while, as a script's is, and last afterwards.
+        """Search its directory first within the block, as a script's is, and last afterwards.
 
         So what it imports later is found, too, and hides nothing of what others import.
         """

@@ -56,7 +56,7 @@ class RegisteredStrategy:
 
     @property
     def is_vectorized(self) -> bool:
-        """Whether the function takes columns and decides for many combinations at once."""
+        """Return whether the function takes columns and decides for many combinations at once."""
         return bool(self.declaration.takes_columns)
 
     def check(self, names: Collection[str]) -> None:

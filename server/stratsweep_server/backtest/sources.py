@@ -1,4 +1,4 @@
-"""The user's modules as they were loaded: their sources are kept, so that all workers run the same.
+"""Keep the user's modules as they were loaded, so that all workers run the same sources.
 
 A worker that replaces another imports everything anew, hours later perhaps. Meanwhile a file may
 have been edited, or be gone for the moment in which an editor or git writes it. So whoever imports
@@ -32,7 +32,7 @@ _NOT_THE_USERS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class ModuleSource:
-    """The source that a module of the user's was loaded from.
+    """Describe the source that one of the user's modules was loaded from.
 
     Attributes:
         module: The module's dotted name.
@@ -48,13 +48,13 @@ class ModuleSource:
 
     @property
     def file(self) -> str:
-        """The file's name from the directory on in which the module was found: `ideas/trend.py`."""
+        """Return the file's name below the directory it was found in: `ideas/trend.py`."""
         path = Path(self.path)
         depth = self.module.count(".") + (2 if path.stem == "__init__" else 1)
         return "/".join(path.parts[-depth:])
 
     def change_time(self) -> int | None:
-        """When the file was modified to what was not loaded; None while it is what was loaded.
+        """Return when the file was changed into something else than was loaded; None if it was not.
 
         In nanoseconds since the epoch; 0 for a file that is gone or cannot be read.
         """
@@ -70,7 +70,7 @@ class ModuleSource:
 
 @dataclass(frozen=True, slots=True)
 class CopyPlace:
-    """Where the copies of sources are that belong together.
+    """Name the place of copies of sources that belong together.
 
     Attributes:
         directory: The open directory: it cannot be exchanged for another one of its name.
@@ -85,7 +85,7 @@ class CopyPlace:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A source to load: the file that it is from and its time, the text, and the copy's path."""
+    """Hold a source to load: its file and that one's time, the text, and the copy's path."""
 
     original: str
     modification_time: int
@@ -94,7 +94,7 @@ class _Source:
 
     @property
     def is_current(self) -> bool:
-        """Whether the file has this very text now."""
+        """Return whether the file has this very text now."""
         try:
             return Path(self.original).read_bytes() == self.text
         except OSError:
@@ -102,7 +102,7 @@ class _Source:
 
 
 class SourceKeeper(MetaPathFinder):
-    """Finds modules of the user's by the copies of their sources, and makes those that are missing.
+    """Find the user's modules by the copies of their sources, and make copies that are missing.
 
     A module is the user's when its source is a file that belongs neither to Python, nor to an
     installed package, nor to this server. Several processes may use the place at once. Where no
@@ -114,17 +114,17 @@ class SourceKeeper(MetaPathFinder):
         self._found: dict[str, ModuleSource] = {}
 
     def install(self) -> None:
-        """Look after all imports of this process from now on."""
+        """Handle all imports of this process from now on."""
         sys.meta_path.insert(0, self)
 
     def sources(self) -> tuple[ModuleSource, ...]:
-        """The modules that were found so far, by name."""
+        """Return the modules that were found so far, by name."""
         return tuple(self._found[module] for module in sorted(self._found))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        """Return how to load a module; see `importlib.abc.MetaPathFinder.find_spec`."""
         source = self._find_copy(fullname)
         if source is None:
             spec = self._ask_others(fullname, path, target)
@@ -167,7 +167,7 @@ class SourceKeeper(MetaPathFinder):
         return self._find_copy(module) or source
 
     def _write_copy(self, copy: str, source: _Source) -> None:
-        """The copy appears as a whole, and after the symbolic link that says where it is from."""
+        """Write the copy whole, after the symbolic link that says where it is from."""
         directory, part = self._place.directory, f"{copy}-{os.getpid()}"
         try:
             with self._open(part, "wb") as file:
@@ -190,7 +190,7 @@ class SourceKeeper(MetaPathFinder):
 
 
 class _KeptModule(SourceFileLoader):
-    """Loads a module from a source.
+    """Load a module from a source.
 
     Where the file has another text by now, tracebacks show the lines of the copy, and numba, which
     takes a file's time for the state of a function, keeps what it compiles with the copy.

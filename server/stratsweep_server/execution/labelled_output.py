@@ -1,4 +1,4 @@
-"""What a worker prints, each line with the combination whose backtest printed it."""
+"""Label each line that a worker prints with the combination whose backtest printed it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _nothing() -> str:
 
 
 class LabelledOutput:
-    """Standard output and error of this process, of which lines begin with a label.
+    """Replace standard output and error of this process, so that lines begin with a label.
 
     The label is asked for when something is printed, and costs whoever prints nothing, nothing.
     What is written past `sys.stdout` and `sys.stderr`, as by C code, has no label.
@@ -28,7 +28,7 @@ class LabelledOutput:
         self.label: Callable[[], str] = _nothing
 
     def install(self) -> None:
-        """Have `print`, and all that writes to the streams of `sys`, come this way."""
+        """Send what `print`, and all that writes to the streams of `sys`, writes this way."""
         sys.stdout, sys.stderr = self.stream(1), self.stream(2)
 
     def stream(self, descriptor: int) -> TextIO:

@@ -1,4 +1,4 @@
-"""What a worker prints: readable in the server's log, bounded whatever a backtest writes. Pure."""
+"""Make what a worker prints readable in the server's log, bounded whatever is written. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAIL_BYTES = 4_096
 
 
 class WorkerOutput:
-    """Cuts one worker's output into lines for the log, and remembers its end.
+    """Cut one worker's output into lines for the log, and remember its end.
 
     At most 100 lines in 10 seconds come through; the others are counted and dropped.
     """
@@ -53,7 +53,7 @@ class WorkerOutput:
         yield from self._dropped()
 
     def last_words(self) -> str:
-        """What the interpreter said when it died (see `faulthandler`); empty if it said nothing."""
+        """Return what the interpreter printed when it died (`faulthandler`); empty if nothing."""
         start = self._tail.rfind(LAST_WORDS.encode())
         return "" if start < 0 else _text(self._tail[start:])
 

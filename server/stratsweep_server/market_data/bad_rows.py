@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a price file: all of it, counted, and said in a few words."""
+"""Collect what is wrong with the rows of a price file: all of it, counted, told in a few words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Kind:
 
 
 class BadRows:
-    """The bad rows of one table, as far as it has been checked.
+    """Collect the bad rows of one table, as far as it has been checked.
 
     What is known to be bad of a row is left out of later checks, which need not mind it.
 
@@ -58,7 +58,7 @@ class BadRows:
 
     @property
     def indices(self) -> _Indices:
-        """Positions of the bad rows in the table, int64, ascending, each once."""
+        """Return the positions of the bad rows in the table, int64, ascending, each once."""
         return _indices_of(self._kinds)
 
     def each(self) -> Iterator[tuple[int, str]]:
@@ -71,7 +71,7 @@ class BadRows:
     def report(
         self, bad: _Bools, what: str | Callable[[int], str], advice: str, *columns: str
     ) -> None:
-        """Add rows, but for those of which a column concerned was reported already.
+        """Add rows, except those of which a column concerned was reported already.
 
         Args:
             bad: One element per row.
@@ -93,14 +93,14 @@ class BadRows:
             self._bad_cells[column] = self._bad_cells.get(column, np.False_) | bad
 
     def without(self, column: str) -> _Indices:
-        """Return the positions of the rows of which a column was not reported, ascending."""
+        """Return the positions of rows of which this column was not reported, ascending."""
         bad = np.zeros(len(self.rows), dtype=bool)
         for name in (column, _ALL_COLUMNS):
             bad |= self._bad_cells.get(name, np.False_)
         return np.flatnonzero(~bad)
 
     def refuse(self) -> None:
-        """Raise if there is a bad row.
+        """Raise an error if there is a bad row.
 
         Raises:
             InvalidBarsError: With the number of bad rows, and the first few of each kind.

@@ -1,4 +1,4 @@
-"""Bars: the OHLCV rows of one symbol, in memory or memory-mapped from a shared file."""
+"""Hold the OHLCV rows of one symbol, in memory or memory-mapped from a shared file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Bars:
-    """The bars of one symbol in ascending order of time; all arrays have one element per bar.
+    """Hold the bars of one symbol in ascending order of time, one array element per bar.
 
     Attributes:
         symbol: The symbol's name.
@@ -56,7 +56,7 @@ class Bars:
 
     @property
     def byte_count(self) -> int:
-        """Size of the arrays in bytes."""
+        """Return the size of the arrays in bytes."""
         return sum(getattr(self, name).nbytes for name in _COLUMNS)
 
     def make_read_only(self) -> None:
@@ -101,7 +101,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class BarsHeader:
-    """What a file of `write_bars` does not say about a symbol's bars.
+    """Hold what a file of `write_bars` does not say about a symbol's bars.
 
     Attributes:
         count: Their number.
@@ -203,7 +203,7 @@ def _begin_of_day(day_number: int, timezone: str) -> int:
 
 
 def periods_per_year(time: NDArray[np.int64]) -> float:
-    """Bars per year of 365.25 days at the bars' own spacing: (bars - 1) / years they span.
+    """Return bars per year of 365.25 days at their own spacing: (bars - 1) / years they span.
 
     Args:
         time: int64 nanoseconds, ascending, at least two.

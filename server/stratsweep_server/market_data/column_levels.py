@@ -1,4 +1,4 @@
-"""Columns whose names have two levels, a price and a symbol, as pandas and yfinance write them."""
+"""Read column names of two levels, a price and a symbol, as pandas and yfinance write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_PAIR = 200  # the pattern takes time by the square of it
 
 
 class SeveralSymbolsError(Exception):
-    """A file has columns of several symbols; the text names them, and says what to do."""
+    """Report columns of several symbols; the text names them, and says what to do."""
 
 
 def names_of_pairs(names: Sequence[str]) -> list[str]:
@@ -59,17 +59,17 @@ def names_without_symbol(names: Sequence[str], symbol: str) -> list[str]:
 
 
 def is_price(name: str) -> bool:
-    """Whether a name is that of an open, high, low or close."""
+    """Return whether a name is that of an open, high, low or close."""
     return bool(price_columns([name]))
 
 
 def is_level_name(field: str) -> bool:
-    """Whether a field is what pandas calls a level of columns, and so no column itself."""
+    """Return whether a field is what pandas calls a level of columns, and so no column itself."""
     return field.strip().lower() in _LEVEL_NAMES
 
 
 def is_of_symbols(fields: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a line beside that of the names tells the symbols of the columns.
+    """Return whether a line beside that of the names tells the symbols of the columns.
 
     Args:
         fields: Of the line.

@@ -1,4 +1,4 @@
-"""Which column of a price file is which, by the names that vendors give them.
+"""Tell which column of a price file is which, by the names that vendors give them.
 
 Names are compared by their letters and digits alone, in lower case: `<OPEN>`, `Open ` and `open`
 are one name. A number in front, as in `1. open`, does not count.
@@ -75,7 +75,7 @@ _WANTED = (
 
 
 class ColumnNamesError(Exception):
-    """The names do not say which column is which; the text says what is wrong, and what to do."""
+    """Report names that do not say which column is which; the text says what to do."""
 
 
 def price_columns(names: Sequence[str]) -> set[str]:
@@ -88,7 +88,7 @@ def price_columns(names: Sequence[str]) -> set[str]:
 
 
 def is_value(text: str) -> bool:
-    """Whether a text is a number or a time, and so no name."""
+    """Return whether a text is a number or a time, and so no name."""
     return _VALUE.fullmatch(text.strip()) is not None
 
 
@@ -134,7 +134,7 @@ def symbol_column(names: Sequence[str]) -> str:
 
 
 def writes_month_first(names: Sequence[str]) -> bool:
-    """Whether the names are those of a vendor that always writes 12/31/2024."""
+    """Return whether the names are those of a vendor that always writes 12/31/2024."""
     return any(_plain(name) == _ONLY_NASDAQ for name in names)
 
 

@@ -1,4 +1,4 @@
-"""The content of a CSV file to a table of the columns that matter, as text."""
+"""Read the columns of a CSV file that matter into a table, as text."""
 
 from __future__ import annotations
 

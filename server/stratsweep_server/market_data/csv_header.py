@@ -1,4 +1,4 @@
-"""The lines of a CSV file that name its columns, and what stands above them.
+"""Find the lines of a CSV file that name its columns, and what stands above them.
 
 Above them may be lines of text, such as an address or `sep=;`, which have no values.
 """
@@ -29,7 +29,7 @@ _FEWEST_VALUES = 4
 
 @dataclass(frozen=True, slots=True)
 class CsvHeader:
-    """The names of a CSV file's columns.
+    """Hold the names of a CSV file's columns, and where they stand.
 
     Attributes:
         separator: What stands between fields.
@@ -47,7 +47,7 @@ class CsvHeader:
 
 
 class NoColumnNamesError(Exception):
-    """The first line has values; the text says so, and what to do."""
+    """Report a first line that has values, not names; the text says what to do."""
 
 
 def read_header(text: bytes, layout: FileLayout | None = None) -> CsvHeader:
@@ -86,7 +86,7 @@ def read_header(text: bytes, layout: FileLayout | None = None) -> CsvHeader:
 
 
 def fields_of(line: str, separator: str) -> list[str]:
-    """Return the fields of a line; all of it is one where it is not CSV."""
+    """Return the fields of a line; the whole line is one where it is not CSV."""
     try:
         return next(csv.reader([line], delimiter=separator)) or [line]
     except (csv.Error, StopIteration):

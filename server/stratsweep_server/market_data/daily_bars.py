@@ -1,4 +1,4 @@
-"""Daily bars of several symbols by their dates: vendors stamp the same day at different hours."""
+"""Align daily bars of several symbols by date: vendors stamp the same day at different hours."""
 
 from __future__ import annotations
 

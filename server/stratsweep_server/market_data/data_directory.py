@@ -1,4 +1,4 @@
-"""A folder of price files, one for each symbol: what it holds, and the bars of a symbol."""
+"""Look up price files in a folder, one for each symbol, and load the bars of a symbol."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _Version: TypeAlias = tuple[int, int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class SymbolCoverage:
-    """What the data directory has for one symbol.
+    """Describe what the data directory has for one symbol.
 
     Attributes:
         name: The symbol.
@@ -88,7 +88,7 @@ def coverage_of(bars: Bars) -> SymbolCoverage:
 
 
 class DataDirectory:
-    """A folder of price files, named by their symbols. Safe to use from several threads.
+    """Read a folder of price files, named by their symbols. Safe to use from several threads.
 
     The folder is looked at anew on each call, so files may come, change and go while the server
     runs; what was read is kept until its file changes. A symbol never becomes part of a path: it is
@@ -121,7 +121,7 @@ class DataDirectory:
         self._noted: dict[str, _Version] = {}
 
     def timezone(self) -> str:
-        """Return the zone of times without one, where the caller names none.
+        """Return the zone of times that name none, where the caller names none either.
 
         Raises:
             FolderSettingsError: The folder's settings cannot be used.
@@ -185,7 +185,7 @@ class DataDirectory:
         return bars.between(start_date, end_date, warm_up_bar_count)
 
     def coverage(self) -> list[SymbolCoverage]:
-        """Return what there is for each symbol, by name.
+        """Return what there is for each symbol, sorted by name.
 
         Each file is read once and again when it has changed: the first call on a large folder takes
         as long as reading it.
@@ -204,7 +204,7 @@ class DataDirectory:
     def _coverage_of(
         self, symbol: str, file_names: list[str], timezone: str
     ) -> SymbolCoverage | None:
-        """What there is for a symbol; None when its file has just vanished."""
+        """Return what there is for a symbol; None when its file has just vanished."""
         try:
             file_name = _only(file_names)
             with self._opened(symbol, file_name) as file:
@@ -253,7 +253,7 @@ class DataDirectory:
 
     @contextmanager
     def _opened(self, symbol: str, file_name: str) -> Iterator[BinaryIO]:
-        """A symbol's file while it is read; the error where it cannot be says whose fault it is."""
+        """Open a symbol's file to read it; raises an error that says whose fault a failure is."""
         try:
             with _open(self._path, file_name) as file:
                 yield file
@@ -290,7 +290,7 @@ class DataDirectory:
 
 
 class _BarsCache:
-    """The bars of the files used last, up to a number of bytes."""
+    """Keep the bars of the files used last, up to a number of bytes."""
 
     def __init__(self, byte_limit: int) -> None:
         self._byte_limit = byte_limit

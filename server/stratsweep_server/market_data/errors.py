@@ -1,4 +1,4 @@
-"""What can be wrong with market data.
+"""Name what can be wrong with market data.
 
 MarketDataError
  ├─ InvalidSymbolError   the text is not a symbol at all
@@ -53,11 +53,11 @@ def unit_of_rows(file_name: str) -> str:
 
 
 class MarketDataError(Exception):
-    """Bars could not be provided."""
+    """Report that bars could not be provided."""
 
 
 class InvalidSymbolError(MarketDataError):
-    """A text that cannot be the name of a symbol, such as a path.
+    """Report a text that cannot be the name of a symbol, such as a path.
 
     Attributes:
         symbol: The text.
@@ -77,7 +77,7 @@ class InvalidSymbolError(MarketDataError):
 
 
 class UnknownSymbolError(MarketDataError):
-    """A symbol without a price file.
+    """Report a symbol without a price file.
 
     Args:
         hint: What to write instead, or where to look.
@@ -98,7 +98,7 @@ class UnknownSymbolError(MarketDataError):
 
 
 class UnknownTimezoneError(MarketDataError):
-    """A text that is no time zone.
+    """Report a text that is no time zone.
 
     Attributes:
         name: The text.
@@ -113,7 +113,7 @@ class UnknownTimezoneError(MarketDataError):
 
 
 class FolderSettingsError(MarketDataError):
-    """The settings beside the price files cannot be used.
+    """Report settings beside the price files that cannot be used.
 
     Attributes:
         file_name: The file's name, without its directory.
@@ -127,7 +127,7 @@ class FolderSettingsError(MarketDataError):
 
 
 class InvalidBarsError(MarketDataError):
-    """A price file that cannot be used.
+    """Report a price file that cannot be used.
 
     Attributes:
         file_name: The file's name, without its directory.
@@ -150,7 +150,7 @@ class InvalidBarsError(MarketDataError):
 
 
 class NoBarsError(MarketDataError):
-    """A symbol that has no bars within the dates.
+    """Report a symbol that has no bars within the dates.
 
     Attributes:
         symbol: The symbol.

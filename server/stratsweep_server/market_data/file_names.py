@@ -1,4 +1,4 @@
-"""Which files of a folder are price files, and of which symbol."""
+"""Tell which files of a folder are price files, and of which symbol."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def symbol_of(file_name: str) -> str:
 
 
 def is_unread_file_of(file_name: str, symbol: str) -> bool:
-    """Whether a file seems to have the prices of a symbol, in a format that is not read."""
+    """Return whether a file seems to have the prices of a symbol in a format that is not read."""
     folded, start = file_name.lower(), symbol.lower() + "."
     return (
         folded.startswith(start)
@@ -51,5 +51,5 @@ def is_unread_file_of(file_name: str, symbol: str) -> bool:
 
 
 def is_parquet(file_name: str) -> bool:
-    """Whether a price file is Parquet, by its name; else it is text."""
+    """Return whether a price file is Parquet, by its name; else it is text."""
     return file_name.lower().endswith(PARQUET_EXTENSION)

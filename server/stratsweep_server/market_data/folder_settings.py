@@ -1,4 +1,4 @@
-"""FolderSettings: what a folder says of its price files, in a small TOML file beside them."""
+"""Read what a folder says of its price files, in a small TOML file beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_SETTINGS_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class FolderSettings:
-    """The settings of a folder; each is a key of its file.
+    """Hold the settings of a folder; each is a key of its file.
 
     Attributes:
         timezone: IANA name of the zone of times that have none; empty where the folder says none.
@@ -30,7 +30,7 @@ class FolderSettings:
 
 
 def parse_settings(content: bytes) -> FolderSettings:
-    """Parse the settings file.
+    """Parse the content of the settings file.
 
     Raises:
         FolderSettingsError: It is too long or not TOML, a key is unknown, or a value is none.

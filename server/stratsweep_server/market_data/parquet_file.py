@@ -1,4 +1,4 @@
-"""The content of a Parquet file to a table of the columns that matter."""
+"""Read the columns of a Parquet file that matter into a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content of a price file to a table, whatever its format."""
+"""Read the content of a price file into a table, whatever its format."""
 
 from __future__ import annotations
 

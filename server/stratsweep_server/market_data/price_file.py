@@ -1,4 +1,4 @@
-"""The content of a price file to checked bars."""
+"""Turn the content of a price file into checked bars."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ORDERED = (
 
 @dataclass(frozen=True, slots=True)
 class PriceFile:
-    """What a price file says.
+    """Hold what a price file says.
 
     Attributes:
         bars: Its bars, in read-only arrays.

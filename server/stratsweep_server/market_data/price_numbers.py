@@ -1,4 +1,4 @@
-"""The number columns of a price file, prices and volume, in whatever notation they are written.
+"""Read the number columns of a price file, prices and volume, in the notation they are in.
 
 Text is a plain number (1004.5, 1.0045e3), or has a comma before its decimals (1004,5), or has the
 other mark between thousands, too (1,004.5 and 1.004,5). The file's own numbers have to tell which:

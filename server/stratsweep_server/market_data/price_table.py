@@ -1,4 +1,4 @@
-"""A price file as a table: its columns by role, each row knowing where it stands."""
+"""Hold a price file as a table: its columns by role, each row knowing where it stands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stratsweep_server.market_data.bad_rows import BadRows
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """The columns of a price file as they stand in it: text, or what Parquet stores.
+    """Hold the columns of a price file as they stand in it: text, or what Parquet stores.
 
     Attributes:
         columns: By role: one of `time`, `date`, or `date` and `clock`; `open`, `high`, `low`,
@@ -38,11 +38,11 @@ class PriceTable:
 
     @property
     def file_name(self) -> str:
-        """The file's name, without its directory."""
+        """Return the file's name, without its directory."""
         return self.bad_rows.file_name
 
     def without(self, indices: NDArray[np.int64]) -> PriceTable:
-        """Return a table without some rows, of which nothing has been checked.
+        """Return a table without some rows; nothing of the new table has been checked.
 
         Args:
             indices: Their positions.

@@ -1,4 +1,4 @@
-"""Numbers in the time column of a price file to times: the digits of a date, or a count since 1970.
+"""Read numbers in the time column of a price file: the digits of a date, or a count since 1970.
 
 - YYYYMMDD, and with the hour, minute, second and millisecond after it as far as there are any, is a
   date where at least half of the file's numbers are valid ones. Few counts look like that: seconds
@@ -41,7 +41,7 @@ _LONGEST_GAP = 366 * _DAY
 
 @dataclass(frozen=True, slots=True)
 class TimeNumbers:
-    """A time column's numbers; where there is none, the values mean nothing.
+    """Hold a time column's numbers; where there is none, the values mean nothing.
 
     Attributes:
         is_number: Whether a row has a number.
@@ -56,7 +56,7 @@ class TimeNumbers:
 
 @dataclass(frozen=True, slots=True)
 class NumberTimes:
-    """The times that numbers are.
+    """Hold the times that numbers are.
 
     Attributes:
         nanoseconds: Since 1970-01-01; `NOT_A_TIME` where a row has none.

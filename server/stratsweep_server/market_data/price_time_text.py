@@ -1,4 +1,4 @@
-"""Texts in the time column of a price file to times, in the spellings that people have.
+"""Parse texts in the time column of a price file, in the spellings that people use.
 
 Understood are ISO dates and date-times (a space or a T between them, with or without seconds, a
 fraction, an offset, Z or UTC), `/` and `.` for `-`, `YYYYMMDD` with a time of day, 12-hour clocks,

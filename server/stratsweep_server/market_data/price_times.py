@@ -1,4 +1,4 @@
-"""The time columns of a price file to nanoseconds: text, numbers, and what Parquet stores as times.
+"""Turn the time columns of a price file into nanoseconds: text, numbers, and what Parquet stores.
 
 A date and a time beside it are one text. Times without a zone stay local times, counts since 1970
 are UTC. Times with a zone are converted to UTC, but for those of
@@ -46,7 +46,7 @@ _WEEKS_OF_LOST_UNITS = 50 * 86_400 * _SECOND
 
 @dataclass(frozen=True, slots=True)
 class FileTimes:
-    """The time of each row.
+    """Hold the time of each row of a file.
 
     Attributes:
         nanoseconds: int64, since 1970-01-01 UTC, or since 1970-01-01 00:00 by local clocks.

@@ -1,4 +1,4 @@
-"""The times of a price file in the zone that it does not name.
+"""Put the times of a price file into the zone that it does not name.
 
 Times without a zone are local times of the zone that the caller names. Files of daily bars, whose
 times all are midnight, have dates: these stay what they are, in whichever zone.
@@ -64,5 +64,5 @@ def in_timezone(
 
 
 def shown(nanoseconds: np.int64) -> str:
-    """Write a time to the second."""
+    """Write a time as text, to the second."""
     return str(nanoseconds.astype("datetime64[ns]"))[:19]

@@ -1,4 +1,4 @@
-"""Folders that the server needs, and what it says when one of them cannot be used."""
+"""Describe folders that the server needs, and what it says when one of them cannot be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class StorageUnavailableError(Exception):
-    """A folder that the server needs cannot be used: it is gone or full, for instance.
+    """Report that a folder that the server needs cannot be used: it is gone or full, for instance.
 
     The text is fit for clients: it names what the folder is for, never where it is.
 

@@ -1,4 +1,4 @@
-"""The content of a text file to UTF-8, or what else the file is."""
+"""Decode the content of a text file to UTF-8, or say what else the file is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time zones by their IANA names: local times to UTC, the days of times, and when days begin.
+"""Convert times by IANA time zones: local times to UTC, the days of times, and when days begin.
 
 The rules are those that polars carries, so that they are the same on every machine.
 """
@@ -25,7 +25,7 @@ _LONGEST_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class LocalTimes:
-    """Local times as UTC, and those that no UTC time can be said of.
+    """Hold local times as UTC, and mark those for which no UTC time can be told.
 
     Attributes:
         time: int64, nanoseconds since 1970-01-01 UTC.
@@ -40,7 +40,7 @@ class LocalTimes:
 
 
 def check_timezone(name: str) -> None:
-    """Refuse what is no time zone.
+    """Refuse a text that is no time zone.
 
     Raises:
         UnknownTimezoneError: It is none; the names that are most like it are suggested.

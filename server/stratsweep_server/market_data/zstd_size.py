@@ -1,4 +1,4 @@
-"""How large a Zstandard file can be when it is unpacked, told from its frames (RFC 8878, 3.1)."""
+"""Tell how large a Zstandard file can be when unpacked, from its frames (RFC 8878, 3.1)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _RAW, _RLE, _COMPRESSED = range(3)
 
 
 class DamagedZstdError(Exception):
-    """A content that is not, or not only, Zstandard."""
+    """Report a content that is not, or not only, Zstandard."""
 
 
 def zstd_size_limit(content: bytes) -> int:
-    """Return a number of bytes that the content is not larger than when it is unpacked.
+    """Return a number of bytes that the unpacked content does not exceed.
 
     The blocks of its frames are counted, each as large as it may be; nothing is unpacked.
 

@@ -1,4 +1,4 @@
-"""The language of constraints: from a text to a tree, of a closed vocabulary. Nothing is evaluated.
+"""Parse constraints: from a text to a tree, of a closed vocabulary. Nothing is evaluated.
 
 It is the part of SQL that a condition over the parameters needs: parameters, numbers, texts,
 operators, and the words below.
@@ -55,26 +55,26 @@ _TOKEN = re.compile(
 
 
 class ConstraintTextError(ValueError):
-    """A constraint with something that is not allowed; the text says what, and what to do."""
+    """Report a constraint that says something not allowed; the text says what, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value that the text names; None is NULL."""
+    """Hold a value that the text names; None is NULL."""
 
     value: ParameterValue | None
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A parameter of the grid."""
+    """Name a parameter of the grid."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operator or a function with what it is applied to.
+    """Apply an operator or a function to arguments.
 
     Attributes:
         function: A name of `FUNCTIONS`; an operator as SQL writes it (`<>`, `not`, `between`); or
@@ -111,7 +111,7 @@ def read_constraint(text: str, parameters: Collection[str]) -> Node:
 
 
 class _Parser:
-    """Reads tokens from left to right, one method for each level of precedence."""
+    """Read tokens from left to right, one method for each level of precedence."""
 
     def __init__(self, tokens: list[tuple[str, str]], parameters: Collection[str]) -> None:
         self._parameters = parameters
@@ -237,7 +237,7 @@ class _Parser:
         return Call("%" if function == "mod" else function, arguments)
 
     def _list(self) -> tuple[Node, ...]:
-        """What is left of a list whose parenthesis is open."""
+        """Read the rest of a list whose parenthesis is open."""
         items = [self._alternatives()]
         while self._takes(","):
             items.append(self._alternatives())
@@ -284,7 +284,7 @@ class _Parser:
         )
 
     def _classified(self, kind: str, token: str, *, is_call: bool) -> tuple[str, str]:
-        """A token's kind and text; a word is a parameter before it is anything else."""
+        """Return a token's kind and text; a word is a parameter before it is anything else."""
         if kind == "other":
             raise ConstraintTextError(
                 f"has {quoted(token)}, which means nothing here; there are the operators "

@@ -1,4 +1,4 @@
-"""Constraints that are typed: what each part of a tree is, within which bounds, and its evaluation.
+"""Type constraints: what each part of a tree is, within which bounds, and how it is evaluated.
 
 Whole numbers are computed in 64 bits where the bounds of the parameters say that nothing overflows,
 else as doubles. What has no value (a division by zero, the root of a negative number) is undefined
@@ -36,7 +36,7 @@ _MAX_DIGITS = 15
 
 
 class Kind(Enum):
-    """What a part of a constraint is."""
+    """Name what a part of a constraint is."""
 
     WHOLE = "a whole number"
     FRACTION = "a number"
@@ -46,27 +46,27 @@ class Kind(Enum):
 
 
 class Block(Protocol):
-    """Some combinations, in columns, and what concerns the whole grid."""
+    """Give values of some combinations, in columns, and of the whole grid."""
 
     def column(self, name: str) -> NDArray[Any]:
-        """The values of a parameter; places in the order of texts for a text."""
+        """Return the values of a parameter; a text's are places in the order of all texts."""
 
     def place(self, text: str) -> int:
-        """The place of a text in the order of all texts."""
+        """Return the place of a text in the order of all texts."""
 
     def like(self, pattern: str) -> NDArray[np.bool_]:
-        """Which of all texts, in their order, match a pattern."""
+        """Return which of all texts, in their order, match a pattern (bool)."""
 
     def once(self, part: Expression) -> Values:
-        """The values of a part that is used more than once."""
+        """Return the values of a part that is used more than once; evaluates it once."""
 
     def aggregate(self, function: str, part: Expression) -> Values:
-        """The min, max or avg of a part over the whole grid."""
+        """Return the min, max or avg of a part over the whole grid."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A part of a constraint.
+    """Hold a typed part of a constraint.
 
     Attributes:
         kind: What it is.
@@ -84,12 +84,12 @@ class Expression:
 
     @property
     def may_be_zero(self) -> bool:
-        """Whether its bounds, when it is a whole number, have zero between them."""
+        """Return whether its bounds, when it is a whole number, have zero between them."""
         return self.bounds[0] <= 0 <= self.bounds[1]
 
 
 def typed(node: Node, parameters: Mapping[str, Expression]) -> Expression:
-    """Type a tree.
+    """Return the typed form of a tree.
 
     Args:
         node: The tree.
@@ -107,7 +107,7 @@ def typed(node: Node, parameters: Mapping[str, Expression]) -> Expression:
 
 
 def parameter(name: str, kind: Kind, bounds: tuple[int, int] = (0, 0)) -> Expression:
-    """A parameter; the bounds are those of its values when they are whole numbers."""
+    """Return a parameter as an expression; bounds are those of its values, if whole numbers."""
     if kind is Kind.TRUTH:
         return Expression(kind, lambda block: _truth(block.column(name)), names=frozenset({name}))
     return Expression(kind, lambda block: (block.column(name), True), bounds, frozenset({name}))

@@ -1,4 +1,4 @@
-"""Constraints: conditions over the parameters, evaluated on the whole grid in blocks, without eval.
+"""Evaluate conditions over the parameters on the whole grid, in blocks and without eval.
 
 Every constraint sees the whole grid, so their order does not matter, and an aggregate
 (`slow > avg(slow)`) means the one over the grid. What they may say is in `constraint_text`, what it
@@ -45,16 +45,16 @@ _SORTED_TEXTS = 10_000
 
 
 class InvalidConstraintError(ValueError):
-    """A constraint that cannot be applied; the text says why and what to do."""
+    """Report a constraint that cannot be applied; the text says why and what to do."""
 
 
 def grid_parameters(axes: Mapping[str, ParameterValues]) -> dict[str, Expression]:
-    """What a constraint may name: the parameters of a grid, by name, with sound values."""
+    """Return by name the parameters of a grid, with sound values, that a constraint may name."""
     return {name: _parameter(name, values) for name, values in axes.items()}
 
 
 def compiled(text: str, parameters: Mapping[str, Expression]) -> Expression:
-    """A constraint that can be evaluated on the grid.
+    """Return a constraint that can be evaluated on the grid.
 
     Args:
         text: Such as `fast < slow`.
@@ -95,7 +95,7 @@ def _correction(text: str, parameters: Mapping[str, Expression]) -> str:
 def accepted_indices(
     axes: Sequence[ParameterAxis], constraints: Sequence[str]
 ) -> NDArray[np.int64]:
-    """The combination indices for which every constraint is true, ascending, as int64.
+    """Return the indices (int64, ascending) of combinations for which every constraint is true.
 
     Args:
         axes: The grid's axes.
@@ -118,7 +118,7 @@ def accepted_indices(
 
 
 class _Grid:
-    """The values of the parameters that constraints read, and what is of the whole grid."""
+    """Hold the values of the parameters that constraints read, and what is of the whole grid."""
 
     def __init__(self, axes: Sequence[ParameterAxis], conditions: Sequence[Expression]) -> None:
         names = frozenset[str]().union(*(condition.names for condition in conditions))
@@ -138,7 +138,7 @@ class _Grid:
         self._start = time.thread_time()
 
     def truths(self, condition: Expression) -> NDArray[np.bool_]:
-        """Where a condition is true, in grid order of the parameters that it reads."""
+        """Return where a condition is true, in grid order of the parameters that it reads."""
         if condition.kind is Kind.NOTHING:
             return np.zeros(1, dtype=np.bool_)
         truths = np.empty(self._size(condition.names), dtype=np.bool_)
@@ -147,7 +147,7 @@ class _Grid:
         return truths
 
     def like(self, pattern: str) -> NDArray[np.bool_]:
-        """Which of the texts, in their order, match a pattern."""
+        """Return which of the texts, in their order, match a pattern."""
         if pattern not in self._likes:
             matches = np.empty(len(self._texts), dtype=np.bool_)
             like = LikePattern(pattern)
@@ -159,7 +159,7 @@ class _Grid:
         return self._likes[pattern]
 
     def aggregate(self, function: str, part: Expression) -> Values:
-        """The min, max or avg of a part over the whole grid, of what is defined."""
+        """Return the min, max or avg of a part over the whole grid, of what is defined."""
         key = function, part
         if key not in self._aggregates:
             # All combinations of the parameters that it does not read have the same values.
@@ -196,7 +196,7 @@ class _Grid:
 
 
 class _Block:
-    """A `Block`: some of the combinations of the parameters that a constraint reads.
+    """Implement `Block` for some combinations of the parameters that a constraint reads.
 
     Attributes:
         rows: Which.
@@ -211,7 +211,7 @@ class _Block:
         self._known: dict[Expression, Values] = {}
 
     def column(self, name: str) -> NDArray[Any]:
-        """The values of a parameter; places in the order of texts for a text."""
+        """Return the values of a parameter; a text's are places in the order of all texts."""
         if name not in self._columns:
             values = self._grid.columns[name]
             rounds = self._indices // self._strides[name]
@@ -219,21 +219,21 @@ class _Block:
         return self._columns[name]
 
     def place(self, text: str) -> int:
-        """The place of a text in the order of all texts."""
+        """Return the place of a text in the order of all texts."""
         return self._grid.places[text]
 
     def like(self, pattern: str) -> NDArray[np.bool_]:
-        """Which of all texts, in their order, match a pattern."""
+        """Return which of all texts, in their order, match a pattern."""
         return self._grid.like(pattern)
 
     def once(self, part: Expression) -> Values:
-        """The values of a part that is used more than once."""
+        """Return the values of a part that is used more than once."""
         if part not in self._known:
             self._known[part] = part.evaluate(self)
         return self._known[part]
 
     def aggregate(self, function: str, part: Expression) -> Values:
-        """The min, max or avg of a part over the whole grid."""
+        """Return the min, max or avg of a part over the whole grid."""
         return self._grid.aggregate(function, part)
 
 
@@ -274,7 +274,7 @@ def _extreme(function: str, columns: Iterable[NDArray[Any]]) -> np.generic | Non
 
 
 def _average(columns: Iterable[NDArray[Any]]) -> np.generic | None:
-    """The mean: of whole numbers exact and rounded once."""
+    """Return the mean: of whole numbers exact and rounded once."""
     total: float = 0
     count = 0
     for column in columns:

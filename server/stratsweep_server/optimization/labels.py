@@ -1,4 +1,4 @@
-"""Labels: what a client calls an optimization, checked, and written into one line."""
+"""Check the labels that a client gives an optimization, and write them into one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"[\w.:/@+-]+")
 
 
 def find_label_violations(labels: Mapping[str, str]) -> Iterator[Violation]:
-    """Yield every violation of labels; of too many, only that they are."""
+    """Yield every violation of labels; of too many labels, only that there are too many."""
     if len(labels) > MAX_LABELS:
         yield Violation("labels", f"are {len(labels):,}; {MAX_LABELS} are allowed")
         return

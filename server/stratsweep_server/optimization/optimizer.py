@@ -130,7 +130,7 @@ class GridSearchOptimizer:
 
     @property
     def max_combinations(self) -> int:
-        """The largest grid that is accepted, before constraints."""
+        """Return the largest grid that is accepted, before constraints."""
         return self._max_combinations
 
     async def __aenter__(self) -> GridSearchOptimizer:

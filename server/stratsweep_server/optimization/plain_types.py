@@ -1,4 +1,4 @@
-"""A config as Python callers write it, in the types that a request comes in.
+"""Convert a config as Python callers write it into the types in which a request comes.
 
 Theirs may have one text for several, numpy's and pandas' kinds of numbers and times, and one value
 for a list.
@@ -28,7 +28,7 @@ _SHOWN = {bool, int, float, type(None)}
 
 
 def in_plain_types(config: OptimizationConfig) -> OptimizationConfig:
-    """Return an equal config in plain types.
+    """Return an equal config whose values all have plain Python types.
 
     Raises:
         InvalidConfigError: With every field whose value is of no type that it takes.

@@ -1,4 +1,4 @@
-"""Protobuf requests to the optimizer's own types.
+"""Convert protobuf requests to the optimizer's own types.
 
 Not on the event loop: a list of a million values takes a while. Nothing is done for each part of a
 request before these are counted.
@@ -40,7 +40,7 @@ _DURATION_SECONDS = 315_576_000_000
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What a request says beside its config.
+    """Hold what a request says beside its config.
 
     Attributes:
         stream: How results are to be sent.
@@ -123,7 +123,7 @@ def _read_stream_options(
 
 
 def _read_seconds(name: str, duration: Duration, violations: list[Violation]) -> float:
-    """A duration in seconds; one that protobuf's own rules do not allow is reported, and is 1 s."""
+    """Return a duration in seconds; one that protobuf's rules forbid is reported, and is 1 s."""
     whole, nanos = duration.seconds, duration.nanos
     is_signed_alike = whole * nanos >= 0
     if abs(whole) > _DURATION_SECONDS or abs(nanos) >= 10**9 or not is_signed_alike:

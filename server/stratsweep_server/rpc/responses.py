@@ -1,4 +1,4 @@
-"""The optimizer's own types to protobuf responses."""
+"""Convert the optimizer's own types to protobuf responses."""
 
 from __future__ import annotations
 
@@ -65,23 +65,23 @@ _BLOCK = 10_000
 
 
 def duration(seconds: float) -> Duration:
-    """Seconds as a duration."""
+    """Return seconds as a duration, rounded to nanoseconds."""
     whole, fraction = divmod(round(seconds * 1e9), 1_000_000_000)
     return Duration(seconds=whole, nanos=fraction)
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
-    """Nanoseconds since the epoch as a timestamp."""
+    """Return nanoseconds since the epoch as a timestamp."""
     return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
 
 
 def now() -> Timestamp:
-    """The server's clock."""
+    """Return the time of the server's clock."""
     return timestamp(time.time_ns())
 
 
 def parameter_value(value: ParameterValue) -> parameter_pb2.ParameterValue:
-    """A value in the field of its type."""
+    """Return a value in the field of its type."""
     if isinstance(value, bool):
         return parameter_pb2.ParameterValue(bool_value=value)
     if isinstance(value, int):
@@ -97,7 +97,7 @@ def started(
     prepared: PreparedOptimization,
     labels: Mapping[str, str],
 ) -> optimization_event_pb2.OptimizationStarted:
-    """What is about to run."""
+    """Return the event that says what is about to run."""
     return optimization_event_pb2.OptimizationStarted(
         optimization_id=optimization_id,
         total_count=prepared.total_count,
@@ -111,7 +111,7 @@ def started(
 
 
 def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationConfig:
-    """The effective config."""
+    """Return the effective config as a message."""
     return optimization_config_pb2.OptimizationConfig(
         **{name: getattr(value, name) for name in PLAIN_FIELDS},
         symbols=value.symbols,
@@ -128,14 +128,14 @@ def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationCon
 def strategies(
     description: EngineDescription, loaded: Iterable[LoadedSource]
 ) -> list[strategy_pb2.Strategy]:
-    """The declared strategies, by name; each with its module where that is one of those loaded."""
+    """Return the declared strategies, by name; each with its module where that was loaded."""
     modules = {each.source.module for each in loaded}
     ordered = sorted(description.strategies, key=lambda each: each.name)
     return [_strategy(each, each.module if each.module in modules else "") for each in ordered]
 
 
 def sources(loaded: Iterable[LoadedSource]) -> list[strategy_pb2.Source]:
-    """The modules that were loaded, without where they are."""
+    """Return the modules that were loaded, without the directories in which they are."""
     return [
         strategy_pb2.Source(
             module=each.source.module,
@@ -160,7 +160,7 @@ def metrics(declared: Iterable[Metric]) -> list[strategy_pb2.Metric]:
 
 
 def symbols(coverage: Iterable[SymbolCoverage]) -> list[strategy_pb2.Symbol]:
-    """The symbols with the dates they cover; a bad file with its error."""
+    """Return the symbols with the dates that they cover; a bad file with its error."""
     return [_symbol(each) for each in coverage]
 
 

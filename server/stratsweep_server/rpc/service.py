@@ -1,4 +1,4 @@
-"""OptimizationService: from a request to an optimizer's run, and back as a stream of events."""
+"""Serve requests: from a request to an optimizer's run, and back as a stream of events."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _FIRST_WRITE_SECONDS = 1.0
 
 
 def _ignore(error: StorageUnavailableError) -> None:
-    """Nobody is told."""
+    """Do nothing: the default where nobody wants to be told."""
 
 
 class OptimizationService(OptimizationServiceServicer):
-    """Serves optimizations on one pool.
+    """Serve optimizations on one pool.
 
     Args:
         pool: Runs the backtests; also describes the engine.
@@ -103,7 +103,7 @@ class OptimizationService(OptimizationServiceServicer):
         request: service_pb2.ListStrategiesRequest,  # noqa: ARG002 - nothing to choose yet
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
     ) -> service_pb2.ListStrategiesResponse:
-        """What can be run: strategies, metrics, symbols; and from which sources."""
+        """Return what can be run: strategies, metrics, symbols; and from which sources."""
         description = await self._pool.describe_engine()
         loaded = await self._pool.loaded_sources()
         coverage = []
@@ -123,7 +123,7 @@ class OptimizationService(OptimizationServiceServicer):
         request: service_pb2.GetServerInfoRequest,  # noqa: ARG002 - nothing to choose
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
     ) -> service_pb2.GetServerInfoResponse:
-        """Which server this is, and what it takes."""
+        """Return which server this is, and what it takes."""
         return service_pb2.GetServerInfoResponse(
             server_version=__version__,
             contract_version=CONTRACT_VERSION,
@@ -137,7 +137,7 @@ class OptimizationService(OptimizationServiceServicer):
     def _started(
         self, optimization_id: str, prepared: PreparedOptimization, labels: Mapping[str, str]
     ) -> bytes:
-        """The serialized message, which repeats the config: a million values take a while."""
+        """Return the serialized event, which repeats the config: a million values take a while."""
         logger.info(
             "optimization %s%s: %s on %s, %s (%d rejected by constraints)",
             optimization_id,

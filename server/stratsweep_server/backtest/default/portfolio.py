@@ -49,15 +49,18 @@ class Portfolio:
     periods_per_year: float
 
 
-# A portfolio belongs to its first bars and goes when they do, at the end of an optimization.
+# A portfolio is dropped together with its first bars, at the end of an optimization.
 _portfolios: WeakKeyDictionary[Bars, tuple[tuple[Bars, ...], Portfolio]] = WeakKeyDictionary()
 
 
 def build_portfolio(sleeves: tuple[Bars, ...]) -> Portfolio:
-    """Put bars on one calendar. The last one of the same first bars is remembered.
+    """Put the bars of symbols on one calendar.
+
+    The last portfolio of the same first bars is remembered, and goes with them.
 
     Args:
         sleeves: The bars of each symbol, at least one after the warm-up.
+        start_date: The first day that trades; earlier bars are for warm-up. None: no warm-up.
     """
     others, portfolio = _portfolios.get(sleeves[0], ((), None))
     if portfolio is None or others != sleeves[1:]:

@@ -1,4 +1,4 @@
-"""Target positions of combinations: what strategies return, checked, side by side."""
+"""Collect the target positions that strategies return for many combinations, checked."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KINDS_OF_OBJECTS = "OUSc"
 
 
 class PositionError(ValueError):
-    """What a strategy returned is not one position in [-1, 1] per bar."""
+    """Report that a strategy returned something else than one position in [-1, 1] per bar."""
 
 
 class Positions:
-    """Target positions of combinations at the bars of all sleeves after the warm-up.
+    """Hold target positions of combinations at the bars of all sleeves after the warm-up.
 
     Args:
         portfolio: The bars.
@@ -104,7 +104,7 @@ class Positions:
         return np.zeros((len(self), self._width))
 
     def alike(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int8] | NDArray[np.float64]]]:
-        """Rows that are stored alike, and their positions in one symbol for `simulate_jumps`.
+        """Yield rows that are stored alike, and their positions in one symbol: `simulate_jumps`.
 
         Whole ones are int8 (rows, bars rounded up to whole words), others float64 (rows, bars).
         """
@@ -116,7 +116,7 @@ class Positions:
             yield fractional, _rows(self._floats, fractional)
 
     def targets(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Positions of some combinations, in ascending order, as float64 (rows, bars)."""
+        """Return positions of some combinations, in ascending order, as float64 (rows, bars)."""
         if self._is_fractional[rows].all() and len(self._portfolio.sleeves) == 1:
             return _rows(self._floats, rows)
         targets = self._whole[rows, : self._width].astype(np.float64)
@@ -126,7 +126,7 @@ class Positions:
 
 
 def _rows(table: NDArray[_Number], rows: NDArray[np.intp]) -> NDArray[_Number]:
-    """Ascending rows of a table, not copied where they follow each other."""
+    """Return ascending rows of a table, not copied where they follow each other."""
     first, end = rows[0], rows[-1] + 1
     return table[first:end] if end - first == len(rows) else table[rows]
 
