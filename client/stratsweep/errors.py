@@ -93,15 +93,15 @@ class _ViolationsError(StratsweepError):
 
 
 class InvalidConfigError(_ViolationsError):
-    """The server refused the request; nothing ran."""
+    """Report that the server refused the request; nothing ran."""
 
 
 class NotFoundError(_ViolationsError):
-    """The server has no strategy or symbol of that name."""
+    """Report that the server has no strategy or symbol of that name."""
 
 
 class ServerUnavailableError(StratsweepError):
-    """No server answers at the address, or it takes no work. Nothing ran.
+    """Report that no server answers at the address, or that it takes no work. Nothing ran.
 
     Its `reason` is "DRAINING" where the server is being stopped, "NO_WORKERS" where no worker
     starts, "STORAGE_UNAVAILABLE" where a folder that it needs cannot be used; it is empty where
@@ -110,7 +110,7 @@ class ServerUnavailableError(StratsweepError):
 
 
 class ServerBusyError(StratsweepError):
-    """The server runs as many optimizations as it is allowed to, or has no memory for another.
+    """Report that the server runs as many optimizations as it may, or has no memory for another.
 
     Attributes:
         retry_after: How long to wait before asking again; None where the server does not say.
@@ -124,15 +124,15 @@ class ServerBusyError(StratsweepError):
 
 
 class DeadlineExceededError(StratsweepError):
-    """The timeout given to the call passed; the server stopped the work."""
+    """Report that the timeout given to the call passed; the server stopped the work."""
 
 
 class OptimizationCancelledError(StratsweepError):
-    """The call was cancelled; the server stopped the work."""
+    """Report that the call was cancelled; the server stopped the work."""
 
 
 class StreamInterruptedError(StratsweepError):
-    """The stream ended before the last part of the result.
+    """Report that the stream ended before the last part of the result.
 
     Its `reason` is "DRAINING" where somebody stopped the server, which ended the optimization when
     its grace had passed; it is empty where the connection was lost or the server died.
@@ -140,7 +140,7 @@ class StreamInterruptedError(StratsweepError):
 
 
 class ServerError(StratsweepError):
-    """The server failed, or answered what this client does not understand.
+    """Report that the server failed, or answered what this client does not understand.
 
     Attributes:
         error_id: What to search the server's log for; empty where the server gave none.
@@ -152,7 +152,7 @@ class ServerError(StratsweepError):
 
 
 class ServerStartError(StratsweepError):
-    """A server that this process started did not come up.
+    """Report that a server that this process started did not come up.
 
     Attributes:
         exit_code: The program's exit code, negative for a signal; None if it had not ended.

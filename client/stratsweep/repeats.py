@@ -1,4 +1,4 @@
-"""Running combinations again: whether a strategy gives the same results whatever ran before."""
+"""Run combinations again, to see whether a strategy gives the same results whatever ran before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_REPEATED = {"parameters", "constraints", "max_ranked_results"}
 
 @dataclass(frozen=True, slots=True)
 class RepeatDifference:
-    """A combination that gave something else when it ran again.
+    """Describe a combination that gave something else when it ran again.
 
     Attributes:
         combination_index: The combination's 0-based number in grid order, as in the ranking.
@@ -34,7 +34,7 @@ class RepeatDifference:
 
 @dataclass(frozen=True, slots=True)
 class RepeatCheck:
-    """What came of running some combinations again.
+    """Say what came of running some combinations again.
 
     Attributes:
         checked_count: The number of combinations that ran again.
