@@ -1,4 +1,4 @@
-"""Where the server program's options come from: flags, the environment, a TOML file; each named.
+"""Read the server program's options from flags, the environment and a TOML file, each named.
 
 It imports nothing heavy: the program's start waits for it.
 """
@@ -20,10 +20,10 @@ _FILE = "stratsweep_server.options_file"
 
 
 class ServerCommand(click.Command):
-    """A command that says of a bad value whether flag, environment variable or file gave it."""
+    """Say in the error of a bad value whether a flag, an environment variable or a file gave it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the flags, and what environment and file say beside them."""
+        """Parse the flags, and what the environment and a file say beside them."""
         try:
             return super().parse_args(ctx, args)
         except click.BadParameter as error:
@@ -33,14 +33,14 @@ class ServerCommand(click.Command):
 
 
 class ListenAddress(click.ParamType[str]):
-    """Where to listen: host:port, or unix:PATH."""
+    """Parse where to listen: host:port, or unix:PATH."""
 
     name = "address"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
-        """Check the form; whether it is free turns out later.
+        """Check the form of the address; whether it is free turns out later.
 
         Raises:
             click.BadParameter: It has neither form, or the port is out of range.
@@ -59,7 +59,7 @@ class ListenAddress(click.ParamType[str]):
 
 
 class WholeNumber(click.IntRange):
-    """A whole number from a least one on."""
+    """Parse a whole number that has a least value."""
 
     def convert(
         self,
@@ -79,7 +79,7 @@ class WholeNumber(click.IntRange):
 
 
 class SecondsRange(click.FloatRange):
-    """A number of seconds within bounds."""
+    """Parse a number of seconds within bounds."""
 
     def convert(
         self,

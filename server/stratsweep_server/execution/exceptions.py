@@ -33,7 +33,7 @@ def format_traceback(error: BaseException) -> str:
 
 
 def format_loading_failure(error: BaseException) -> str:
-    """The traceback of what failed while modules of the user's were loaded, as text.
+    """Return the traceback of what failed while the user's modules were loaded, as text.
 
     It has the frames of the user's own code, or all where there is none; of a SyntaxError file,
     line and caret.

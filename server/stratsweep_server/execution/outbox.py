@@ -65,8 +65,6 @@ class Outbox:
         """Send the metrics of a batch that began at `start` (monotonic ns); nothing else may wait.
 
         The time of the batch is divided evenly among its backtests.
-
-        The time of the batch is divided evenly among its backtests.
         """
         names, metrics = table
         now = time.monotonic_ns()

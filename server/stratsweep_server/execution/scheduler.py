@@ -2,8 +2,6 @@
 
 Pure: no clock, no process, no event loop.
 
-Pure: no clock, no process, no event loop.
-
 Concurrent optimizations share the workers by virtual time: each queue has consumed some worker
 seconds, divided by its weight; work handed out and not yet answered counts at its expected cost;
 the queue that has consumed least is served next. A newcomer starts at the least that those who wait

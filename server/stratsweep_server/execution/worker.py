@@ -116,7 +116,7 @@ def serve() -> None:
         ready = messages.encode_ready(describe(engine), keeper.sources())
         scatter_generators()
     except EngineLoadError as error:
-        # It says what to change. What there is to know beside it is where the user's code failed.
+        # Its text says what to change; only the traceback of the user's own code adds to that.
         cause = "" if error.__cause__ is None else f"\n{format_loading_failure(error.__cause__)}"
         text = " ".join(str(error).split()) + cause
         connection.socket.sendall(messages.encode_start_failed(text))

@@ -1,4 +1,4 @@
-"""What may have been meant by the name of a symbol that is not there. Pure."""
+"""Guess what was meant by the name of a symbol that is not there. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unknown_symbol(
 
 
 def several_symbols(text: str, names: Collection[str]) -> list[str]:
-    """Return the symbols that a text has, when it is more than one; else none.
+    """Return the symbols in a text that lists more than one; else none.
 
     Blanks separate symbols only where one of them is known: a name may have blanks.
     """

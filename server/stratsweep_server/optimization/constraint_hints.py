@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - what people type is what it is about
-"""What people write in constraints as in other languages, and how it is written here. Pure.
+"""Rewrite constraints that are written as in other languages into the notation used here. Pure.
 
 It is looked at only where a constraint was refused, so it never changes what one means.
 """
@@ -88,7 +88,7 @@ _HABITS = (
 
 
 def rewrite(text: str, parameters: Collection[str]) -> tuple[str, list[str]]:
-    """Return a constraint in the notation of constraints, and what was written otherwise.
+    """Return a constraint in the notation used here, and what was written otherwise.
 
     Whether it can be read then is for others to find out.
 

@@ -1,4 +1,4 @@
-"""Whether a server can listen at an address: found out before gRPC, which writes its own lines.
+"""Find out whether a server can listen at an address, before gRPC tries and writes its own lines.
 
 They go to standard error, past any log, and do not say what to do.
 """
@@ -20,7 +20,7 @@ _ADVICE = {
 
 
 def require_port(listen: str) -> None:
-    """Raise where nobody can listen now.
+    """Raise an error where nobody can listen now.
 
     Of a name of several addresses, such as localhost, none may be in use: clients take any of them.
 
@@ -58,7 +58,7 @@ def _obstacle(family: int, address: tuple[Any, ...]) -> int:
 
 
 def require_socket(path: Path) -> None:
-    """Raise where no Unix socket can be made, else leave none.
+    """Raise an error where no Unix socket can be made, else leave none.
 
     Raises:
         OSError: As the system says it.

@@ -48,7 +48,7 @@ _OPTIONS = (
 
 
 class _HealthServicer(health.aio.HealthServicer):
-    """gRPC's own, which does not answer List yet; before 1.85 it has no such method at all."""
+    """Add List to gRPC's own servicer, which does not answer it yet, nor has it before 1.85."""
 
     # The type stubs do not have List yet, either.
     async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401, ARG002, N802

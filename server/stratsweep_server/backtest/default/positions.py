@@ -66,7 +66,7 @@ class Positions:
         self._store(strategy, sleeve, slice(0, len(self)), matrix)
 
     def put_one(self, strategy: str, sleeve: int, row: int, returned: ArrayLike) -> None:
-        """Take what a strategy returned for one combination; see `put`."""
+        """Take what a strategy returned for one combination; raises as `put` does."""
         bars = self._portfolio.sleeves[sleeve]
         bar_count = len(bars)
         array = _as_numbers(strategy, returned, bars)
