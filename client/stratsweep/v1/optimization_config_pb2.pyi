@@ -50,8 +50,8 @@ class OptimizationConfig(message.Message):
     by which metric. Two equal configs give the same ranking on any number of workers.
 
     Limits: a request has at most 4 MB; names (of the strategy, symbols, parameters, the target) have
-    at most 250 characters and no NUL. A request that is refused is told every reason, up to 100; of
-    one with more symbols, parameters or constraints than allowed, only these are counted.
+    at most 250 characters and no NUL. A refusal names every reason, up to 100; where there are more
+    symbols, parameters or constraints than allowed, it names that alone.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -94,16 +94,17 @@ class OptimizationConfig(message.Message):
     every result.
     """
     warm_up_bar_count: builtins.int
-    """warm_up_bar_count is how many bars before start_date strategies see of each symbol, as far as
-    there are so many, so that their indicators have values from the first day on. Nothing trades
+    """warm_up_bar_count is how many bars before start_date strategies see of each symbol (fewer where
+    its file has fewer), so that their indicators have values from the first day on. Nothing trades
     on them and no figure counts them. 0, the default: indicators warm up within the date range.
     """
     seed: builtins.int
-    """seed is what random numbers follow from. Before each backtest the generators behind Python's
-    random and numpy.random are seeded from it and from the values of the strategy's parameters,
-    declared defaults included, so that a strategy or engine that draws from them repeats: on any
-    number of workers, in a larger grid, alone. That holds where combinations are asked for one by
-    one; strategies that take columns and engines that take batches are not seeded. Default: 0.
+    """seed determines the random numbers that backtests draw. Before each backtest the generators
+    behind Python's random and numpy.random are seeded from it and from the values of the
+    strategy's parameters, declared defaults included, so that a strategy or engine that draws from
+    them repeats: on any number of workers, in a larger grid, alone. That holds for strategies and
+    engines that are given one combination at a time; those that take columns or batches are not
+    seeded. Default: 0.
     """
     timezone: builtins.str
     """timezone is the IANA name of the zone, such as "America/New_York", that times of price files are
@@ -140,10 +141,10 @@ class OptimizationConfig(message.Message):
         - avg, max and min are over the whole grid.
         - // cuts its quotient towards zero and % (mod) has the sign of its left operand, also of
           fractions: -7 // 2 is -3, -7 % 2 is -1. The results of /, sqrt and avg are doubles.
-        - Whole numbers are exact where the bounds of the parameters show that 64 bits hold what is
-          computed of them; else, and together with fractions, they are taken as doubles.
-        - What has no value (a division by zero, the root of a negative number) is undefined as NULL is:
-          a comparison with it is neither true nor false, nor is NOT of that.
+        - Whole numbers are computed exactly where the bounds of the parameters show that every
+          intermediate value fits into 64 bits; else, and together with fractions, as doubles.
+        - What has no value (a division by zero, the root of a negative number) is undefined, like
+          NULL: a comparison with it is neither true nor false, and neither is NOT of that comparison.
         - Texts are ordered by the code points of their characters. TRUE counts as 1, FALSE as 0.
         """
 

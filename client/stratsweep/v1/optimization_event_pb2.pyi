@@ -261,9 +261,9 @@ class Progress(message.Message):
     completed_count: builtins.int
     """completed_count is the number of backtests that have completed, failed ones included."""
     total_count: builtins.int
-    """total_count is the number that will."""
+    """total_count is the number of backtests that will run."""
     failed_count: builtins.int
-    """failed_count is the number of completed ones that failed."""
+    """failed_count is the number of completed backtests that failed."""
     arrow_results: builtins.bytes
     """arrow_results are the new results in order of completion, without ranks, as a complete Arrow
     IPC stream. Only with RESULT_FORMAT_ARROW; empty where all new outcomes are failures.
@@ -343,9 +343,9 @@ class OptimizationResult(message.Message):
     total_count: builtins.int
     """total_count is the number of combinations that were to run."""
     succeeded_count: builtins.int
-    """succeeded_count is the number that gave metrics."""
+    """succeeded_count is the number of combinations that gave metrics."""
     failed_count: builtins.int
-    """failed_count is the number that failed."""
+    """failed_count is the number of combinations that failed."""
     message: builtins.str
     """message says why state is FAILED. Empty otherwise."""
     part_index: builtins.int
@@ -365,7 +365,7 @@ class OptimizationResult(message.Message):
 
     @builtins.property
     def failures(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.BacktestFailure]:
-        """failures are the combinations that gave none, by combination index."""
+        """failures are the combinations that gave no metrics, by combination index."""
 
     @builtins.property
     def execution_duration(self) -> duration_pb2.Duration:

@@ -29,8 +29,9 @@ class OptimizationServiceStub(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -41,8 +42,8 @@ class OptimizationServiceStub(object):
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     def __init__(self, channel):
@@ -72,8 +73,9 @@ class OptimizationServiceServicer(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -84,8 +86,8 @@ class OptimizationServiceServicer(object):
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     def Optimize(self, request, context):
@@ -143,8 +145,9 @@ class OptimizationService(object):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -155,8 +158,8 @@ class OptimizationService(object):
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     @staticmethod

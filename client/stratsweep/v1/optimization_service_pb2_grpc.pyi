@@ -30,8 +30,9 @@ class OptimizationServiceStub:
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -42,8 +43,8 @@ class OptimizationServiceStub:
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     @_typing.overload
@@ -69,8 +70,9 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -81,8 +83,8 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -104,8 +106,9 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
     combination in parallel processes.
 
-    Errors of starting are gRPC statuses with a google.rpc.ErrorInfo whose domain is "stratsweep"
-    and whose reason is a name of ErrorReason. Errors of running are in the stream.
+    Errors before an optimization starts are gRPC statuses with a google.rpc.ErrorInfo whose domain
+    is "stratsweep" and whose reason is a name of ErrorReason. What fails afterwards is in the
+    stream.
 
     Compatibility: this contract has a version MAJOR.MINOR, which GetServerInfo tells. MAJOR is the
     number in the package's name, stratsweep.v1: within it RPCs, messages, fields and enum values are
@@ -116,8 +119,8 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     events and enum values that are newer than it is.
 
     A server that shuts down refuses every new call of this service as UNAVAILABLE with the reason
-    DRAINING. Those that run get its grace; what has not ended then ends with the same status. Health
-    checks are answered, with NOT_SERVING, until the end.
+    DRAINING. Running calls get its grace period; those that have not ended by then end with the same
+    status. Health checks are answered, with NOT_SERVING, until the end.
     """
 
     @_abc_1.abstractmethod

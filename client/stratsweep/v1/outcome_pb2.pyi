@@ -57,7 +57,7 @@ class _ResultFormatEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ResultFor
     RESULT_FORMAT_UNSPECIFIED: _ResultFormat.ValueType  # 0
     """RESULT_FORMAT_UNSPECIFIED is RESULT_FORMAT_ROWS."""
     RESULT_FORMAT_ROWS: _ResultFormat.ValueType  # 1
-    """RESULT_FORMAT_ROWS: one ParameterResult each."""
+    """RESULT_FORMAT_ROWS: one ParameterResult message for each result."""
     RESULT_FORMAT_ARROW: _ResultFormat.ValueType  # 2
     """RESULT_FORMAT_ARROW: columns, in the streaming format of Apache Arrow IPC, uncompressed and
     without dictionaries. Each bytes field is a stream of its own, schema included. Its columns:
@@ -77,12 +77,12 @@ class _ResultFormatEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ResultFor
     """
 
 class ResultFormat(_ResultFormat, metaclass=_ResultFormatEnumTypeWrapper):
-    """ResultFormat is how results, the outcomes of backtests that gave metrics, travel."""
+    """ResultFormat says in which form results, the outcomes of backtests that gave metrics, are sent."""
 
 RESULT_FORMAT_UNSPECIFIED: ResultFormat.ValueType  # 0
 """RESULT_FORMAT_UNSPECIFIED is RESULT_FORMAT_ROWS."""
 RESULT_FORMAT_ROWS: ResultFormat.ValueType  # 1
-"""RESULT_FORMAT_ROWS: one ParameterResult each."""
+"""RESULT_FORMAT_ROWS: one ParameterResult message for each result."""
 RESULT_FORMAT_ARROW: ResultFormat.ValueType  # 2
 """RESULT_FORMAT_ARROW: columns, in the streaming format of Apache Arrow IPC, uncompressed and
 without dictionaries. Each bytes field is a stream of its own, schema included. Its columns:
@@ -260,8 +260,8 @@ class BacktestFailure(message.Message):
     the timeout.
     """
     traceback: builtins.str
-    """traceback is the Python traceback as text; for CRASHED what the interpreter said last, if it
-    did. Left out after the first 1,000 failures of an optimization.
+    """traceback is the Python traceback as text; for CRASHED what the interpreter printed last, if
+    anything. Left out after the first 1,000 failures of an optimization.
     """
     @builtins.property
     def parameters(self) -> containers.MessageMap[builtins.str, parameter_pb2.ParameterValue]:

@@ -81,7 +81,7 @@ class Parameter(message.Message):
 
     @builtins.property
     def double_range(self) -> DoubleRange:
-        """double_range is an inclusive range of numbers that does not drift."""
+        """double_range is an inclusive range of numbers, in which no rounding errors add up."""
 
     @builtins.property
     def integer_list(self) -> IntegerList:

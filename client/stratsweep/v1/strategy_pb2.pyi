@@ -150,14 +150,14 @@ class Source(message.Message):
     module: builtins.str
     """module is its dotted name."""
     file: builtins.str
-    """file is the name of its file from the directory on in which it was found, such as
-    "ideas/trend.py": not where that directory is.
+    """file is the path of its file below the directory in which it was found, such as
+    "ideas/trend.py"; the directory itself is not told.
     """
     digest: builtins.str
     """digest is the SHA-256 of the file's bytes as they were loaded, in lower-case hexadecimal."""
     is_stale: builtins.bool
-    """is_stale says that the file is another now, or gone. SIGHUP or a restart has the server load it
-    as it is.
+    """is_stale says that the file has changed since, or is gone. SIGHUP or a restart makes the server
+    load it as it is now.
     """
     @builtins.property
     def load_time(self) -> timestamp_pb2.Timestamp:
@@ -165,7 +165,7 @@ class Source(message.Message):
 
     @builtins.property
     def modification_time(self) -> timestamp_pb2.Timestamp:
-        """modification_time is when the file that was loaded had been written."""
+        """modification_time is when the version of the file that was loaded was written."""
 
     def __init__(
         self,
