@@ -41,7 +41,7 @@ EXIT_CANNOT_LISTEN = 4
     default="127.0.0.1:50051",
     metavar="HOST:PORT|unix:PATH",
     help="Where to listen. Port 0 takes a free one. There is no encryption and no authentication: "
-    "other than on this machine, put a proxy in front.",
+    "to serve other machines, put a proxy in front.",
 )
 @click.option(
     "--workers",
@@ -64,7 +64,7 @@ EXIT_CANNOT_LISTEN = 4
     "--engine",
     default="default",
     metavar="NAME|FILE.py:FACTORY",
-    help="What backtests; a module's dotted name may stand for the file.",
+    help="The engine that runs backtests; a module's dotted name may stand for the file.",
 )
 @click.option(
     "--strategies",
@@ -88,13 +88,13 @@ EXIT_CANNOT_LISTEN = 4
     "--max-memory",
     type=WholeNumber(min=1),
     metavar="MB",
-    help="Memory that running optimizations may hold together; one that has no room is refused.  "
+    help="Memory that running optimizations may hold together; one that does not fit is refused.  "
     "[default: half of what this machine, or its container, has]",
 )
 @click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
-    help="Where shared bars go while they are used.  [default: the system's temporary directory]",
+    help="Where bars are shared with workers.  [default: the system's temporary directory]",
 )
 @click.option(
     "--start-timeout",
@@ -134,7 +134,7 @@ EXIT_CANNOT_LISTEN = 4
     "--worker-output",
     type=click.Choice(["log", "stdout"]),
     default="log",
-    help="Where what strategies and engines print goes: into the log, or to standard output, in "
+    help="Where to send what strategies and engines print: to the log, or to standard output, in "
     "lines that begin with 'output: '.",
 )
 @click.option(

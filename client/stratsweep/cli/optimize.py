@@ -124,7 +124,7 @@ Example:
     type=click.IntRange(min=0, max=_UINT64_MAXIMUM),
     metavar="N",
     default=0,
-    help="What random numbers in backtests follow from. Default: 0.",
+    help="Determines the random numbers that backtests draw. Default: 0.",
 )
 @click.option(
     "--label",

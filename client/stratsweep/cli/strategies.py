@@ -15,7 +15,7 @@ from stratsweep.cli.documents import catalogue_json, strategy_json
 def strategies(name: str | None, choice: ServerChoice, output_format: str) -> None:
     """List the strategies with their parameters, the metrics, and the symbols with their dates.
 
-    Of modules of your own it says which file was loaded, when, and whether it has changed since.
+    For modules of your own, say which file was loaded, when, and whether it has changed since.
 
     With a NAME, show that strategy alone, and a command that optimizes it.
     """
