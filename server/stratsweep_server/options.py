@@ -160,7 +160,7 @@ def _unknown(path: Path, key: str, value: object, options: Mapping[str, click.Op
 
 
 def _checked(path: Path, key: str, value: object, option: click.Option) -> object:
-    """A value as click takes it; what click would turn into something else is refused."""
+    """Return a value as click takes it; refuse one that click would turn into something else."""
     if option.multiple and isinstance(value, str):
         return [value]
     items = value if option.multiple and isinstance(value, list) else [value]
@@ -174,7 +174,7 @@ def _checked(path: Path, key: str, value: object, option: click.Option) -> objec
 
 
 def _wanted(option: click.Option) -> tuple[str, tuple[type, ...]]:
-    """What a TOML file has to say for an option, in words and types."""
+    """Return what a TOML file has to say for an option, in words and types."""
     if option.is_flag:
         return "true or false", (bool,)
     if isinstance(option.type, click.types.IntParamType):
@@ -191,7 +191,7 @@ def _as_toml(value: object) -> str:
 
 
 def _origin(context: click.Context, parameter: click.Parameter) -> str | None:
-    """What gave a value, for a message; None: a flag, which click names itself."""
+    """Return what gave a value, for a message; None: a flag, which click names itself."""
     name = parameter.name or ""
     source = context.get_parameter_source(name)
     if source is ParameterSource.ENVIRONMENT:

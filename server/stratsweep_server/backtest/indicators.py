@@ -36,7 +36,7 @@ _FIRST_ROWS = 16
 
 
 class _Now:
-    """What runs now, so that no column in use is dropped.
+    """Hold what runs now, so that no column in use is dropped.
 
     Attributes:
         plan: Whose backtests run.

@@ -86,7 +86,7 @@ def _send(process: int, number: signal.Signals) -> None:
 
 
 def _children_of(process: int) -> list[int]:
-    """The children of a process, of each of its threads; none where it is gone."""
+    """Return the children of a process, of each of its threads; none where it is gone."""
     children: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{process}/task").iterdir():

@@ -50,7 +50,7 @@ def format_loading_failure(error: BaseException) -> str:
 
 
 def _leave_out_ours(report: traceback.TracebackException) -> None:
-    """Of an exception and all that led to it; there may be rings of them, which Python has cut."""
+    """Cut our frames off an exception and its causes; Python has broken cycles among these."""
     waiting = [report]
     while waiting:
         each = waiting.pop()
@@ -61,7 +61,7 @@ def _leave_out_ours(report: traceback.TracebackException) -> None:
 
 
 def _first_of_others(start: TracebackType | None) -> TracebackType | None:
-    """The frames from the user's first on; all where a library was called by us."""
+    """Return the frames from the user's first on; all where we called a library."""
     place = start
     while place is not None and _file_of(place).startswith(_OURS):
         place = place.tb_next

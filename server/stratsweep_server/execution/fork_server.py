@@ -111,7 +111,7 @@ def stop_fork_server() -> None:
 
 
 class _Start:
-    """What is known of the fork servers beside what multiprocessing knows.
+    """Hold what multiprocessing does not know of the fork servers.
 
     Attributes:
         loading: The process id of the one that was started last, until it has forked.

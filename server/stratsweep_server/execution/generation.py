@@ -164,7 +164,7 @@ class Generations:
 
 
 def _is_there(descriptor: int, path: Path) -> bool:
-    """Whether an open directory still has its name: it may have been removed."""
+    """Return whether an open directory still has its name: it may have been removed."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:

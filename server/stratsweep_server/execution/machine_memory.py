@@ -46,7 +46,7 @@ def return_large_arrays(smallest_bytes: int) -> None:
 
 
 def _cgroup_limits(own_cgroups: Path, cgroups: Path) -> Iterator[int]:
-    """The limits of this process's cgroups and of those around them."""
+    """Yield the limits of this process's cgroups and of those around them, in bytes."""
     lines = own_cgroups.read_text().splitlines() if own_cgroups.exists() else []
     for line in lines:
         _, controllers, path = line.split(":", 2)

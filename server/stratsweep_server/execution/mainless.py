@@ -23,7 +23,7 @@ def _preparation_data(name: str) -> dict[str, Any]:
 
 
 def _launch_without_main(popen: type) -> FunctionType:
-    """The class's own `_launch`, on a `spawn` that names no main module: there is no switch."""
+    """Return the class's `_launch`, on a `spawn` that names no main module: there is no switch."""
     launch = vars(popen)["_launch"]  # a private name, the same in CPython 3.11 to 3.13
     quiet = SimpleNamespace(**vars(spawn) | {"get_preparation_data": _preparation_data})
     return FunctionType(launch.__code__, launch.__globals__ | {"spawn": quiet}, launch.__name__)

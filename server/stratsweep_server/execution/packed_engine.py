@@ -75,7 +75,7 @@ def _dumps(value: object) -> bytes:
 
 @contextmanager
 def _main_by_value(cloudpickle: Any) -> Iterator[None]:  # noqa: ANN401 - a module without types
-    """In a process that multiprocessing started the main module has another name."""
+    """Pack the main module by value in a process of multiprocessing, where it has another name."""
     module = sys.modules.get("__mp_main__")
     if module is None:
         yield
@@ -108,7 +108,7 @@ def _explain(spec: EngineSpec, error: Exception) -> str:
 
 
 def _find_culprit(parts: Iterable[_Part], error: Exception) -> tuple[list[str], Exception]:
-    """The names on the way to the smallest part that cannot be packed, and why it cannot."""
+    """Return the names on the way to the smallest part that cannot be packed, and why it cannot."""
     names: list[str] = []
     seen: list[object] = []
     while (found := _first_unpackable(parts, seen)) is not None:
@@ -133,7 +133,7 @@ def _first_unpackable(
 
 
 def _parts_of(value: object) -> Iterator[_Part]:
-    """What an object refers to, by name: globals of a function, attributes of all else."""
+    """Yield what an object refers to, by name: globals of a function, attributes of all else."""
     if isinstance(value, MethodType):
         yield from _parts_of(value.__func__)
     elif isinstance(value, FunctionType):

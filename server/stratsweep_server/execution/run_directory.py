@@ -107,7 +107,7 @@ def _make_locked(parent: Path, prefix: str) -> tuple[Path, int]:
 
 
 def _is_lock_of(lock: int, path: Path) -> bool:
-    """Whether what is locked is still what has that path."""
+    """Return whether what is locked is still what has that path."""
     try:
         return os.path.samestat(os.fstat(lock), path.stat())
     except OSError:

@@ -290,7 +290,7 @@ class Slot:
             self._worker.send(messages.encode_release(plan_id))
 
     def _introduction(self, assignment: Assignment) -> tuple[bytes, int | None]:
-        """What the worker needs before the chunk: the plan, if it does not know it, and its bars.
+        """Return what the worker needs before the chunk: a plan that is new to it, and its bars.
 
         It knows so many plans as it has room for; the least recently used are forgotten.
         """
@@ -351,7 +351,7 @@ class Slot:
             self._note_start_failure(self.start_error or f"the worker process {cause}")
 
     async def _cause_of_end(self, worker: WorkerProcess) -> str:
-        """How the process ended, in words. Who killed it knows and need not wait for the reaper."""
+        """Return how the process ended, in words; does not wait for the reaper after a kill."""
         reaping = asyncio.create_task(self._launcher.reap(worker))
         self._reapings.add(reaping)
         reaping.add_done_callback(self._reapings.discard)
@@ -374,7 +374,7 @@ class Slot:
         self._owner.slot_failed_to_start(self)
 
     def _settle(self, words: Running | None, cause: str, last_words: str) -> None:
-        """The worker is gone: give its chunks' combinations what each has earned."""
+        """Give the combinations of the chunks of a lost worker what each has earned."""
         assignment, queued, kill = self._assignment, self._queued, self._kill
         self._assignment = self._queued = None
         if queued is not None:
@@ -575,7 +575,7 @@ class Slot:
 
 
 def _believable(words: Running | None, assignment: Assignment) -> Running | None:
-    """What a worker's shared words say of a chunk, as far as they can be believed."""
+    """Return what a worker's shared words say of a chunk, as far as they can be believed."""
     chunk = assignment.chunk
     if words is None or words.chunk_id != chunk.chunk_id:
         return None

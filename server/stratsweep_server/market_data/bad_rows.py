@@ -21,7 +21,7 @@ _ALL_COLUMNS = ""
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Rows that have the same thing wrong with them.
+    """Hold rows that have the same thing wrong with them.
 
     Attributes:
         indices: Their positions in the table, ascending, at least one.
@@ -34,7 +34,7 @@ class _Kind:
     advice: str
 
     def has(self, index: int) -> bool:
-        """Whether a position is among them."""
+        """Return whether a position is among them."""
         place = int(np.searchsorted(self.indices, index))
         return place < len(self.indices) and int(self.indices[place]) == index
 

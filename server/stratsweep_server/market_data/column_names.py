@@ -176,7 +176,7 @@ def _missing(
 
 
 class _Names:
-    """The names of one file, and what is wrong with them."""
+    """Look up the names of one file, and collect what is wrong with them."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.problems: list[str] = []

@@ -94,7 +94,7 @@ def _notes(header: CsvHeader) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A CSV file from the last line of its names on.
+    """Hold a CSV file from the last line of its names on.
 
     Attributes:
         file_name: Its name, for messages.

@@ -157,7 +157,7 @@ def _complete(
 
 
 def _names_index(fields: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a line names columns beside those of prices, which it leaves empty."""
+    """Return whether a line names columns beside those of prices, which it leaves empty."""
     return (
         len(fields) == len(names)
         and any(fields)

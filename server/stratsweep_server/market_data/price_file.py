@@ -152,7 +152,7 @@ def _check_order_of_times(
 
 
 def _are_nights_of_sundays(local: NDArray[np.int64]) -> bool:
-    """Whether local times are all from when most zones set their clocks back."""
+    """Return whether local times are all from when most zones set their clocks back."""
     hours = local // _HOUR
     return bool(((hours // 24 + 4) % 7 == 0).all() and (hours % 24 < 4).all())
 

@@ -41,7 +41,7 @@ _HOW_TO_WRITE = "write numbers as 1004.5, without currency signs or marks betwee
 
 @dataclass(frozen=True, slots=True)
 class _Notation:
-    """The mark before decimals, and the one that may stand between thousands."""
+    """Hold the mark before decimals, and the one that may stand between thousands."""
 
     decimal: str
     group: str
@@ -113,7 +113,7 @@ def _without_signs(text: pl.Series, role: str) -> pl.Series:
 
 
 def _are_plain(text: pl.Series, numbers: pl.Series) -> bool:
-    """Whether a column has plain numbers, and none of their points may be between thousands.
+    """Return whether a column has plain numbers, with no point that may be between thousands.
 
     985, 1.004 and 1.012 may be a rise to 1012. Decimals of prices are three for all of them, as in
     150.120, or for some of them fewer, where zeros are cut off.

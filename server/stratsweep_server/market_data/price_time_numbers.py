@@ -146,7 +146,7 @@ def _nanoseconds(numbers: TimeNumbers, rows: _Bools, unit: int) -> _Integers:
 
 
 def _go_on(near_zero: _Integers, others: _Integers) -> _Bools:
-    """Whether times near 1970 are of one series with others: some, in ascending order."""
+    """Return whether times near 1970 are of one series with others: some, in ascending order."""
     places = np.searchsorted(others, near_zero)
     after = others[np.minimum(places, len(others) - 1)]
     before = others[np.maximum(places - 1, 0)]

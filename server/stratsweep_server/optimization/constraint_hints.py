@@ -34,7 +34,7 @@ _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 @dataclass(frozen=True, slots=True)
 class _Habit:
-    """A way to write something that is written otherwise here.
+    """Describe a way to write something that is written otherwise here.
 
     Attributes:
         pattern: What is written, outside of texts.
@@ -102,7 +102,7 @@ def rewrite(text: str, parameters: Collection[str]) -> tuple[str, list[str]]:
 
 
 class _Rewriter:
-    """A text on its way through all rewritings."""
+    """Take a text through all rewritings."""
 
     def __init__(self, text: str, parameters: Collection[str]) -> None:
         self.text = text
@@ -143,7 +143,7 @@ class _Rewriter:
         return re.sub(r"\b[^\W\d]\w*\[\s*([\"'])(\w+)\1\s*\]", r"\2", text)
 
     def _straight_quotes(self, text: str) -> str:
-        """A double quote is for a parameter's name only."""
+        """Replace double quotes, except those around a parameter's name."""
         return re.sub(
             r'"([^"]*)"',
             lambda match: match[0] if match[1] in self._parameters else f"'{match[1]}'",
@@ -151,7 +151,7 @@ class _Rewriter:
         )
 
     def _known_name(self, match: re.Match[str]) -> str:
-        """A parameter in another case, as an attribute, or behind its factor."""
+        """Return the parameter that a name means: other case, an attribute, behind a factor."""
         prefix, name = match["prefix"] or "", match["name"]
         same = [each for each in self._parameters if each.casefold() == name.casefold()]
         same = [name] if name in same else same
@@ -168,7 +168,7 @@ def _share(percentage: str) -> str:
 
 
 def _characters(text: str) -> Iterator[str]:
-    """The characters of a text, its quoted parts as one each."""
+    """Yield the characters of a text, its quoted parts as one each."""
     for part in _TEXT.split(text):
         yield from [part] if part.startswith("'") else part
 

@@ -211,7 +211,7 @@ def _made(
 def _whole(
     function: Callable[..., Column], parts: Sequence[Expression], bounds: tuple[int, int]
 ) -> Expression:
-    """A function of whole numbers that fits 64 bits."""
+    """Apply a function to whole numbers, whose values fit 64 bits."""
 
     def evaluate(block: Block) -> Values:
         columns = [part.evaluate(block) for part in parts]
@@ -221,7 +221,7 @@ def _whole(
 
 
 def _fraction(function: Callable[..., Column], parts: Sequence[Expression]) -> Expression:
-    """A function of doubles."""
+    """Apply a function to doubles."""
     fractions = [_as_fraction(part) for part in parts]
 
     def evaluate(block: Block) -> Values:
@@ -241,7 +241,7 @@ def _arithmetic(sign: str, *parts: Expression) -> Expression:
 
 
 def _division(sign: str, left: Expression, right: Expression) -> Expression:
-    """What is undefined where the right is zero."""
+    """Apply a division that is undefined where the right side is zero."""
     divisor = _once(_as_number(right, sign))
     result = _arithmetic(sign, left, divisor)
     if result.kind is not Kind.WHOLE or not divisor.may_be_zero:
@@ -410,7 +410,7 @@ def _aggregate(function: str, part: Expression) -> Expression:
 
 
 def _once(part: Expression) -> Expression:
-    """A part that is used more than once, and evaluated once."""
+    """Return a part that is used more than once as one that is evaluated once."""
     return replace(part, evaluate=lambda block: block.once(part))
 
 
@@ -427,7 +427,7 @@ def _truth(true: Column) -> Values:
 
 
 def _truncated(left: Column, right: Column) -> Column:
-    """The quotient of whole numbers, towards zero."""
+    """Return the quotient of whole numbers, cut towards zero."""
     return (left - np.fmod(left, right)) // right
 
 

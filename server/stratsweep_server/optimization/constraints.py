@@ -81,7 +81,7 @@ def _condition(text: str, parameters: Mapping[str, Expression]) -> Expression:
 
 
 def _correction(text: str, parameters: Mapping[str, Expression]) -> str:
-    """What to write instead, if that can be told and read; else nothing."""
+    """Return what to write instead, if that can be told and read; else nothing."""
     if len(text) > MAX_CONSTRAINT_CHARACTERS or not text.isprintable():
         return ""
     rewritten, found = rewrite(text, parameters)

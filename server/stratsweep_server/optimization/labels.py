@@ -43,5 +43,5 @@ def labels_text(labels: Mapping[str, str]) -> str:
 
 
 def _word(text: str) -> str:
-    """A text so that its end is seen, and what a terminal would obey is not obeyed."""
+    """Quote a text so that its end is seen, and escape what a terminal would obey."""
     return text if _WORD.fullmatch(text) else repr(text)

@@ -47,7 +47,7 @@ def in_plain_types(config: OptimizationConfig) -> OptimizationConfig:
 
 
 class _WrongTypeError(Exception):
-    """A value of no type that its field takes: `wanted` says which, `path` where in the field."""
+    """Report a value of no type that its field takes: `wanted` says which, `path` where in it."""
 
     def __init__(self, value: object, wanted: str, path: str = "") -> None:
         shown = str(value) if type(value) in _SHOWN else f"of type {type(value).__name__}"
@@ -57,7 +57,7 @@ class _WrongTypeError(Exception):
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - what it is, the callers find out
-    """What a numpy scalar holds; anything else as it is."""
+    """Return what a numpy scalar holds; anything else as it is."""
     is_scalar = hasattr(value, "item") and getattr(value, "ndim", 0) == 0
     return value.item() if is_scalar and not _is_numpy_time(value) else value
 

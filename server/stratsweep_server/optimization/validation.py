@@ -516,7 +516,7 @@ def _listing(values: Sequence[ParameterValue]) -> str:
 
 
 def _described(values: ParameterValues) -> str:
-    """What was given for a parameter, for somebody who meant something else."""
+    """Describe what was given for a parameter, for somebody who meant something else."""
     if isinstance(values, IntegerRange):
         return "a range of whole numbers"
     if isinstance(values, DoubleRange):

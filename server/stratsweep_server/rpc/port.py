@@ -46,7 +46,7 @@ def require_port(listen: str) -> None:
 
 
 def _obstacle(family: int, address: tuple[Any, ...]) -> int:
-    """The number of the error with which an address cannot be bound; 0 where it can."""
+    """Return the number of the error with which an address cannot be bound; 0 where it can."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             # As gRPC does: connections that have just ended are no obstacle.

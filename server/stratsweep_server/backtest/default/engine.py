@@ -207,7 +207,7 @@ def _seed(config: BatchConfig, values: Mapping[str, ParameterValue], symbol: str
 def _combinations(
     columns: Mapping[str, ParameterColumn], count: int
 ) -> Sequence[dict[str, int | float | str | bool]]:
-    """The columns as a dictionary of plain values for each combination."""
+    """Return the columns as a dictionary of plain values for each combination."""
     if not columns:
         return [{}] * count
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)

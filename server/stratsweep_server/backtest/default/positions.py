@@ -179,7 +179,7 @@ def _as_numbers(strategy: str, returned: ArrayLike, bars: Bars) -> NDArray[Any]:
 def _from_objects(
     strategy: str, returned: ArrayLike, array: NDArray[np.object_], bars: Bars
 ) -> NDArray[np.float64]:
-    """Numbers and truths, with None or pandas' NA where there is none: what a shift leaves."""
+    """Convert numbers and truths among None or pandas' NA, as a shift leaves them, to numbers."""
     types = set(map(type, array.flat))
     missing = {each for each in types if each is type(None) or each.__name__ == "NAType"}
     others = {each for each in types - missing if not issubclass(each, _NUMBERS)}
