@@ -187,7 +187,7 @@ class Strategy:
 
 
 class MetricUnit(Enum):
-    """What a metric's values are counted in: how they are shown, never what they are."""
+    """Name what a metric's values are counted in: how they are shown, never what they are."""
 
     UNSPECIFIED = "unspecified"
     """Nobody says."""
@@ -205,7 +205,7 @@ class MetricUnit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One declared metric.
+    """Declare one metric.
 
     Attributes:
         name: The metric's id.

@@ -139,7 +139,7 @@ def writes_month_first(names: Sequence[str]) -> bool:
 
 
 def names_utc(names: Sequence[str], positions: Mapping[str, int]) -> bool:
-    """Whether the name of a column of times says that they are UTC, as `Gmt time` does."""
+    """Return whether a time column's name says that its times are UTC, as `Gmt time` does."""
     plain = [_plain(names[positions[role]]) for role in TIME_ROLES if role in positions]
     return any(zone in name for name in plain for zone in ("utc", "gmt"))
 

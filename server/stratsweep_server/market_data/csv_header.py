@@ -51,7 +51,7 @@ class NoColumnNamesError(Exception):
 
 
 def read_header(text: bytes, layout: FileLayout | None = None) -> CsvHeader:
-    """Find the names.
+    """Find the names of the columns.
 
     Args:
         text: The file, or its first lines, beginning with one that is not blank.

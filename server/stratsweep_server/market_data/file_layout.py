@@ -10,7 +10,7 @@ from stratsweep_server.market_data.column_names import ColumnNamesError
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """The columns of price files, as a caller tells them.
+    """Hold the columns of price files, as a caller names them.
 
     Attributes:
         name: For messages; empty where the caller names no vendor.

@@ -22,7 +22,7 @@ _LONGEST_SYMBOL = 64
 
 
 def is_symbol(text: str) -> bool:
-    """Whether a text can be a symbol: printable, without separators, no hidden file's name."""
+    """Return whether a text can be a symbol: printable, no separators, no hidden file's name."""
     return (
         0 < len(text) <= _LONGEST_SYMBOL
         and text.isprintable()

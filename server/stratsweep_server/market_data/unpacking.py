@@ -1,4 +1,4 @@
-"""The content of a price file without its compression: gzip, Zstandard or ZIP, by the file's name.
+"""Unpack the content of a price file by its name: gzip, Zstandard or ZIP.
 
 What it unpacks to is bounded: a file that was made to unpack to very much is refused.
 """

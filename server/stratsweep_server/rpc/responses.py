@@ -150,7 +150,7 @@ def sources(loaded: Iterable[LoadedSource]) -> list[strategy_pb2.Source]:
 
 
 def metrics(declared: Iterable[Metric]) -> list[strategy_pb2.Metric]:
-    """The declared metrics, in the engine's order."""
+    """Return the declared metrics, in the engine's order."""
     return [
         strategy_pb2.Metric(
             name=each.name, description=each.description, unit=_METRIC_UNITS[each.unit]

@@ -30,7 +30,7 @@ _BESIDE = 2
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """The gaps of a series, the longest first.
+    """Hold the gaps of a series, the longest first.
 
     Attributes:
         rhythm: The most common time from one bar to the next, nanoseconds; 0 for a single bar.

@@ -22,12 +22,12 @@ _ADVICE = "leave out one of the files, or cut off what both have"
 
 
 class DisagreementError(MarketDataError):
-    """Files that cannot be of one series; the text says which and where, and what to do."""
+    """Report files that cannot be of one series; the text says which, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedBars:
-    """One series of several files.
+    """Hold one series of several files.
 
     Attributes:
         files: In the order of their first bars.

@@ -15,7 +15,7 @@ RULE = f"highs or lows {SMALLEST:.0%} and {MEDIAN_COUNT} times the median off th
 
 @dataclass(frozen=True, slots=True)
 class Jumps:
-    """The unusual moves from one bar to the next.
+    """Hold the unusual moves from one bar to the next.
 
     Attributes:
         indices: The positions of the bars, the largest move first.

@@ -15,7 +15,7 @@ _NEW_YORK = "America/New_York"
 
 @dataclass(frozen=True, slots=True)
 class VendorLayout:
-    """How a vendor writes files.
+    """Describe how a vendor writes files.
 
     Attributes:
         columns: The names of its columns: one variant for each number of fields.

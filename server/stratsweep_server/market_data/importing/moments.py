@@ -12,7 +12,7 @@ MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 
 
 def are_dates(bars: Bars) -> bool:
-    """Whether bars have dates without a time of day."""
+    """Return whether bars have dates without a time of day."""
     return bars.timezone == UTC and bool((bars.time % DAY == 0).all())
 
 

@@ -30,7 +30,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What there is to know of an import.
+    """Hold what there is to know of an import.
 
     Attributes:
         target: The file that was written.
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def bars(self) -> Bars:
-        """The bars that were written."""
+        """Return the bars that were written."""
         return self.joined.bars
 
 

@@ -25,7 +25,7 @@ _Indices: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """What one file has.
+    """Hold what one file has.
 
     Attributes:
         name: The file's, for messages.

@@ -21,12 +21,12 @@ _MOST_REFUSALS = 5
 
 
 class RefusedFilesError(MarketDataError):
-    """Some files cannot be used; the text has a line for each of the first few, and advice."""
+    """Report files that cannot be used: a line for each of the first few, and advice."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """How files are read.
+    """Hold how files are read.
 
     Attributes:
         layout: What is known of their columns.

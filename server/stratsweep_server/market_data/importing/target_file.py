@@ -14,7 +14,7 @@ from stratsweep_server.market_data.importing.moments import are_dates
 
 
 class TargetExistsError(Exception):
-    """A file is in the way; the text says which, and what to do."""
+    """Report a file that is in the way; the text says which, and what to do."""
 
 
 def target_of(folder: Path, symbol: str, *, overwrites: bool) -> Path:

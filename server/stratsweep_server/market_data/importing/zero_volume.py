@@ -12,7 +12,7 @@ from stratsweep_server.market_data.bars import Bars
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """Runs of bars, the longest first.
+    """Hold runs of bars, the longest first.
 
     Attributes:
         firsts: The position of the first bar of each.
