@@ -157,7 +157,7 @@ def _year_first(table: PriceTable, text: pl.Series) -> pl.Series:
             "write dates as 2024-01-31",
             "time",
         )
-    is_day_first = days_first > days_second
+    is_day_first = days_first > days_second and not table.writes_month_first
     return text.str.replace(_YEAR_LAST, "${3}-${2}-${1}" if is_day_first else "${3}-${1}-${2}")
 
 

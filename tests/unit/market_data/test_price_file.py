@@ -302,6 +302,11 @@ def test_the_dates_of_nasdaq_have_the_month_first():
     assert refusal(text.format("13/02/2024", "01/13/2024")).row in (2, 3)
 
 
+def test_a_wrong_date_of_nasdaq_does_not_turn_the_days_of_others_into_months():
+    error = refusal("Date,Close/Last,Open,High,Low\n01/02/2024,1,1,1,1\n13/01/2024,1,1,1,1")
+    assert str(error).startswith("X.csv, line 3: '13/01/2024' is not a time")
+
+
 @pytest.mark.parametrize("column", ["ticker", "Symbol"])
 def test_bars_of_several_symbols_one_below_the_other_are_named_as_such(column):
     text = f"{column},{HEADER}\nA,{ROWS[0]}\nB,{ROWS[0]}"
