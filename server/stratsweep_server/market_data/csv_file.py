@@ -6,6 +6,7 @@ import contextlib
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,12 @@ from stratsweep_server.market_data.column_names import (
     volume_note,
     writes_month_first,
 )
-from stratsweep_server.market_data.csv_header import CsvHeader, NoColumnNamesError, read_header
+from stratsweep_server.market_data.csv_header import (
+    CsvHeader,
+    NoColumnNamesError,
+    fields_of,
+    read_header,
+)
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_layout import FileLayout
 from stratsweep_server.market_data.file_names import symbol_of
@@ -65,6 +71,9 @@ def read_csv(file_name: str, content: bytes, layout: FileLayout | None = None) -
         cells, widths = body.read_narrowed(positions, error)
     is_filled = cells.select(~pl.all_horizontal(pl.all().is_null())).to_series()
     bad_rows = BadRows(file_name, body.lines(cells.height)[is_filled.to_numpy()])
+    if body.ends_within_a_row():
+        is_last = np.arange(len(bad_rows.rows)) == len(bad_rows.rows) - 1
+        bad_rows.report(is_last, "the file ends in the middle of it", "get the whole file")
     if widths is not None:
         widths = widths[is_filled.to_numpy()]
         bad_rows.report(
@@ -151,10 +160,34 @@ class _Body:
         """Return the line on which each row begins: quoted fields may have several lines."""
         if b'"' in self.text and self.text.rstrip(b"\r\n").count(b"\n") > row_count:
             with contextlib.suppress(csv.Error):
-                starts = [line for line, _ in self._records(self.text.decode())][1:]
+                starts = []
+                for line, fields in islice(self._records(self.text.decode()), 1, None):
+                    starts.append(line)
+                    self._refuse_rows_in(fields, line)
                 if len(starts) >= row_count:
                     return np.array(starts[:row_count], dtype=np.int64) + self.lines_above
         return np.arange(row_count) + self.lines_above + 2
+
+    def ends_within_a_row(self) -> bool:
+        """Return whether the last line has no end, and too few fields, unlike the one above it."""
+        rows, _, last_line = self.text.rpartition(b"\n")
+        line_above = rows.rstrip(b"\r\n").rpartition(b"\n")[2]
+        above, last = (
+            len(fields_of(line.decode(errors="replace"), self.header.separator))
+            for line in (line_above, last_line)
+        )
+        return bool(last_line.strip()) and last < min(above, len(self.header.names))
+
+    def _refuse_rows_in(self, fields: list[str], line: int) -> None:
+        """Refuse a field that has rows in it, which nobody would miss.
+
+        From a quotation mark to the next in the same column of a row below, there are as many
+        separators as in a row.
+        """
+        separator, least = self.header.separator, len(self.header.names) - 1
+        if any("\n" in field and field.count(separator) >= least for field in fields):
+            reason = "a quotation mark is left open, and the next one is in a row below; close it"
+            raise InvalidBarsError(self.file_name, line + self.lines_above, reason)
 
     def _records(self, text: str) -> Iterator[tuple[int, list[str]]]:
         """Yield the fields of each record with its line; a blank line is one without fields.
@@ -162,7 +195,8 @@ class _Body:
         Raises:
             csv.Error: A field is too long, such as one whose quotation mark is left open.
         """
-        reader = csv.reader(text.split("\n"), delimiter=self.header.separator)
+        lines = (f"{line}\n" for line in text.split("\n"))
+        reader = csv.reader(lines, delimiter=self.header.separator)
         line = 1
         for fields in reader:
             yield line, fields

@@ -524,6 +524,30 @@ def test_a_quotation_mark_left_open_is_refused():
     assert isinstance(refusal(with_row('"2024-01-03,11,13,10,12,1')), InvalidBarsError)
 
 
+@pytest.mark.parametrize("end", ["", "\n2024-01-05,13,14,13,14,1,"])
+@pytest.mark.parametrize("lines_between", [0, 2])
+def test_rows_between_two_quotation_marks_are_not_lost_in_silence(lines_between, end):
+    rows = [f"2024-01-{4 + day:02},12,14,11,13,1," for day in range(lines_between)]
+    lines = [f"{HEADER},Note", f"{ROWS[0]},", f'{ROWS[1]},"5', *rows, '2024-01-10,12,14,11,13,1,"']
+    error = refusal("\n".join(lines) + end)
+    assert error.row == 3
+    assert "a quotation mark is left open" in error.reason
+
+
+@pytest.mark.parametrize("row", ["2024-01-04,12,14,11,1", "2024-01-04,12,14,11,13"])
+def test_a_file_that_was_cut_off_in_its_last_row_is_refused(row):
+    cut = "\n".join([HEADER, *ROWS[:2], row])
+    assert str(refusal(cut)) == (
+        "X.csv, line 4: the file ends in the middle of it; get the whole file"
+    )
+
+
+def test_a_last_row_without_a_volume_is_no_file_that_was_cut_off():
+    short = [row.rpartition(",")[0] for row in ROWS]
+    for whole in ([HEADER, *ROWS[:2], short[2], ""], [HEADER, *short], [f"{HEADER},", *ROWS]):
+        assert len(read("\n".join(whole))) == 3
+
+
 def test_a_parquet_file_that_was_cut_off_is_refused():
     buffer = io.BytesIO()
     pl.read_csv(PLAIN.encode()).write_parquet(buffer)
