@@ -25,6 +25,8 @@ _NAME = re.compile(
 _OPERAND = r"(?:\w*\([^()]*\)|(?:[^\W\d]\w*|[0-9.]+)(?![\w.(]))"
 _COMPARISON = re.compile(r"(<=|>=|<>|!=|==|=|<|>)")
 _JUNCTION = re.compile(r"(\band\b|\bor\b)", re.IGNORECASE)
+_WORD_OF_LOGIC = re.compile(r"\b(?:and|or|not)\b", re.IGNORECASE)
+_ARITHMETIC = re.compile(r"[*/%+]|[\w)]\s*-")
 _NEGATION = re.compile(r"\s*(?:not\b\s*)*", re.IGNORECASE)
 _EXTREME = r"(?P<function>max|min)\((?P<a>[^(),]+),(?P<b>[^(),]+)\)"
 _EXTREME_FIRST = re.compile(rf"{_EXTREME}\s*(?P<sign><=|>=|<|>)(?P<c>.+)", re.IGNORECASE)
@@ -51,7 +53,18 @@ def _habit(pattern: str, replacement: Replacement, name: str = "") -> _Habit:
     return _Habit(re.compile(pattern, re.IGNORECASE), replacement, name)
 
 
+_DIGITS = r"(\d+(?:\.\d+)?)"
 _NO_VALUE = r"(?!not\b|null\b|true\b|false\b|none\b)"
+
+
+def _thousands(match: re.Match[str]) -> str:
+    """Return `1,000` as 1000, unless the comma may be one of a list or between conditions."""
+    before, after = match.string[: match.start()].rstrip(), match.string[match.end() :].lstrip()
+    is_of_list = before.endswith((",", "(")) or after.startswith(")")
+    is_between = before.endswith(("<", ">", "=")) and after.startswith(("<", ">", "=", "!"))
+    return match[0] if is_of_list or is_between else match[1] + match[2]
+
+
 _HABITS = (
     _habit(r"^\s*where\b", "", "WHERE"),
     _habit(r"^\s*lambda\s+\w+\s*:", "", "a lambda"),
@@ -73,15 +86,20 @@ _HABITS = (
     _habit(r"√\s*(?=\()", "sqrt"),
     _habit(rf"\bis\s+not\s+(?=[\w'])(?={_NO_VALUE})", "!= ", "IS NOT"),
     _habit(rf"\bis\s+(?=[\w'])(?={_NO_VALUE})", "= ", "IS"),
+    _habit(r"\s*(?:!=|<>)\s*n(?:one|ull)\b", " IS NOT NULL"),
+    _habit(r"\s*==?\s*n(?:one|ull)\b", " IS NULL"),
     _habit(r"\bnone\b", "NULL"),
     _habit(r"\bbetween\s*\(\s*([^(),]+?)\s*(?:,|\band\b)\s*([^(),]+?)\s*\)", r"BETWEEN \1 AND \2"),
     _habit(r"\bbetween\s+([\w.]+)\s*(?:,|\bto\b|\bor\b|-)\s*([\w.]+)", r"BETWEEN \1 AND \2"),
+    _habit(
+        rf"\bin\s*[\[{{]?\s*{_DIGITS}\s*-\s*{_DIGITS}(?![\w.,(])\s*[\]}}]?", r"BETWEEN \1 AND \2"
+    ),
     _habit(r"\bin\s*[\[{]([^\[\]{}]*)[\]}]", r"IN (\1)", "brackets of another kind"),
     _habit(r"\bin\s+([^\s()][^()]*?)(?=\s*\band\b|\s*\bor\b|\s*$)", r"IN (\1)"),
     _habit(r"[\[{]([^\[\]{},]*)[\]}]", r"(\1)", "brackets of another kind"),
     _habit(rf"({_OPERAND})\s*(?:\*\*|\^)\s*(-?{_OPERAND})", r"pow(\1, \2)"),
-    _habit(r"(?<![\w.(,])(\d{1,3}),(\d{3})(?![\w.,)])", r"\1\2"),
-    _habit(r"(?<![\w.])(\d[\d.]*)\s*%(?!\s*[\w(.])", lambda match: _share(match[1])),
+    _habit(r"(?<![\w.(,])(\d{1,3}),(\d{3})(?![\w.,)])", _thousands),
+    _habit(r"(?<![\w.])(\d[\d.]*)\s*%(?!\s*[\w(.+-])", lambda match: _share(match[1])),
     _habit(r"^\s*(?:and|or)\b\s*", "", "nothing before AND or OR"),
     _habit(r"(?:\s*\b(?:and|or|not))+\s*$", "", "nothing after AND or OR"),
 )
@@ -157,7 +175,11 @@ class _Rewriter:
         same = [name] if name in same else same
         if len(same) != 1:
             return match[0]
-        return f"{prefix.strip()} * {same[0]}" if prefix[:1].isdigit() else same[0]
+        if not prefix[:1].isdigit():
+            return same[0]
+        product = f"{prefix.strip()} * {same[0]}"
+        is_divisor = match.string[: match.start()].rstrip().endswith(("/", "%"))
+        return f"({product})" if is_divisor else product
 
 
 def _share(percentage: str) -> str:
@@ -183,8 +205,14 @@ def _joined(text: str) -> str:
 
 
 def _balanced(text: str) -> str:
-    """Close what is open at the end, and leave out what closes nothing."""
+    """Close what is open at the end, and leave out what closes nothing.
+
+    Not in arithmetic, or where AND, OR and NOT meet: there it matters where a parenthesis stands.
+    """
     depth, parts = 0, []
+    words = {word.lower() for word in _WORD_OF_LOGIC.findall(text)}
+    if len(words) > 1 or _ARITHMETIC.search(text):
+        return text
     for character in _characters(text):
         if character == ")" and depth == 0:
             continue
@@ -224,7 +252,8 @@ def _with_both(text: str) -> str:
 def _pairwise(text: str) -> str:
     """`a < b < c` is `a < b AND b < c`."""
     parts = _COMPARISON.split(text)
-    if len(parts) < 5:
+    is_whole = all(part.count("(") == part.count(")") for part in parts[2:-1:2])
+    if len(parts) < 5 or not is_whole:
         return text
     neighbours = pairwise(part.strip() for part in parts[::2])
     return " AND ".join(

@@ -498,6 +498,14 @@ def test_a_refusal_says_what_is_wrong_and_what_to_do(constraint, part):
         ("slow > 10%", "`10%`", "slow > 0.1"),
         ("slow < 1,000", "`1,000`", "slow < 1000"),
         ("where fast < slow", "WHERE", "fast < slow"),
+        ("fast in 5-10", "`in 5-10`", "fast BETWEEN 5 AND 10"),
+        ("fast not in [5 - 10]", "`in [5 - 10]`", "fast not BETWEEN 5 AND 10"),
+        ("kind != None && stop", "`&&` and `!= None`", "kind IS NOT NULL AND stop"),
+        ("kind == None or stop", "`== None`", "kind IS NULL or stop"),
+        ("slow / 2fast > 1", "`2fast`", "slow / (2 * fast) > 1"),
+        ("fast IN (5, 10,200 ) && stop", "`&&`", "fast IN (5, 10,200 ) AND stop"),
+        ("slow % 10 % -3 = 1 && stop", "`&&`", "slow % 10 % -3 = 1 AND stop"),
+        ("(stop = stop) = (stop = stop) && stop", "`&&`", "(stop = stop) = (stop = stop) AND stop"),
     ],
 )
 def test_what_other_languages_write_is_refused_with_what_to_write_instead(
@@ -512,6 +520,23 @@ def test_what_other_languages_write_is_refused_with_what_to_write_instead(
 @pytest.mark.parametrize("constraint", ["fast < slow && fst < 2", "fast < slow \0, stop"])
 def test_nothing_is_advised_that_would_be_refused_or_cannot_be_shown(constraint):
     assert "; write `fast" not in refusal(constraint).replace("write it like", "")
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "(fast < slow OR fast < 10 AND slow > 20",
+        "NOT (fast < slow AND stop",
+        "fast + 1) * 2 < slow",
+        "slow > 2 * fast + 1)",
+        "slow > (fast + 1 * 2",
+        "slow - fast - 1) > 3",
+        "fast < 10,200 < slow",
+        "fast ** 2 ** slow < 3",
+    ],
+)
+def test_nothing_is_advised_where_it_cannot_be_told_what_is_meant(constraint):
+    assert "; write `" not in refusal(constraint)
 
 
 def test_a_refusal_without_parameters_says_so():
