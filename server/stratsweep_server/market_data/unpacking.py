@@ -65,11 +65,13 @@ def _from_zip(file_name: str, content: bytes) -> bytes:
             name = _only_text(file_name, archive.namelist())
             with archive.open(name) as file:
                 return _read_bounded(file_name, content, file.read)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise _damaged(file_name, "ZIP") from error
+    except InvalidBarsError:
+        raise
     except (RuntimeError, NotImplementedError) as error:  # encrypted; packed in a rare way
         reason = "the archive has a password or is packed in a way that is not read; unpack it"
         raise InvalidBarsError(file_name, None, reason) from error
+    except Exception as error:  # zipfile and what unpacks for it name a dozen for damage
+        raise _damaged(file_name, "ZIP") from error
 
 
 def _only_text(file_name: str, names: list[str]) -> str:

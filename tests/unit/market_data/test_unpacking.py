@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import zipfile
+from itertools import product
 
 import pyarrow as pa
 import pytest
@@ -138,6 +139,17 @@ def test_an_archive_that_does_not_tell_its_price_file_is_refused(files, found):
 def test_a_damaged_archive_is_refused(content):
     with pytest.raises(InvalidBarsError, match="damaged or is not ZIP"):
         unpacked("X.zip", content)
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_damage_anywhere_in_an_archive_is_refused(compression):
+    content = zipped({"X.csv": TEXT}, compression)
+    for place, byte in product(range(len(content)), (0, 0x41, 0xFF)):
+        damaged = content[:place] + bytes([byte]) + content[place + 1 :]
+        with contextlib.suppress(InvalidBarsError):
+            assert len(unpacked("X.zip", damaged)) == len(TEXT)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused():
