@@ -112,6 +112,7 @@ def column_positions(
     positions: dict[str, int | None] = {
         role: found.chosen(name) for role, name in (chosen or {}).items()
     }
+    _refuse_shared(positions, names)
     if positions.keys().isdisjoint(TIME_ROLES):
         positions |= found.times()
     positions |= {role: found.price(role) for role in PRICES if role not in positions}
@@ -121,7 +122,11 @@ def column_positions(
     optional = [role for role in OPTIONAL if role not in positions]
     if "volume" in positions:
         optional.remove("tick_volume")
-    positions |= {role: found.first(_NAMES[role]) for role in optional}
+    taken = set(positions.values())
+    by_name = {role: found.first(_NAMES[role]) for role in optional}
+    positions |= {
+        role: None if position in taken else position for role, position in by_name.items()
+    }
     positions["volume"] = _or_else(positions["volume"], found.volume_by_another_name)
     if problems:
         raise ColumnNamesError("; ".join(problems))
@@ -139,9 +144,12 @@ def writes_month_first(names: Sequence[str]) -> bool:
 
 
 def names_utc(names: Sequence[str], positions: Mapping[str, int]) -> bool:
-    """Return whether a time column's name says that its times are UTC, as `Gmt time` does."""
+    """Return whether a time column's name says that its times are UTC, as `Gmt time` does.
+
+    `Time (GMT-5)` does not.
+    """
     plain = [_plain(names[positions[role]]) for role in TIME_ROLES if role in positions]
-    return any(zone in name for name in plain for zone in ("utc", "gmt"))
+    return any(re.search(r"(utc|gmt)(?![0-9])", name) for name in plain)
 
 
 def volume_note(names: Sequence[str], positions: Mapping[str, int]) -> tuple[str, ...]:
@@ -150,6 +158,24 @@ def volume_note(names: Sequence[str], positions: Mapping[str, int]) -> tuple[str
     if not perhaps or not positions.keys().isdisjoint(("volume", "tick_volume")):
         return ()
     return (f"no volume is read; if {listed(perhaps, 3)} is it, rename it to Volume",)
+
+
+def _refuse_shared(chosen: Mapping[str, int | None], names: Sequence[str]) -> None:
+    """Refuse one column for two roles, but for a single price that is to be all four.
+
+    Raises:
+        ColumnNamesError: A caller chose one.
+    """
+    if len({chosen.get(role) for role in PRICES}) == 1:
+        chosen = {role: position for role, position in chosen.items() if role not in PRICES[1:]}
+    role_of: dict[int | None, str] = {}
+    for role, position in chosen.items():
+        other = role_of.setdefault(position, role)
+        if other != role and position is not None:
+            roles = f"{other} and {role}".replace("clock", "time").replace("_", " ")
+            raise ColumnNamesError(
+                f"{quoted(names[position])} is chosen as {roles}; choose another for one of them"
+            )
 
 
 def _or_else(position: int | None, other: Callable[[], int | None]) -> int | None:

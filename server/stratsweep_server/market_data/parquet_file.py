@@ -42,7 +42,7 @@ def read_parquet(file_name: str, content: bytes, layout: FileLayout | None = Non
         names = list(pl.read_parquet_schema(io.BytesIO(content)))
         plain = names_without_symbol(names_of_pairs(names), symbol_of(file_name))
         positions = column_positions(plain, layout.columns if layout else None)
-        wanted = [names[position] for position in positions.values()]
+        wanted = list(dict.fromkeys(names[position] for position in positions.values()))
         frame = pl.read_parquet(io.BytesIO(content), columns=wanted)
     except (ColumnNamesError, SeveralSymbolsError) as error:
         raise InvalidBarsError(file_name, None, str(error)) from error

@@ -103,6 +103,36 @@ def test_a_chosen_column_of_which_there_are_two_is_refused():
         column_positions(["Date", "Open", "Open", "High", "Low", "Close"], {"open": "Open"})
 
 
+@pytest.mark.parametrize(
+    ("chosen", "roles"),
+    [
+        ({"low": "4", "close": "4"}, "low and close"),
+        ({"date": "1", "clock": "Date"}, "date and time"),
+    ],
+)
+def test_a_column_that_is_chosen_twice_is_refused(chosen, roles):
+    names = ["Date", "Open", "High", "Low", "Close"]
+    with pytest.raises(ColumnNamesError, match=f"is chosen as {roles}; choose another"):
+        column_positions(names, chosen)
+
+
+@pytest.mark.parametrize("file_name", ["X.csv", "X.parquet"])
+def test_a_single_price_may_be_chosen_for_all_four(file_name):
+    frame = pl.DataFrame({"Date": ["2024-01-02", "2024-01-03"], "Price": ["1.5", "2.5"]})
+    content = io.BytesIO()
+    frame.write_csv(content) if file_name == "X.csv" else frame.write_parquet(content)
+    layout = FileLayout(columns=dict.fromkeys(PRICES, "Price"))
+    table = read_table(file_name, content.getvalue(), layout)
+    assert all(table.columns[role].to_list() == ["1.5", "2.5"] for role in PRICES)
+
+
+def test_a_chosen_column_is_not_taken_for_something_else_by_its_name():
+    names = ["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]
+    positions = column_positions(names, {"close": "Adj Close"})
+    roles = ("time", "open", "high", "low", "close", "volume")
+    assert positions == dict(zip(roles, (0, 1, 2, 3, 5, 6), strict=True))
+
+
 def test_columns_of_parquet_are_chosen_by_name():
     content = io.BytesIO()
     frame = {"when": ["2024-01-02"], "O": [1.0], "H": [4.0], "L": [1.0], "last": [2.0]}

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from stratsweep_server.market_data.bars import Bars
+from stratsweep_server.market_data.column_names import column_positions, names_utc
 from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.price_file import read_price_file
 
@@ -80,6 +81,12 @@ def test_times_under_a_name_that_says_utc_are_utc(name):
     assert utc(bars_of("2024-01-02 14:30", columns=name)) == ["2024-01-02T14:30"]
     local = bars_of("2024-01-02 09:30", columns="Local time")
     assert utc(local) == ["2024-01-02T14:30"]
+
+
+def test_a_name_that_says_another_zone_than_utc_says_nothing():
+    columns = {"time": "Time (GMT-5)"}
+    names = ["Time (GMT-5)", "Open", "High", "Low", "Close"]
+    assert not names_utc(names, column_positions(names, columns))
 
 
 def test_times_that_parquet_stores_with_a_zone_keep_their_own():
