@@ -130,7 +130,10 @@ def _by_order(
         places: Of such times, ascending.
         local: All times.
     """
-    if local[-1] < local[0]:
+    direction = np.sign(np.diff(local))
+    if direction.any() and not direction.sum():  # three times of one night may be either way round
+        return np.zeros(len(places), dtype=bool), np.zeros(len(places), dtype=bool)
+    if direction.sum() < 0:
         is_later, is_told = _by_order(len(local) - 1 - places[::-1], local[::-1])
         return is_later[::-1], is_told[::-1]
     steps = np.diff(local[places], prepend=0)

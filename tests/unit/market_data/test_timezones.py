@@ -116,6 +116,20 @@ def test_the_same_time_twice_is_the_hour_before_and_the_hour_after():
     assert iso(converted.time) == ["2024-11-03T05:00", "2024-11-03T06:00", "2024-11-03T07:00"]
 
 
+@pytest.mark.parametrize("minutes", [(59, 30, 31), (31, 30, 59)])
+def test_three_times_of_one_night_that_may_be_either_way_round_are_marked(minutes):
+    local = nanoseconds(*(f"2024-11-03 01:{minute}" for minute in minutes))
+    assert times_of_local(local, NEW_YORK).is_ambiguous.all()
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_file_that_begins_and_ends_in_the_night_is_told_by_its_order(step):
+    night = ["2024-11-03 01:58", "2024-11-03 01:59", "2024-11-03 01:00", "2024-11-03 01:01"]
+    converted = times_of_local(nanoseconds(*night)[::step], NEW_YORK)
+    hours = [text[11:] for text in iso(converted.time)[::step]]
+    assert hours == ["05:58", "05:59", "06:00", "06:01"]
+
+
 @pytest.mark.parametrize("step", [1, -1])
 def test_an_hour_that_is_there_once_of_two_is_marked_in_each_year(step):
     years = ["2022-11-06 01:00", "2022-11-06 01:30", "2023-11-05 01:00", "2023-11-05 01:00"]
