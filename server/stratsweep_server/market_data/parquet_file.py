@@ -47,9 +47,10 @@ def read_parquet(file_name: str, content: bytes, layout: FileLayout | None = Non
     except (ColumnNamesError, SeveralSymbolsError) as error:
         raise InvalidBarsError(file_name, None, str(error)) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise InvalidBarsError(
-            file_name, None, "the file is damaged or is not Parquet; write it again"
-        ) from error
+        reason = "the file is damaged or is not Parquet; write it again"
+        if "unable to parse time zone" in str(error):  # pandas stores offsets such as +05:30
+            reason = "times are stored with a zone that has no IANA name; convert them to UTC"
+        raise InvalidBarsError(file_name, None, reason) from error
     columns = {role: frame[names[position]] for role, position in positions.items()}
     return PriceTable(
         columns,

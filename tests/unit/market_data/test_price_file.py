@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -553,6 +555,15 @@ def test_a_parquet_file_that_was_cut_off_is_refused():
     pl.read_csv(PLAIN.encode()).write_parquet(buffer)
     error = refusal(buffer.getvalue()[:-20], "X.parquet")
     assert error.reason == "the file is damaged or is not Parquet; write it again"
+
+
+def test_times_that_parquet_stores_with_an_offset_for_a_zone_are_refused_as_such():
+    time = pa.array([0], pa.timestamp("us", "+05:30"))
+    buffer = io.BytesIO()
+    prices = {name: [1.0] for name in ("Open", "High", "Low", "Close")}
+    pq.write_table(pa.table({"Date": time, **prices}), buffer)
+    error = refusal(buffer.getvalue(), "X.parquet")
+    assert error.reason == "times are stored with a zone that has no IANA name; convert them to UTC"
 
 
 @given(
