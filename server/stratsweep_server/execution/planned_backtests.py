@@ -92,6 +92,8 @@ class PlannedBacktests:
 def _typed(value: ParameterValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):  # a line break in it would begin a line with another label
+        return value if value.isprintable() else repr(value)
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

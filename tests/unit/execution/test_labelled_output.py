@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.execution.labelled_output import LabelledOutput
+from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.planned_backtests import PlannedBacktests
 
 
 class Desk:
@@ -80,3 +83,10 @@ def test_nobody_is_asked_for_a_label_while_nothing_is_printed(desk):
     desk.output.label = label
     desk.out.flush()
     assert desk.lines() == [""]
+
+
+def test_a_label_is_one_line_whatever_texts_a_combination_has():
+    axes = (ParameterAxis("kind", ["simple", "a\nfast=6 | b\x1b"]), ParameterAxis("fast", [5]))
+    backtests = PlannedBacktests(BacktestPlan("any", axes, ()), DefaultEngine())
+    assert backtests.describe(0) == "kind=simple fast=5"
+    assert backtests.describe(1) == r"kind='a\nfast=6 | b\x1b' fast=5"
