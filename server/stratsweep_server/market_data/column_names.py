@@ -53,6 +53,8 @@ _LETTERS = {"open": "o", "high": "h", "low": "l", "close": "c"}
 _LETTERS_BESIDE = {"time": "t", "volume": "v"}
 # Of the volumes of a pair, one counts what is traded, and one what it is paid in.
 _PAID_IN = frozenset(_words("usd usdt usdc busd tusd fdusd eur gbp jpy krw try currency"))
+# What is told of a volume, in a column of its own, and is none.
+_OF_A_VOLUME = frozenset(_words("ma sma ema avg average mean median change delta ratio rank score"))
 
 # Columns beside the prices that tell something of them.
 _SYMBOLS = _words("ticker tickers symbol symbols instrument pair secid tic")
@@ -258,7 +260,7 @@ class _Names:
             return self.first([_LETTERS_BESIDE["volume"]])
         volumes = [name for name in self.plain if name.startswith("volume")]
         units = [name.removeprefix("volume") for name in volumes]
-        counted = [unit for unit in units if unit.isalpha() and unit not in _PAID_IN]
+        counted = [unit for unit in units if unit.isalpha() and unit not in _PAID_IN | _OF_A_VOLUME]
         if len(units) == 2 and len(counted) == 1 and not _PAID_IN.isdisjoint(units):
             return self.first(["volume" + counted[0]])
         return None

@@ -30,7 +30,7 @@ _VOLUMES = ("volume", "tick_volume")
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 
 # By itself, such a number is one of thousands or one with three decimals.
-_AMBIGUOUS = r"^[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
+_AMBIGUOUS = r"^[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}(e[369])?$"
 _FOUR_DIGITS = r"^[+-]?[0-9]{4}"
 _CURRENCY_SIGNS = frozenset("$€£¥")
 _MAGNITUDES = {"K": "e3", "M": "e6", "B": "e9"}
@@ -50,7 +50,7 @@ class _Notation:
         """Tell which texts are not such numbers."""
         decimal, group = re.escape(self.decimal), re.escape(self.group)
         plain = rf"([0-9]+({decimal}[0-9]*)?|{decimal}[0-9]+)([eE][+-]?[0-9]+)?"
-        grouped = rf"[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+({decimal}[0-9]*)?"
+        grouped = rf"[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+({decimal}[0-9]*)?(e[369])?"
         return ~text.str.contains(rf"^[+-]?({plain}|{grouped}|(?i:nan|inf|infinity))$")
 
     def read(self, text: pl.Series) -> pl.Series:

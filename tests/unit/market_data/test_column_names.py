@@ -239,6 +239,8 @@ def test_a_column_that_may_be_the_one_is_suggested_and_not_taken(line, hint):
         "Date,Open,High,Low,Close,Volume MA",
         "Date,Open,High,Low,Close,Volume USD",
         "Date,Open,High,Low,Close,volume_24h,volume_usd",
+        "Date,Open,High,Low,Close,Volume Change,Volume USD",
+        "Date,Open,High,Low,Close,volume_usd,volume_avg",
     ],
 )
 def test_a_volume_that_may_be_another_one_is_not_taken(line):

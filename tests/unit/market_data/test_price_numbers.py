@@ -180,6 +180,13 @@ def test_volumes_that_all_have_a_magnitude_are_scaled():
     assert refusal(["1K"] * 3).row == 2
 
 
+def test_a_volume_in_thousands_of_thousands_is_no_decimal():
+    assert read(["10.5"] * 2, ["1,250K", "1,001.5K"]).volume.tolist() == [1_250_000, 1_001_500]
+    assert read(["10,5"] * 2, ["1.250K", "900K"]).volume.tolist() == [1_250_000, 900_000]
+    for volumes in (["1,250K", "900K"], ["1.250K", "900K"]):
+        assert "may be 1250e3 or 1.250e3" in refusal(["10", "11"], volumes).reason
+
+
 decimals = st.integers(0, 4)
 values = st.lists(st.decimals(1, 3_000_000, allow_nan=False, places=4), min_size=1, max_size=8)
 
