@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import UTC, Bars
 from stratsweep_server.market_data.errors import MarketDataError
-from stratsweep_server.market_data.importing.moments import moment_text
+from stratsweep_server.market_data.importing.moments import are_dates, moment_text
 from stratsweep_server.market_data.importing.source_file import SourceFile
 
 _Indices: TypeAlias = NDArray[np.int64]
 
 _VALUES = ("open", "high", "low", "close", "volume")
 _ADVICE = "leave out one of the files, or cut off what both have"
+_SEPARATELY = "import daily bars and bars within the day as two symbols"
 
 
 class DisagreementError(MarketDataError):
@@ -73,12 +74,20 @@ def join(files: Sequence[SourceFile]) -> JoinedBars:
 
 
 def _check_zones(files: Sequence[SourceFile]) -> None:
+    # A single bar at midnight may be within the day as well.
+    daily = [file for file in files if are_dates(file.bars) and len(file.bars) > 1]
+    within_the_day = [file for file in files if not are_dates(file.bars)]
+    if daily and within_the_day:
+        raise DisagreementError(
+            f"{daily[0].name} has dates, and {within_the_day[0].name} has times of day; "
+            f"{_SEPARATELY}"
+        )
     for first, second in pairwise(files):
         if first.bars.timezone != second.bars.timezone:
             dates, times = (first, second) if first.bars.timezone == UTC else (second, first)
             raise DisagreementError(
                 f"{dates.name} has times without a zone or dates, and {times.name} has times of "
-                f"{times.bars.timezone}; import daily bars and bars within the day as two symbols"
+                f"{times.bars.timezone}; {_SEPARATELY}"
             )
 
 

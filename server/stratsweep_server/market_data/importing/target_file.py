@@ -61,6 +61,8 @@ def write_bars_file(target: Path, bars: Bars) -> None:
     try:
         frame.write_parquet(unfinished)
         unfinished.replace(target)
+    except pl.exceptions.PolarsError as error:  # a full disk
+        raise OSError(f"{target} cannot be written: {error}") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             unfinished.unlink()

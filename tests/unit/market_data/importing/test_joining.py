@@ -88,3 +88,16 @@ def test_dates_and_times_of_a_zone_are_not_joined():
             DisagreementError, match=r"d\.csv has .* and h\.csv has times of Asia/T"
         ):
             join(each)
+
+
+@pytest.mark.parametrize("timezone", [UTC, "Asia/Tokyo"])
+def test_dates_and_times_of_day_are_not_joined_where_no_file_overlaps(timezone):
+    daily = part(range(0, 48, 24), "d.csv")
+    within = part(range(48, 60), "h.csv", timezone=timezone)
+    for each in ([daily, within], [within, daily]):
+        with pytest.raises(DisagreementError, match=r"d\.csv has dates, and h\.csv has times of d"):
+            join(each)
+
+
+def test_a_file_of_one_bar_at_midnight_is_joined_to_bars_within_the_day():
+    assert len(join([part(range(24)), part(range(24, 25))]).bars) == 25
