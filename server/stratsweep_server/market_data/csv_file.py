@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -152,21 +151,33 @@ class _Body:
         except (csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             widths, cells = np.empty(0, dtype=np.int64), pl.DataFrame()
         if len(widths) < cells.height or not (widths > len(self.header.names)).any():
-            reason = "the file is not CSV; is a quotation mark left open?"
-            raise InvalidBarsError(self.file_name, None, reason) from error
+            raise self._not_csv() from error
         return cells, widths[: cells.height]
 
     def lines(self, row_count: int) -> NDArray[np.int64]:
-        """Return the line on which each row begins: quoted fields may have several lines."""
-        if b'"' in self.text and self.text.rstrip(b"\r\n").count(b"\n") > row_count:
-            with contextlib.suppress(csv.Error):
-                starts = []
-                for line, fields in islice(self._records(self.text.decode()), 1, None):
-                    starts.append(line)
-                    self._refuse_rows_in(fields, line)
-                if len(starts) >= row_count:
-                    return np.array(starts[:row_count], dtype=np.int64) + self.lines_above
-        return np.arange(row_count) + self.lines_above + 2
+        """Return the line on which each row begins: quoted fields may have several lines.
+
+        Raises:
+            InvalidBarsError: There are more rows than were read, or a field has rows in it: between
+                two quotation marks, or behind one that is left open.
+        """
+        if b'"' not in self.text or self.text.rstrip(b"\r\n").count(b"\n") <= row_count:
+            return np.arange(row_count) + self.lines_above + 2
+        starts, last_filled = [], 0
+        try:
+            for line, fields in islice(self._records(self.text.decode()), 1, None):
+                starts.append(line)
+                last_filled = len(starts) if fields else last_filled
+                self._refuse_rows_in(fields, line)
+        except csv.Error as error:
+            raise self._not_csv() from error
+        if last_filled > row_count:
+            raise self._not_csv()
+        return np.array(starts[:row_count], dtype=np.int64) + self.lines_above
+
+    def _not_csv(self) -> InvalidBarsError:
+        reason = "the file is not CSV; is a quotation mark left open?"
+        return InvalidBarsError(self.file_name, None, reason)
 
     def ends_within_a_row(self) -> bool:
         """Return whether the last line has no end, and too few fields, unlike the one above it."""

@@ -536,6 +536,13 @@ def test_rows_between_two_quotation_marks_are_not_lost_in_silence(lines_between,
     assert "a quotation mark is left open" in error.reason
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_rows_below_a_quotation_mark_left_open_are_not_lost_in_silence(newline):
+    rows = [f'2024-01-{day:02},12,14,11,13,1,"z"' for day in range(4, 12)]
+    lines = [f"Note,{HEADER},Tag", f"x,{ROWS[0]},", f'"x,{ROWS[1]},"z"', *(f"x,{r}" for r in rows)]
+    assert "quotation mark" in refusal(newline.join(lines)).reason
+
+
 @pytest.mark.parametrize("row", ["2024-01-04,12,14,11,1", "2024-01-04,12,14,11,13"])
 def test_a_file_that_was_cut_off_in_its_last_row_is_refused(row):
     cut = "\n".join([HEADER, *ROWS[:2], row])
