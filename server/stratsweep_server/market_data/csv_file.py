@@ -181,13 +181,15 @@ class _Body:
 
     def ends_within_a_row(self) -> bool:
         """Return whether the last line has no end, and too few fields, unlike the one above it."""
-        rows, _, last_line = self.text.rpartition(b"\n")
-        line_above = rows.rstrip(b"\r\n").rpartition(b"\n")[2]
+        end_above = self.text.rfind(b"\n")
+        if not self.text[end_above + 1 :].strip():
+            return False
+        begin_above = self.text.rfind(b"\n", 0, end_above) + 1
         above, last = (
             len(fields_of(line.decode(errors="replace"), self.header.separator))
-            for line in (line_above, last_line)
+            for line in (self.text[begin_above:end_above], self.text[end_above + 1 :])
         )
-        return bool(last_line.strip()) and last < min(above, len(self.header.names))
+        return last < min(above, len(self.header.names))
 
     def _refuse_rows_in(self, fields: list[str], line: int) -> None:
         """Refuse a field that has rows in it, which nobody would miss.
