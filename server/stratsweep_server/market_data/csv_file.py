@@ -42,10 +42,10 @@ def read_csv(file_name: str, content: bytes, layout: FileLayout | None = None) -
         content: The whole file.
         layout: What the caller tells of its columns.
 
-    Rows of more fields than there are names are reported as bad.
+    Rows of more fields than there are names, and a last one that is cut off, are reported as bad.
 
     Raises:
-        InvalidBarsError: It is not CSV, has no names, or lacks a column.
+        InvalidBarsError: It is not CSV, has no names, lacks a column, or rows of it would be lost.
     """
     text = text_of(file_name, content)
     blank_lines = len(text) - len(text.lstrip(b"\r\n"))
