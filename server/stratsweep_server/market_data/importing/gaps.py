@@ -91,9 +91,9 @@ class _Pattern:
         present, self._row = np.unique(self._period, return_inverse=True)
         self._occupied = np.zeros((len(present), self._slot_count), dtype=bool)
         self._occupied[self._row, place] = True
-        is_within = np.ones_like(self._occupied)
-        is_within[0, : place[0]] = is_within[-1, place[-1] + 1 :] = False
-        self._expected = 2 * _around(self._occupied) > _around(is_within)
+        self._is_within = np.ones_like(self._occupied)
+        self._is_within[0, : place[0]] = self._is_within[-1, place[-1] + 1 :] = False
+        self._expected = 2 * _around(self._occupied) > _around(self._is_within)
         self._position = self._row * self._slot_count + place
 
     @property
@@ -101,7 +101,8 @@ class _Pattern:
         """Whether most bars are where they are expected, and most that are expected are there."""
         by_day = (-1, DAY // self.slot)
         has_bars = self._occupied.reshape(by_day).any(axis=1)
-        expected_count = self._expected.reshape(by_day)[has_bars].sum()
+        expected = self._expected & self._is_within
+        expected_count = expected.reshape(by_day)[has_bars].sum()
         filled_count = (self._expected & self._occupied).sum()
         is_expected = self._expected.ravel()[self._position]
         return bool(

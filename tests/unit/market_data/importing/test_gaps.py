@@ -82,6 +82,13 @@ def test_in_a_short_file_a_weekday_without_bars_is_a_gap():
     assert gaps.missing.tolist() == [CLOSING - OPENING]
 
 
+def test_a_short_file_that_begins_and_ends_within_a_day_is_dense():
+    time = np.arange(MONDAY + 20 * HOUR, MONDAY + 4 * DAY + 2 * HOUR, MINUTE)
+    gaps = gaps_of(np.delete(time, np.arange(2000, 2060)))
+    assert gaps.shortest == MINUTE
+    assert gaps.missing.tolist() == [HOUR]
+
+
 def test_many_weeks_without_bars_are_one_gap_of_as_many_sessions():
     time = sessions(200, HOUR)
     day = (time - MONDAY) // DAY
