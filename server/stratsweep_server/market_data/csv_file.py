@@ -54,7 +54,8 @@ def read_csv(file_name: str, content: bytes, layout: FileLayout | None = None) -
         names = names_without_symbol(header.names, symbol_of(file_name))
         positions = column_positions(names, layout.columns if layout else None)
     except (ColumnNamesError, NoColumnNamesError, SeveralSymbolsError) as error:
-        raise InvalidBarsError(file_name, None, str(error)) from error
+        reason = "; ".join([str(error), *_encoding_problem(text)])
+        raise InvalidBarsError(file_name, None, reason) from error
     start = blank_lines
     for _ in range(header.last_line - 1):
         start = text.index(b"\n", start) + 1
@@ -88,6 +89,14 @@ def read_csv(file_name: str, content: bytes, layout: FileLayout | None = None) -
         writes_month_first(names) or (layout is not None and layout.writes_month_first),
         names_utc(names, positions),
     )
+
+
+def _encoding_problem(text: bytes) -> Iterator[str]:
+    """Say why names may look strange."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        yield not_utf_8(text, error.start)
 
 
 def _notes(header: CsvHeader) -> tuple[str, ...]:

@@ -437,6 +437,14 @@ def test_text_that_is_not_utf_8_is_refused_with_its_line(rest, reason):
     assert error.reason.startswith(reason)
 
 
+def test_names_that_are_not_utf_8_are_refused_with_that_as_the_reason():
+    error = refusal("Datum;Eröffnung;Hoch;Tief;Schluss\n2024-01-02;10;12;9;11".encode("cp1252"))
+    assert error.reason.startswith("no column for time, open, high, low, close among Datum, ")
+    assert error.reason.endswith(
+        "; the text is not UTF-8, perhaps Windows-1252; save the file as UTF-8"
+    )
+
+
 @pytest.mark.parametrize(
     "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 )
