@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import InvalidBarsError, unit_of_rows
+from stratsweep_server.market_data.errors import InvalidBarsError, counted, unit_of_rows
 
 _Bools: TypeAlias = NDArray[np.bool_]
 _Indices: TypeAlias = NDArray[np.int64]
@@ -65,7 +65,7 @@ class BadRows:
         """Yield each bad row's number in the file, ascending, and what is wrong with it first."""
         for index in self.indices.tolist():
             first, *others = [kind for kind in self._kinds if kind.has(index)]
-            more = f", and {len(others)} more" if others else ""
+            more = f", and {counted(len(others), 'more fault')}" if others else ""
             yield int(self.rows[index]), first.what(index) + more
 
     def report(

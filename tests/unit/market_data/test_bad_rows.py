@@ -192,6 +192,6 @@ def test_each_bad_row_is_told_with_what_is_wrong_with_it_first():
     table = read_table("X.csv", text_of({3: "?,10,12,9,11,x", 6: "2024-01-05,10,12,9,13,1"}))
     checked("X", table)
     assert list(table.bad_rows.each()) == [
-        (3, "'?' is not a time that is understood, and 1 more"),
+        (3, "'?' is not a time that is understood, and 1 more fault"),
         (6, "the high 12.0 is below the close 13.0"),
     ]
