@@ -36,7 +36,7 @@ def _columns(
 ) -> dict[str, str]:
     """Parse `time=Date,open=3` to columns by role."""
     columns: dict[str, str] = {}
-    for pair in (each for value in values for each in value.split(",")):
+    for pair in (each.strip() for value in values for each in value.split(",")):
         role, _, name = pair.partition("=")
         if role not in _ROLES or not name:
             raise click.BadParameter(

@@ -54,7 +54,7 @@ def test_bad_usage_ends_with_code_2(folder, options, message):
 
 def test_a_date_and_a_time_beside_it_are_chosen_by_position(folder):
     (folder / "a.csv").write_text("SPY,2024-01-02,09:30,1,4,1,2\n")
-    columns = "date=2,time=3,open=4,high=5,low=6,close=7"
+    columns = "date=2, time=3, open=4,high=5,low=6,close=7"
     imported = run("a.csv", "--symbol", "X", "--columns", columns, "--format", "json")
     assert json.loads(imported.stdout)["first_time"] == "2024-01-02T09:30:00Z"
 
