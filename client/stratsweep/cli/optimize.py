@@ -46,7 +46,7 @@ _EXIT_CODES = {
 
 _EXAMPLE = """\b
 Example:
-  stratsweep optimize sma_cross --data prices --symbol SPY
+  stratsweep optimize sma_cross --data prices --symbol SPY \\
       --param fast=5:50:5 --param slow=20:200:20 --where "fast < slow"
 """
 

@@ -1009,6 +1009,13 @@ def test_help_for_no_strategy_starts_no_server_and_a_mistake_beside_it_is_one(ru
     assert run("optimize", "sma_cross", "--hlep", server_arguments=()).exit_code == 2
 
 
+def test_the_example_of_the_help_is_one_command_when_pasted(run):
+    text = run("optimize", "--help", server_arguments=()).stdout
+    *lines, last = text.partition("Example:\n")[2].splitlines()
+    assert all(line.endswith(" \\") for line in lines)
+    assert last.endswith('--where "fast < slow"')
+
+
 def test_the_help_documents_the_exit_codes(run):
     text = run("--help", server_arguments=()).stdout
     assert re.findall(r"^    (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "4", "130", "141"]
