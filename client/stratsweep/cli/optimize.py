@@ -204,11 +204,11 @@ def optimize(
         ConfigOptions,
         options
         | {
-            "parameters": _by_name(parameters, "--param: a parameter", "join its values"),
+            "parameters": _by_name(parameters, "--param", "join its values"),
             "max_ranked_results": shape.needed_row_count,
         },
     )
-    labels_by_key = _by_name(labels, "--label: a key", "give it one value")
+    labels_by_key = _by_name(labels, "--label", "give it one value")
     with choice.connect(None if shape.quiet else _print_output) as client:
         if shape.each_symbol:
             from stratsweep.cli.each_symbol import optimize_each  # noqa: PLC0415 - rich is slow
@@ -236,10 +236,12 @@ def _print_output(line: str) -> None:
         sys.stderr.flush()
 
 
-def _by_name(pairs: tuple[tuple[str, _Value], ...], what: str, advice: str) -> dict[str, _Value]:
-    by_name = dict(pairs)
-    if len(by_name) < len(pairs):
-        raise click.UsageError(f"{what} is named more than once; {advice}")
+def _by_name(pairs: tuple[tuple[str, _Value], ...], option: str, advice: str) -> dict[str, _Value]:
+    by_name: dict[str, _Value] = {}
+    for name, value in pairs:
+        if name in by_name:
+            raise click.UsageError(f"{option}: {name!r} is named more than once; {advice}")
+        by_name[name] = value
     return by_name
 
 

@@ -67,6 +67,14 @@ def complaint_of(*arguments: str) -> str:
         ),
         ((*SOUND, "--timeout", "5m"), "'5m' is not a number of seconds; write 300"),
         ((*SOUND, "--timeout", "long"), "'long' is not a number of seconds"),
+        (
+            (*SOUND, "--param", "slow=9", "--param", "fast=5", "--param", "fast=6"),
+            "--param: 'fast' is named more than once; join its values",
+        ),
+        (
+            (*SOUND, "--label", "desk=a", "--label", "desk=b"),
+            "--label: 'desk' is named more than once; give it one value",
+        ),
         ((*SOUND, "--data", "nowhere"), "Directory 'nowhere' does not exist."),
         ((*SOUND, "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv'."),
         ((*SOUND, "--server", "localhost"), "write host:port, such as 127.0.0.1:50051"),
