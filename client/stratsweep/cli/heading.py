@@ -48,7 +48,7 @@ def describe_each(
 
 
 def describe_end(end: SymbolResult, width: int | None = None) -> str:
-    """Return one line on how the optimization of a symbol ended; more where that is too long."""
+    """Return a line on how the optimization of a symbol ended, then what to know of its dates."""
     result = end.result
     if result is None:
         return f"{end.symbol} · refused"
@@ -59,7 +59,8 @@ def describe_end(end: SymbolResult, width: int | None = None) -> str:
     if result.failed_count:
         parts.append(f"{result.failed_count:,} failed")
     parts.append(_best(result))
-    return in_lines(parts, width)
+    notes = [wrapped(note, width) for note in _beyond_bars(result.config, result.market_data)]
+    return "\n".join([in_lines(parts, width), *notes])
 
 
 def _best(result: OptimizationResult) -> str:
@@ -110,15 +111,20 @@ def _costs(config: OptimizationConfig) -> str:
 
 def _remarks(started: OptimizationStarted) -> Iterator[str]:
     data, config = started.market_data, started.config
-    if data is None:
-        return
-    if len(config.symbols) > 1:
+    if data is not None and len(config.symbols) > 1:
         share = _SHARES.get(len(config.symbols), f"1/{len(config.symbols):,}")
         yield (
             f"one portfolio of {len(config.symbols):,} symbols, {share} of the cash each; "
             "--each-symbol runs each alone"
         )
         yield from _sleeves(data)
+    yield from _beyond_bars(config, data)
+
+
+def _beyond_bars(config: OptimizationConfig, data: MarketDataSummary | None) -> Iterator[str]:
+    """Say where the dates asked for reach beyond the bars by more than a few days."""
+    if data is None:
+        return
     first, last = data.first_bar_time.date(), data.last_bar_time.date()
     if config.start_date is not None and first - config.start_date > _FEW_DAYS:
         yield f"note: the bars begin on {first}, after --from {config.start_date}"

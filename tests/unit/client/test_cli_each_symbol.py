@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from google.rpc import code_pb2
 from stratsweep.cli import main
-from stratsweep.v1 import optimization_event_pb2
+from stratsweep.v1 import optimization_config_pb2, optimization_event_pb2
 
 WAIT_SECONDS = 20
 EACH = [
@@ -79,6 +79,19 @@ def test_progress_is_a_line_for_each_symbol_and_the_same_heading_once(run, serve
     assert second.startswith("100 %  2/2  ")
     assert any(line.endswith("1 failed · best sharpe_ratio 1.5000") for line in (first, second))
     assert rest[0] == "SPY: 1 combination failed:"
+
+
+def test_dates_beyond_the_bars_are_noted_below_the_symbol(run, server, script, other):
+    dates = optimization_config_pb2.DateRange(start_date="1990-01-01", end_date="2030-01-01")
+    server.steps_of = {"SPY": [script.started(date_range=dates), *script.whole()[1:]]}
+    server.steps_of["AAPL"] = other
+    lines = run(*EACH).stderr.splitlines()
+    place = next(number for number, line in enumerate(lines) if "SPY, 2020-01-02" in line)
+    assert [line.strip() for line in lines[place + 1 : place + 3]] == [
+        "note: the bars begin on 2020-01-02, after --from 1990-01-01",
+        "note: the bars end on 2020-12-31, before --to 2030-01-01",
+    ]
+    assert sum("note:" in line for line in lines) == 2
 
 
 def test_json_is_an_array_in_the_order_of_the_symbols(run, server, script, other, refused):
