@@ -6,6 +6,7 @@ ago and the server is back.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -61,6 +62,15 @@ def response(
         except grpc.RpcError as error:
             if not becomes_ready(channel, patience.connect_timeout(error)):
                 raise
+
+
+def is_own_cancellation() -> bool:
+    """Return whether a CancelledError is of the call alone, not of the task that waits for it.
+
+    grpc.aio raises it for both.
+    """
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 async def response_async(

@@ -12,7 +12,13 @@ from weakref import WeakSet
 import grpc
 from grpc import aio
 
-from stratsweep._calls import AsyncPatientStream, AsyncStreamCall, Patience, response_async
+from stratsweep._calls import (
+    AsyncPatientStream,
+    AsyncStreamCall,
+    Patience,
+    is_own_cancellation,
+    response_async,
+)
 from stratsweep._channel import (
     DEFAULT_CONNECT_TIMEOUT,
     ChannelOptions,
@@ -194,6 +200,10 @@ class AsyncClient:
                 assembler.feed(message)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
+        except asyncio.CancelledError:
+            if not is_own_cancellation():
+                raise
+            raise _cancelled_error() from None
         return assembler.started_event()
 
     async def check_repeats(
@@ -288,6 +298,10 @@ class AsyncClient:
                 info = await self._known_info(patience.timeout())
                 raise ServerError(unknown_call_text(method, info)) from error
             raise error_from_rpc(error) from error
+        except asyncio.CancelledError:
+            if not is_own_cancellation():
+                raise
+            raise _cancelled_error() from None
 
     async def _known_info(self, timeout: float | None) -> ServerInfo | None:  # noqa: ASYNC109
         request = optimization_service_pb2.GetServerInfoRequest()
@@ -322,7 +336,6 @@ class AsyncOptimizationStream:
     ) -> None:
         self._call = call
         self._assembler = EventAssembler(given)
-        self._cancelled = False
 
     async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:
         try:
@@ -336,12 +349,9 @@ class AsyncOptimizationStream:
             known = error_from_rpc(error, stream_started=started)
             raise self._assembler.located(known) from error
         except asyncio.CancelledError:
-            # grpc.aio raises it for a call that was cancelled here, too; that of the task goes on.
-            task = asyncio.current_task()
-            if not self._cancelled or (task is not None and task.cancelling()):
+            if not is_own_cancellation():
                 raise
-            cancelled = OptimizationCancelledError("the call was cancelled")
-            raise self._assembler.located(cancelled) from None
+            raise self._assembler.located(_cancelled_error()) from None
         finally:
             # grpc.aio does not notice that a loop was left: without this the server runs on.
             self.cancel()
@@ -362,7 +372,6 @@ class AsyncOptimizationStream:
 
     def cancel(self) -> None:
         """Stop the optimization: iterating raises `OptimizationCancelledError`, unless it ended."""
-        self._cancelled = True
         self._call.cancel()
 
     async def __aenter__(self) -> Self:
@@ -375,3 +384,7 @@ class AsyncOptimizationStream:
         traceback: TracebackType | None,
     ) -> None:
         self.cancel()
+
+
+def _cancelled_error() -> OptimizationCancelledError:
+    return OptimizationCancelledError("the call was cancelled")

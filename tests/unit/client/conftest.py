@@ -282,6 +282,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
         self.ended = threading.Event()
         self.ended_alone = threading.Event()
+        self.hanging = threading.Event()
         self.deadline_seconds: float | None = None
         self.address = ""
 
@@ -323,6 +324,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
 
     def hang(self, context) -> None:
         """A step that lasts until the call has ended."""
+        self.hanging.set()
         self.ended.wait(WAIT_SECONDS)
 
     def hang_alone(self, context) -> None:

@@ -14,6 +14,7 @@ from stratsweep import (
     StreamInterruptedError,
 )
 
+WAIT_SECONDS = 20
 CONFIG = {"symbols": "SPY", "parameters": {"slow": [50, 100], "fast": range(5, 11, 5)}}
 
 
@@ -105,6 +106,26 @@ async def test_closing_the_client_cancels_its_streams(server, script):
         events = aiter(client.optimize("sma_cross", **CONFIG))
         await anext(events)
     await ended(server)
+
+
+async def test_a_stream_whose_client_is_closed_elsewhere_says_so(client, server, script):
+    server.steps = [script.started(), server.hang]
+    first_event = asyncio.Event()
+    task = asyncio.create_task(consume(client.optimize("sma_cross", **CONFIG), first_event.set))
+    await first_event.wait()
+    await client.close()
+    with pytest.raises(OptimizationCancelledError) as caught:
+        await task
+    assert caught.value.optimization_id == "opt-1"
+
+
+async def test_a_call_whose_client_is_closed_elsewhere_says_so(client, server):
+    server.steps = [server.hang]
+    task = asyncio.create_task(client.validate("sma_cross", **CONFIG))
+    await asyncio.to_thread(server.hanging.wait, WAIT_SECONDS)
+    await client.close()
+    with pytest.raises(OptimizationCancelledError):
+        await task
 
 
 async def test_a_passed_deadline_is_its_own_error(client, server):

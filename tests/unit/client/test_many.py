@@ -1,5 +1,6 @@
 """Several optimizations at a time, by both clients, against a server that plays scripts."""
 
+import asyncio
 import contextlib
 import threading
 
@@ -9,6 +10,7 @@ from stratsweep import (
     AsyncClient,
     Client,
     InvalidConfigError,
+    OptimizationCancelledError,
     OptimizationResult,
     OptimizationStarted,
     OptimizationState,
@@ -177,3 +179,18 @@ async def test_closing_the_iterator_cancels_what_runs(server, script):
             async for end in many:
                 assert isinstance(end, SymbolResult)
                 break
+
+
+async def test_closing_the_client_elsewhere_ends_what_runs(server, script):
+    server.steps = [script.started(), server.hang]
+    client = AsyncClient(server.address)
+
+    async def run():
+        many = client.optimize_many("sma_cross", symbols=["A", "B"], **CONFIG)
+        return [end.error async for end in many]
+
+    running = asyncio.create_task(run())
+    await asyncio.to_thread(server.hanging.wait, WAIT_SECONDS)
+    await client.close()
+    errors = await running
+    assert [type(error) for error in errors] == [OptimizationCancelledError] * 2
