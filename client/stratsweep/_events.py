@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
@@ -48,10 +49,22 @@ from stratsweep.v1 import (
 )
 
 _Error = TypeVar("_Error", bound=StratsweepError)
-_UNITS = {
-    number: MetricUnit(name.removeprefix("METRIC_UNIT_"))
-    for name, number in strategy_pb2.MetricUnit.items()
-}
+_Enum = TypeVar("_Enum", bound=StrEnum)
+
+
+def _members(
+    enum: type[_Enum], prefix: str, numbers: Iterable[tuple[str, int]]
+) -> dict[int, _Enum]:
+    return {number: enum(name.removeprefix(prefix)) for name, number in numbers}
+
+
+# A number that is in none of these is a newer server's.
+_FAILURE_KINDS = _members(FailureKind, "FAILURE_KIND_", outcome_pb2.FailureKind.items())
+_STATES = _members(
+    OptimizationState, "OPTIMIZATION_STATE_", optimization_event_pb2.OptimizationState.items()
+)
+_TYPES = _members(ParameterType, "PARAMETER_TYPE_", strategy_pb2.ParameterType.items())
+_UNITS = _members(MetricUnit, "METRIC_UNIT_", strategy_pb2.MetricUnit.items())
 
 
 class EventAssembler:
@@ -231,10 +244,9 @@ def _metric(message: strategy_pb2.Metric) -> Metric:
 
 
 def _strategy_parameter(message: strategy_pb2.StrategyParameter) -> StrategyParameter:
-    type_name = strategy_pb2.ParameterType.Name(message.type)
     return StrategyParameter(
         name=message.name,
-        type=ParameterType(type_name.removeprefix("PARAMETER_TYPE_")),
+        type=_TYPES.get(message.type, ParameterType.UNSPECIFIED),
         default=_value(message.default_value) if message.HasField("default_value") else None,
         minimum=message.minimum if message.HasField("minimum") else None,
         maximum=message.maximum if message.HasField("maximum") else None,
@@ -341,10 +353,9 @@ def _result(
     ranked: Rows[ParameterResult],
     failures: Rows[BacktestFailure],
 ) -> OptimizationResult:
-    state = optimization_event_pb2.OptimizationState.Name(last_part.state)
     return OptimizationResult(
         optimization_id=started.optimization_id,
-        state=OptimizationState(state.removeprefix("OPTIMIZATION_STATE_")),
+        state=_STATES.get(last_part.state, OptimizationState.UNSPECIFIED),
         config=started.config,
         ranked=ranked,
         failures=failures,
@@ -378,11 +389,10 @@ def _parameter_result(
 
 
 def _failure(message: outcome_pb2.BacktestFailure, names: Iterable[str]) -> BacktestFailure:
-    kind = outcome_pb2.FailureKind.Name(message.kind)
     return BacktestFailure(
         combination_index=message.combination_index,
         parameters=_parameters(message.parameters, names),
-        kind=FailureKind(kind.removeprefix("FAILURE_KIND_")),
+        kind=_FAILURE_KINDS.get(message.kind, FailureKind.UNSPECIFIED),
         message=message.message,
         traceback=message.traceback,
         backtest_duration=_span(message.backtest_duration),

@@ -29,6 +29,8 @@ class OptimizationState(StrEnum):
     """No result can be ranked; `OptimizationResult.message` says why."""
     CANCELLED = "CANCELLED"
     """The server stopped it; what had completed is ranked."""
+    UNSPECIFIED = "UNSPECIFIED"
+    """In a way that only a newer server knows."""
 
 
 class FailureKind(StrEnum):
@@ -40,6 +42,8 @@ class FailureKind(StrEnum):
     """It ran past `backtest_timeout` and its process was killed."""
     CRASHED = "CRASHED"
     """Its process died, twice: the second time alone on a fresh worker."""
+    UNSPECIFIED = "UNSPECIFIED"
+    """In a way that only a newer server knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class ParameterType(StrEnum):
     DOUBLE = "DOUBLE"
     STRING = "STRING"
     BOOL = "BOOL"
+    UNSPECIFIED = "UNSPECIFIED"
+    """One that only a newer server knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ _EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
     OptimizationState.CANCELLED: ExitCode.INTERRUPTED,
+    OptimizationState.UNSPECIFIED: ExitCode.NO_SUCCESS,
 }
 
 

@@ -14,11 +14,12 @@ from stratsweep import (
     OptimizationDirection,
     OptimizationState,
     ParameterResult,
+    ParameterType,
     ServerError,
     StreamInterruptedError,
     Symbol,
 )
-from stratsweep._events import EventAssembler
+from stratsweep._events import EventAssembler, strategy_list
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_event_pb2,
@@ -76,6 +77,23 @@ def test_a_unit_that_only_a_newer_server_knows_is_none(script):
     message.event.started.metrics[0].unit = 99
     _, (started,) = feed_all([message])
     assert started.metrics[0].unit is MetricUnit.UNSPECIFIED
+
+
+def test_a_failure_and_a_state_that_only_a_newer_server_knows_are_unspecified(script):
+    failure = script.failure(1, kind=99)
+    part = script.part((), [failure], state=99)
+    _, events = feed_all([script.started(), script.progress(1, failure, failed=1), part])
+    _, progress, result = events
+    assert progress.outcomes[0].kind is FailureKind.UNSPECIFIED
+    assert result.failures[0].kind is FailureKind.UNSPECIFIED
+    assert result.state is OptimizationState.UNSPECIFIED
+
+
+def test_a_type_that_only_a_newer_server_knows_is_unspecified(script):
+    catalogue = script.catalogue()
+    catalogue.strategies[0].parameters[0].type = 99
+    (parameter,) = strategy_list(catalogue).strategies[0].parameters
+    assert parameter.type is ParameterType.UNSPECIFIED
 
 
 def test_a_minimized_target_is_told(script):
@@ -205,4 +223,4 @@ def test_best_is_none_where_no_result_has_the_target(script):
 )
 def test_every_value_of_the_contracts_enums_has_a_python_name(enum, prefix, python):
     names = {name.removeprefix(prefix) for name in enum.keys()}  # noqa: SIM118 - not a dict
-    assert names - {"UNSPECIFIED"} == {member.value for member in python}
+    assert names - {"UNSPECIFIED"} == {member.value for member in python} - {"UNSPECIFIED"}
