@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,7 +35,7 @@ def ends_of(
     start: Callable[[str], OptimizationStream],
     max_concurrent: int,
     on_event: OnEvent | None,
-) -> Iterator[SymbolResult]:
+) -> Generator[SymbolResult, None, None]:
     """Run an optimization for each symbol and yield each one's end when it has come.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -153,10 +153,11 @@ class Client:
         progress_interval: Span | None = DEFAULT_PROGRESS_INTERVAL,
         timeout: Span | None = None,
         **config: Unpack[ConfigOptions],
-    ) -> Iterator[SymbolResult]:
+    ) -> Generator[SymbolResult, None, None]:
         """Optimize each symbol alone, and return an iterator over how each of them ended.
 
-        Leaving the loop early cancels what runs.
+        Leaving the loop early cancels what runs. An iterator that has a name, as in a notebook,
+        outlives its loop: its `close()` cancels what runs.
         A symbol that the server refuses, and one whose optimization failed, stops no other; a
         server that is busy is asked again.
 

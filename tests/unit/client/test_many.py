@@ -171,6 +171,15 @@ def test_leaving_the_loop_cancels_what_runs(server, script):
     assert not any("optimize-many" in each.name for each in threading.enumerate())
 
 
+def test_closing_an_iterator_that_has_a_name_cancels_what_runs(server, script):
+    server.steps_of = {"A": script.whole(), "B": [script.started(), server.hang_alone]}
+    with Client(server.address) as client:
+        many = client.optimize_many("sma_cross", symbols=["B", "A"], **CONFIG)
+        assert next(many).symbol == "A"
+        many.close()
+        assert server.ended_alone.wait(WAIT_SECONDS)
+
+
 async def test_closing_the_iterator_cancels_what_runs(server, script):
     server.steps = script.whole()
     async with AsyncClient(server.address) as client:
