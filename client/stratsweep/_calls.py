@@ -7,6 +7,7 @@ ago and the server is back.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -18,6 +19,7 @@ from stratsweep._channel import becomes_ready, becomes_ready_async
 from stratsweep._status import is_without_server
 from stratsweep._values import seconds
 from stratsweep.config import Span
+from stratsweep.errors import OptimizationCancelledError
 
 _Response = TypeVar("_Response")
 _Response_co = TypeVar("_Response_co", covariant=True)
@@ -128,6 +130,7 @@ class PatientStream(Generic[_Response]):
         self._patience = patience
         self._has_response = False
         self._is_cancelled = False
+        self._wake = threading.Event()
         self._start()
 
     def __iter__(self) -> Iterator[_Response]:
@@ -141,7 +144,10 @@ class PatientStream(Generic[_Response]):
             try:
                 message = next(self._responses)
             except grpc.RpcError as error:
-                if not becomes_ready(self._channel, self._patience.connect_timeout(error)):
+                is_ready = self._becomes_ready(error)
+                if self._is_cancelled:
+                    raise OptimizationCancelledError("the call was cancelled") from error
+                if not is_ready:
                     raise
                 self._start()
             else:
@@ -149,9 +155,16 @@ class PatientStream(Generic[_Response]):
                 return message
 
     def cancel(self) -> None:
-        """End the call."""
+        """End the call, and the wait for a server."""
         self._is_cancelled = True
+        self._wake.set()
         self._call.cancel()
+
+    def _becomes_ready(self, error: grpc.RpcError) -> bool:
+        self._wake = threading.Event()
+        if self._is_cancelled:  # by another thread, which may have set the one before
+            self._wake.set()
+        return becomes_ready(self._channel, self._patience.connect_timeout(error), self._wake)
 
     def _start(self) -> None:
         self._call = self._make_call(self._patience.timeout())
@@ -180,6 +193,7 @@ class AsyncPatientStream(Generic[_Response]):
         self._patience = patience
         self._has_response = False
         self._is_cancelled = False
+        self._wait: asyncio.Task[bool] | None = None
         self._start()
 
     def __aiter__(self) -> AsyncIterator[_Response]:
@@ -194,7 +208,8 @@ class AsyncPatientStream(Generic[_Response]):
                 message = await anext(self._responses)
             except grpc.RpcError as error:
                 timeout = self._patience.connect_timeout(error)
-                if not await becomes_ready_async(self._channel, timeout):
+                self._wait = asyncio.create_task(becomes_ready_async(self._channel, timeout))
+                if not await self._wait:
                     raise
                 self._start()
             else:
@@ -202,8 +217,10 @@ class AsyncPatientStream(Generic[_Response]):
                 return message
 
     def cancel(self) -> None:
-        """End the call."""
+        """End the call, and the wait for a server."""
         self._is_cancelled = True
+        if self._wait is not None:
+            self._wait.cancel()
         self._call.cancel()
 
     def _start(self) -> None:

@@ -95,18 +95,26 @@ def _is_pair(option: object) -> bool:
     )
 
 
-def becomes_ready(channel: grpc.Channel, timeout: float) -> bool:
-    """Wait for a connection, `timeout` seconds at most, and return whether there is one."""
+def becomes_ready(
+    channel: grpc.Channel, timeout: float, wake: threading.Event | None = None
+) -> bool:
+    """Wait for a connection, `timeout` seconds at most, and return whether there is one.
+
+    Args:
+        channel: What is to be connected.
+        timeout: In seconds.
+        wake: Ends the wait when another thread sets it.
+    """
     if timeout <= 0:
         return False
+    wake = wake or threading.Event()
     ready = grpc.channel_ready_future(channel)
+    ready.add_done_callback(lambda _: wake.set())
     try:
-        ready.result(min(timeout, threading.TIMEOUT_MAX))
-    except grpc.FutureTimeoutError:
-        return False
+        wake.wait(min(timeout, threading.TIMEOUT_MAX))
+        return ready.done()
     finally:
         ready.cancel()
-    return True
 
 
 async def becomes_ready_async(channel: aio.Channel, timeout: float) -> bool:  # noqa: ASYNC109

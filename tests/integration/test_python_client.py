@@ -367,6 +367,23 @@ async def test_a_call_waits_for_a_server_that_comes(
     await waiting
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_stream_that_waits_for_a_server_can_be_cancelled(kind, tmp_path_factory):
+    path = tmp_path_factory.mktemp("s") / "server.sock"
+    client = kind(f"unix:{path}", connect_timeout=1_000)
+    with dropped_connections(path) as dropped:
+        stream = client.optimize("ok@*", **grid(3))
+        result = asyncio.to_thread(stream.result) if kind is Client else stream.result()
+        waiting = asyncio.create_task(result)
+        await until(lambda: len(dropped) >= TRIED_IN_VAIN, "it has tried in vain")
+        stream.cancel()
+        with pytest.raises(OptimizationCancelledError):
+            await waiting
+    closing = client.close()
+    if closing is not None:
+        await closing
+
+
 async def test_the_first_call_after_a_server_has_come_back_mends_the_connection(
     start_server, tmp_path_factory
 ):
