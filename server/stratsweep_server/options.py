@@ -115,8 +115,8 @@ def read_options_file(
     import tomllib  # noqa: PLC0415 - most servers have no such file
 
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from error
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from error

@@ -83,6 +83,7 @@ def test_a_single_module_in_a_file_needs_no_list(file):
         ("[server]\nworkers = 4", "has a table, [server]; write the options without one"),
         ("max-memory = 1\nmax_memory = 2", "has 'max-memory' twice; keep one of them"),
         ("workers = ", "server.toml is not TOML"),
+        ("workers = " + 5_000 * "[", "server.toml is not TOML"),
         ("workers = 2.5", "Invalid value for workers in server.toml: 2.5 is not a whole number"),
         ("workers = true", "Invalid value for workers in server.toml: true is not a whole number"),
         ('workers = "4"', "Invalid value for workers in server.toml: '4' is not a whole number"),
@@ -113,6 +114,11 @@ def test_a_single_module_in_a_file_needs_no_list(file):
 def test_a_file_that_cannot_be_used_says_which_key_and_what_to_write(file, text, message):
     file.write_text(text)
     assert message in refusal_of("--config", "server.toml")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_as_windows_writes_it(file):
+    file.write_text("workers = 3", encoding="utf-8-sig")
+    assert options_of("--config", "server.toml")["workers"] == 3
 
 
 def test_a_bad_value_says_which_environment_variable_it_is_from(file):

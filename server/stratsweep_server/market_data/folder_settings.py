@@ -40,7 +40,7 @@ def parse_settings(content: bytes) -> FolderSettings:
             f"the file has more than {MAX_SETTINGS_BYTES:,} bytes; it is for a few settings"
         )
     try:
-        values = tomllib.loads(content.decode())
+        values = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _error(f"this is not TOML: {error}; correct or delete the file") from error
     known = [each.name for each in fields(FolderSettings)]

@@ -37,6 +37,9 @@ def require_port(listen: str) -> None:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise OSError(f"there is no host of the name {host}: {error.strerror}") from error
+    except UnicodeError as error:
+        reason = "what is between its dots has 1 to 63 characters"
+        raise OSError(f"there is no host of the name {host}: {reason}") from error
     obstacles = {_obstacle(family, address) for family, _, _, _, address in found}
     if 0 in obstacles:  # a machine may lack IPv6
         obstacles.discard(errno.EADDRNOTAVAIL)

@@ -20,6 +20,11 @@ def test_a_folder_names_the_zone_of_its_times():
     assert parse_settings(content) == FolderSettings("America/New_York")
 
 
+def test_the_file_may_begin_with_a_byte_order_mark_as_windows_writes_it():
+    content = b'\xef\xbb\xbftimezone = "America/New_York"\n'
+    assert parse_settings(content) == FolderSettings("America/New_York")
+
+
 @pytest.mark.parametrize("content", [b"", b"# nothing\n"])
 def test_a_folder_need_not_say_anything(content):
     assert parse_settings(content) == FolderSettings()

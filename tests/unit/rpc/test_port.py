@@ -49,6 +49,12 @@ def test_a_name_of_no_host_is_named(monkeypatch):
         require_port("nowhere.invalid:50051")
 
 
+@pytest.mark.parametrize("host", [64 * "a", ".local", "a..b"])
+def test_a_name_that_no_host_can_have_is_named(host):
+    with pytest.raises(OSError, match=f"there is no host of the name {host}"):
+        require_port(f"{host}:50051")
+
+
 def test_one_address_of_several_that_is_not_there_is_no_obstacle(monkeypatch):
     missing = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 50051))
     with socket.create_server(("127.0.0.1", 0)) as server:
