@@ -106,9 +106,10 @@ def day(name: str, value: object) -> str:
     if isinstance(value, str):
         return text(name, value)
     given = value
-    if _numpy_kind(value) == "M":
+    if _is_one(value, "M"):
         value = value.astype("datetime64[D]").item()  # type: ignore[attr-defined] # numpy's
-    if value is None or value != value:  # noqa: PLR0124 - a NaT does not equal itself
+    is_nat = isinstance(value, datetime) and value != value  # noqa: PLR0124 - pandas' is not itself
+    if value is None or is_nat:
         raise ValueError(f"{name}: {given} is no day")
     if isinstance(value, datetime):
         value = value.date()
@@ -151,9 +152,14 @@ def _seconds(name: str, value: object) -> float:
 
 def _interval(value: object) -> object:
     """Return numpy's time span, whatever its unit, as a timedelta."""
-    if _numpy_kind(value) == "m":
+    if _is_one(value, "m"):
         return value.astype("timedelta64[us]").item()  # type: ignore[attr-defined] # numpy's
     return value
+
+
+def _is_one(value: object, kind: str) -> bool:
+    """Return whether a value is a single one of a numpy kind."""
+    return _numpy_kind(value) == kind and getattr(value, "ndim", 0) == 0
 
 
 def _numpy_kind(value: object) -> str:

@@ -66,6 +66,10 @@ def _is_numpy_time(value: object) -> bool:
     return getattr(getattr(value, "dtype", None), "kind", "") in {"m", "M"}
 
 
+def _is_one_numpy_time(value: object) -> bool:
+    return _is_numpy_time(value) and getattr(value, "ndim", 0) == 0
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _WrongTypeError(value, "a text")
@@ -87,7 +91,7 @@ def _day(value: object) -> date | None:
     if value is None:
         return None
     day = value
-    if _is_numpy_time(value):
+    if _is_one_numpy_time(value):
         day = value.astype("datetime64[D]").item()  # type: ignore[attr-defined] # numpy's
     elif isinstance(value, str):
         with suppress(ValueError):
@@ -110,7 +114,7 @@ def _number(value: object) -> int | float:
 
 
 def _seconds(value: object) -> float:
-    if _is_numpy_time(value):
+    if _is_one_numpy_time(value):
         value = value.astype("timedelta64[us]").item()  # type: ignore[attr-defined] # numpy's
     return value.total_seconds() if isinstance(value, timedelta) else _number(value)
 
