@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Under nohup it is ignored, which programs inherit, and a server then leaves it so.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Machines are noisy: no test asserts a time, and hypothesis' deadline would be one.
 settings.register_profile("stratsweep", deadline=None, derandomize=True)
