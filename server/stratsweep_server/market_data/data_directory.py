@@ -282,6 +282,7 @@ class DataDirectory:
         except OSError as error:
             if error.errno in _OF_THE_DISK:
                 raise self._unavailable(error) from error
+            self._list()  # or the folder is none by now
             reason = f"the file cannot be read: {error.strerror}"
             raise FolderSettingsError(SETTINGS_FILE_NAME, reason) from error
 
