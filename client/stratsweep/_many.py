@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+from stratsweep._requests import each_symbol, optimization_config, optimize_request
+from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import (
     ServerBusyError,
     ServerUnavailableError,
@@ -17,6 +19,7 @@ from stratsweep.errors import (
     StreamInterruptedError,
 )
 from stratsweep.results import OptimizationEvent, SymbolResult
+from stratsweep.v1 import optimization_service_pb2
 
 if TYPE_CHECKING:  # they import this module
     from stratsweep.async_client import AsyncOptimizationStream
@@ -28,6 +31,31 @@ DEFAULT_PROGRESS_INTERVAL = 0.1
 OnEvent: TypeAlias = Callable[[str, OptimizationEvent], object]
 # After these the other symbols would not fare better.
 _ENDS_ALL = (ServerUnavailableError, StreamInterruptedError)
+
+
+def requests_of_many(
+    strategy: str,
+    config: ConfigOptions,
+    max_concurrent: int,
+    labels: Mapping[str, str] | None,
+    progress_interval: Span | None,
+) -> dict[str, optimization_service_pb2.OptimizeRequest]:
+    """Return the request for each symbol alone; all are checked before the first one starts.
+
+    Raises:
+        TypeError: As `optimization_config` and `optimize_request` do.
+        ValueError: As those; there is no symbol, or `max_concurrent` is below 1.
+    """
+    if max_concurrent < 1:
+        raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
+    return {
+        symbol: optimize_request(
+            optimization_config(strategy, **options),
+            labels=labels,
+            progress_interval=progress_interval,
+        )
+        for symbol, options in each_symbol(config).items()
+    }
 
 
 def ends_of(

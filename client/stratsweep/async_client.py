@@ -32,8 +32,9 @@ from stratsweep._many import (
     DEFAULT_PROGRESS_INTERVAL,
     OnEvent,
     ends_of_async,
+    requests_of_many,
 )
-from stratsweep._requests import each_symbol, optimization_config, optimize_request
+from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.client import DEFAULT_ADDRESS
 from stratsweep.config import ConfigOptions, Span
@@ -156,16 +157,7 @@ class AsyncClient:
             ServerUnavailableError: Iterating: the server cannot be reached or works no more.
             StreamInterruptedError: Iterating: the connection was lost.
         """
-        if max_concurrent < 1:
-            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
-        requests = {
-            symbol: optimize_request(
-                optimization_config(strategy, **options),
-                labels=labels,
-                progress_interval=progress_interval,
-            )
-            for symbol, options in each_symbol(config).items()
-        }
+        requests = requests_of_many(strategy, config, max_concurrent, labels, progress_interval)
 
         def start(symbol: str) -> AsyncOptimizationStream:
             request = requests[symbol]
