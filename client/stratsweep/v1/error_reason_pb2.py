@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n stratsweep/v1/error_reason.proto\x12\rstratsweep.v1*\xf9\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_INVALID_CONFIG\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12!\n\x1d\x45RROR_REASON_UNKNOWN_STRATEGY\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_SYMBOL\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_OPTIMIZATIONS\x10\x05\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x06\x12\x1b\n\x17\x45RROR_REASON_NO_WORKERS\x10\x07\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x08\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\t\x12!\n\x1d\x45RROR_REASON_MEMORY_EXHAUSTED\x10\nBA\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n stratsweep/v1/error_reason.proto\x12\rstratsweep.v1*\xfe\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_INVALID_CONFIG\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12!\n\x1d\x45RROR_REASON_UNKNOWN_STRATEGY\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_SYMBOL\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_OPTIMIZATIONS\x10\x05\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x06\x12\x1b\n\x17\x45RROR_REASON_NO_WORKERS\x10\x07\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x08\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\t\x12!\n\x1d\x45RROR_REASON_MEMORY_EXHAUSTED\x10\n\x12$\n ERROR_REASON_OPTIMIZATION_EXISTS\x10\x0b\x12%\n!ERROR_REASON_UNKNOWN_OPTIMIZATION\x10\x0c\x12\x1f\n\x1b\x45RROR_REASON_INPUTS_CHANGED\x10\r\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x0e\x12%\n!ERROR_REASON_OPTIMIZATION_RUNNING\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_RUNS_ELSEWHERE\x10\x10\x12)\n%ERROR_REASON_OPTIMIZATION_INTERRUPTED\x10\x11\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.stratsweep.v1P\001Z\032stratsweep/v1;stratsweepv1\252\002\rStratsweep.V1'
   _globals['_ERRORREASON']._serialized_start=52
-  _globals['_ERRORREASON']._serialized_end=429
+  _globals['_ERRORREASON']._serialized_end=690
 # @@protoc_insertion_point(module_scope)

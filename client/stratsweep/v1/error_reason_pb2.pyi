@@ -67,6 +67,36 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     invalid config. Status: RESOURCE_EXHAUSTED.
     Metadata example: {"needed_bytes": "260000000", "limit_bytes": "4000000000"}.
     """
+    ERROR_REASON_OPTIMIZATION_EXISTS: _ErrorReason.ValueType  # 11
+    """ERROR_REASON_OPTIMIZATION_EXISTS: there is an optimization of that id with another config; the
+    message says what differs. Status: ALREADY_EXISTS.
+    """
+    ERROR_REASON_UNKNOWN_OPTIMIZATION: _ErrorReason.ValueType  # 12
+    """ERROR_REASON_UNKNOWN_OPTIMIZATION: there is no optimization of that id, or it was deleted.
+    Status: NOT_FOUND.
+    """
+    ERROR_REASON_INPUTS_CHANGED: _ErrorReason.ValueType  # 13
+    """ERROR_REASON_INPUTS_CHANGED: the optimization cannot go on, since its outcomes would come from
+    other bars, code or versions than those it has; the message says which. Status:
+    FAILED_PRECONDITION.
+    """
+    ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
+    """ERROR_REASON_STORE_UNAVAILABLE: what optimizations are kept in cannot be read or written: it is
+    full, gone, locked or damaged; the message says which. A running optimization is INTERRUPTED by
+    it and goes on when it is asked for again. Status: UNAVAILABLE.
+    """
+    ERROR_REASON_OPTIMIZATION_RUNNING: _ErrorReason.ValueType  # 15
+    """ERROR_REASON_OPTIMIZATION_RUNNING: it cannot be deleted, or taken over from, while it is queued
+    or runs. Status: FAILED_PRECONDITION.
+    """
+    ERROR_REASON_RUNS_ELSEWHERE: _ErrorReason.ValueType  # 16
+    """ERROR_REASON_RUNS_ELSEWHERE: another server that shares the store runs this optimization; ask
+    that one. Status: FAILED_PRECONDITION. Metadata example: {"address": "127.0.0.1:50051"}.
+    """
+    ERROR_REASON_OPTIMIZATION_INTERRUPTED: _ErrorReason.ValueType  # 17
+    """ERROR_REASON_OPTIMIZATION_INTERRUPTED: it stands still, with what has completed kept, and goes
+    on under the same id when Optimize asks for it. Status: UNAVAILABLE.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of google.rpc.ErrorInfo.reason values, without the prefix
@@ -117,4 +147,34 @@ ERROR_REASON_MEMORY_EXHAUSTED: ErrorReason.ValueType  # 10
 server gives to all of them; RetryInfo says when to ask again. One that could never fit is an
 invalid config. Status: RESOURCE_EXHAUSTED.
 Metadata example: {"needed_bytes": "260000000", "limit_bytes": "4000000000"}.
+"""
+ERROR_REASON_OPTIMIZATION_EXISTS: ErrorReason.ValueType  # 11
+"""ERROR_REASON_OPTIMIZATION_EXISTS: there is an optimization of that id with another config; the
+message says what differs. Status: ALREADY_EXISTS.
+"""
+ERROR_REASON_UNKNOWN_OPTIMIZATION: ErrorReason.ValueType  # 12
+"""ERROR_REASON_UNKNOWN_OPTIMIZATION: there is no optimization of that id, or it was deleted.
+Status: NOT_FOUND.
+"""
+ERROR_REASON_INPUTS_CHANGED: ErrorReason.ValueType  # 13
+"""ERROR_REASON_INPUTS_CHANGED: the optimization cannot go on, since its outcomes would come from
+other bars, code or versions than those it has; the message says which. Status:
+FAILED_PRECONDITION.
+"""
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
+"""ERROR_REASON_STORE_UNAVAILABLE: what optimizations are kept in cannot be read or written: it is
+full, gone, locked or damaged; the message says which. A running optimization is INTERRUPTED by
+it and goes on when it is asked for again. Status: UNAVAILABLE.
+"""
+ERROR_REASON_OPTIMIZATION_RUNNING: ErrorReason.ValueType  # 15
+"""ERROR_REASON_OPTIMIZATION_RUNNING: it cannot be deleted, or taken over from, while it is queued
+or runs. Status: FAILED_PRECONDITION.
+"""
+ERROR_REASON_RUNS_ELSEWHERE: ErrorReason.ValueType  # 16
+"""ERROR_REASON_RUNS_ELSEWHERE: another server that shares the store runs this optimization; ask
+that one. Status: FAILED_PRECONDITION. Metadata example: {"address": "127.0.0.1:50051"}.
+"""
+ERROR_REASON_OPTIMIZATION_INTERRUPTED: ErrorReason.ValueType  # 17
+"""ERROR_REASON_OPTIMIZATION_INTERRUPTED: it stands still, with what has completed kept, and goes
+on under the same id when Optimize asks for it. Status: UNAVAILABLE.
 """

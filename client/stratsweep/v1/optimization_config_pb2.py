@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from stratsweep.v1 import parameter_pb2 as stratsweep_dot_v1_dot_parameter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'stratsweep/v1/optimization_config.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dstratsweep/v1/parameter.proto\"\xde\x03\n\x12OptimizationConfig\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12,\n\ndate_range\x18\x03 \x01(\x0b\x32\x18.stratsweep.v1.DateRange\x12,\n\nparameters\x18\x04 \x03(\x0b\x32\x18.stratsweep.v1.Parameter\x12\x13\n\x0b\x63onstraints\x18\x05 \x03(\t\x12\x1b\n\x13optimization_target\x18\x06 \x01(\t\x12\x37\n\tdirection\x18\x07 \x01(\x0e\x32$.stratsweep.v1.OptimizationDirection\x12\x33\n\x10\x62\x61\x63ktest_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\rstarting_cash\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ncommission\x18\n \x01(\x01\x12\x10\n\x08slippage\x18\x0b \x01(\x01\x12\x1a\n\x12max_ranked_results\x18\x0c \x01(\r\x12\x19\n\x11warm_up_bar_count\x18\r \x01(\r\x12\x0c\n\x04seed\x18\x0e \x01(\x04\x12\x10\n\x08timezone\x18\x0f \x01(\tB\x10\n\x0e_starting_cash\"1\n\tDateRange\x12\x12\n\nstart_date\x18\x01 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x02 \x01(\t*\x89\x01\n\x15OptimizationDirection\x12&\n\"OPTIMIZATION_DIRECTION_UNSPECIFIED\x10\x00\x12#\n\x1fOPTIMIZATION_DIRECTION_MAXIMIZE\x10\x01\x12#\n\x1fOPTIMIZATION_DIRECTION_MINIMIZE\x10\x02\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'stratsweep/v1/optimization_config.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dstratsweep/v1/parameter.proto\"\xf4\x03\n\x12OptimizationConfig\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12,\n\ndate_range\x18\x03 \x01(\x0b\x32\x18.stratsweep.v1.DateRange\x12,\n\nparameters\x18\x04 \x03(\x0b\x32\x18.stratsweep.v1.Parameter\x12\x13\n\x0b\x63onstraints\x18\x05 \x03(\t\x12\x1b\n\x13optimization_target\x18\x06 \x01(\t\x12\x37\n\tdirection\x18\x07 \x01(\x0e\x32$.stratsweep.v1.OptimizationDirection\x12\x33\n\x10\x62\x61\x63ktest_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\rstarting_cash\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ncommission\x18\n \x01(\x01\x12\x10\n\x08slippage\x18\x0b \x01(\x01\x12\x1a\n\x12max_ranked_results\x18\x0c \x01(\r\x12\x19\n\x11warm_up_bar_count\x18\r \x01(\r\x12\x0c\n\x04seed\x18\x0e \x01(\x04\x12\x10\n\x08timezone\x18\x0f \x01(\t\x12\x14\n\x0crequirements\x18\x10 \x03(\tB\x10\n\x0e_starting_cash\"1\n\tDateRange\x12\x12\n\nstart_date\x18\x01 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x02 \x01(\t*\xaa\x01\n\x15OptimizationDirection\x12&\n\"OPTIMIZATION_DIRECTION_UNSPECIFIED\x10\x00\x12#\n\x1fOPTIMIZATION_DIRECTION_MAXIMIZE\x10\x01\x12#\n\x1fOPTIMIZATION_DIRECTION_MINIMIZE\x10\x02\x12\x1f\n\x1bOPTIMIZATION_DIRECTION_BEST\x10\x03\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stratsweep.v1.optimization_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.stratsweep.v1P\001Z\032stratsweep/v1;stratsweepv1\252\002\rStratsweep.V1'
-  _globals['_OPTIMIZATIONDIRECTION']._serialized_start=654
-  _globals['_OPTIMIZATIONDIRECTION']._serialized_end=791
+  _globals['_OPTIMIZATIONDIRECTION']._serialized_start=676
+  _globals['_OPTIMIZATIONDIRECTION']._serialized_end=846
   _globals['_OPTIMIZATIONCONFIG']._serialized_start=122
-  _globals['_OPTIMIZATIONCONFIG']._serialized_end=600
-  _globals['_DATERANGE']._serialized_start=602
-  _globals['_DATERANGE']._serialized_end=651
+  _globals['_OPTIMIZATIONCONFIG']._serialized_end=622
+  _globals['_DATERANGE']._serialized_start=624
+  _globals['_DATERANGE']._serialized_end=673
 # @@protoc_insertion_point(module_scope)

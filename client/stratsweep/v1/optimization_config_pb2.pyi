@@ -33,6 +33,10 @@ class _OptimizationDirectionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_
     """OPTIMIZATION_DIRECTION_MAXIMIZE ranks the largest value first."""
     OPTIMIZATION_DIRECTION_MINIMIZE: _OptimizationDirection.ValueType  # 2
     """OPTIMIZATION_DIRECTION_MINIMIZE ranks the smallest value first."""
+    OPTIMIZATION_DIRECTION_BEST: _OptimizationDirection.ValueType  # 3
+    """OPTIMIZATION_DIRECTION_BEST ranks first the end that the metric declares as its better one;
+    MAXIMIZE where it declares none.
+    """
 
 class OptimizationDirection(_OptimizationDirection, metaclass=_OptimizationDirectionEnumTypeWrapper):
     """OptimizationDirection says which end of the optimization target is best."""
@@ -43,6 +47,10 @@ OPTIMIZATION_DIRECTION_MAXIMIZE: OptimizationDirection.ValueType  # 1
 """OPTIMIZATION_DIRECTION_MAXIMIZE ranks the largest value first."""
 OPTIMIZATION_DIRECTION_MINIMIZE: OptimizationDirection.ValueType  # 2
 """OPTIMIZATION_DIRECTION_MINIMIZE ranks the smallest value first."""
+OPTIMIZATION_DIRECTION_BEST: OptimizationDirection.ValueType  # 3
+"""OPTIMIZATION_DIRECTION_BEST ranks first the end that the metric declares as its better one;
+MAXIMIZE where it declares none.
+"""
 
 @typing.final
 class OptimizationConfig(message.Message):
@@ -71,12 +79,15 @@ class OptimizationConfig(message.Message):
     WARM_UP_BAR_COUNT_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     TIMEZONE_FIELD_NUMBER: builtins.int
+    REQUIREMENTS_FIELD_NUMBER: builtins.int
     strategy: builtins.str
     """strategy is the id of a strategy that ListStrategies names. Required."""
     optimization_target: builtins.str
     """optimization_target is the metric to rank by. Default: "sharpe_ratio"."""
     direction: OptimizationDirection.ValueType
-    """direction says which end of the target is best. Default: MAXIMIZE."""
+    """direction says which end of the target is best. Default: MAXIMIZE. In the started event it is
+    MAXIMIZE or MINIMIZE, whatever was asked.
+    """
     starting_cash: builtins.float
     """starting_cash is the account at the start, in the currency of the prices. Positive, finite.
     Default: 10,000.
@@ -155,6 +166,14 @@ class OptimizationConfig(message.Message):
         longest duration there is. Default: 300 s.
         """
 
+    @builtins.property
+    def requirements(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """requirements are SQL boolean expressions over metrics, such as "trade_count >= 30", in the same
+        words as constraints. A result for which any of them is not true is kept and can be listed, but
+        is not ranked; it counts in OptimizationResult.unqualified_count. At most 100, each of at most
+        500 characters.
+        """
+
     def __init__(
         self,
         *,
@@ -173,10 +192,11 @@ class OptimizationConfig(message.Message):
         warm_up_bar_count: builtins.int = ...,
         seed: builtins.int = ...,
         timezone: builtins.str = ...,
+        requirements: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "date_range", b"date_range", "starting_cash", b"starting_cash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "seed", b"seed", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "timezone", b"timezone", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash", "backtest_timeout", b"backtest_timeout", "commission", b"commission", "constraints", b"constraints", "date_range", b"date_range", "direction", b"direction", "max_ranked_results", b"max_ranked_results", "optimization_target", b"optimization_target", "parameters", b"parameters", "requirements", b"requirements", "seed", b"seed", "slippage", b"slippage", "starting_cash", b"starting_cash", "strategy", b"strategy", "symbols", b"symbols", "timezone", b"timezone", "warm_up_bar_count", b"warm_up_bar_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__starting_cash: _TypeAlias = typing.Literal["starting_cash"]  # noqa: Y015
     _WhichOneofArgType__starting_cash: _TypeAlias = typing.Literal["_starting_cash", b"_starting_cash"]  # noqa: Y015

@@ -33,23 +33,45 @@ class _OptimizationStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Opti
     OPTIMIZATION_STATE_UNSPECIFIED: _OptimizationState.ValueType  # 0
     """OPTIMIZATION_STATE_UNSPECIFIED is never sent."""
     OPTIMIZATION_STATE_SUCCEEDED: _OptimizationState.ValueType  # 1
-    """OPTIMIZATION_STATE_SUCCEEDED: every combination ran and at least one result has the target."""
+    """OPTIMIZATION_STATE_SUCCEEDED: every combination ran and at least one result has the target. An
+    ended state, which never changes.
+    """
     OPTIMIZATION_STATE_FAILED: _OptimizationState.ValueType  # 2
-    """OPTIMIZATION_STATE_FAILED: no result can be ranked; message says why."""
+    """OPTIMIZATION_STATE_FAILED: no result can be ranked; message says why. An ended state."""
     OPTIMIZATION_STATE_CANCELLED: _OptimizationState.ValueType  # 3
-    """OPTIMIZATION_STATE_CANCELLED: it was stopped; what had completed is ranked."""
+    """OPTIMIZATION_STATE_CANCELLED: it was stopped; what had completed is ranked. An ended state."""
+    OPTIMIZATION_STATE_QUEUED: _OptimizationState.ValueType  # 4
+    """OPTIMIZATION_STATE_QUEUED: it waits until others have ended."""
+    OPTIMIZATION_STATE_RUNNING: _OptimizationState.ValueType  # 5
+    """OPTIMIZATION_STATE_RUNNING: its backtests run."""
+    OPTIMIZATION_STATE_INTERRUPTED: _OptimizationState.ValueType  # 6
+    """OPTIMIZATION_STATE_INTERRUPTED: nothing runs, because its server or its store failed it; what
+    has completed is kept, and it goes on when Optimize asks for it by its id. No result event has
+    this state.
+    """
 
 class OptimizationState(_OptimizationState, metaclass=_OptimizationStateEnumTypeWrapper):
-    """OptimizationState is how an optimization ended."""
+    """OptimizationState is where an optimization stands."""
 
 OPTIMIZATION_STATE_UNSPECIFIED: OptimizationState.ValueType  # 0
 """OPTIMIZATION_STATE_UNSPECIFIED is never sent."""
 OPTIMIZATION_STATE_SUCCEEDED: OptimizationState.ValueType  # 1
-"""OPTIMIZATION_STATE_SUCCEEDED: every combination ran and at least one result has the target."""
+"""OPTIMIZATION_STATE_SUCCEEDED: every combination ran and at least one result has the target. An
+ended state, which never changes.
+"""
 OPTIMIZATION_STATE_FAILED: OptimizationState.ValueType  # 2
-"""OPTIMIZATION_STATE_FAILED: no result can be ranked; message says why."""
+"""OPTIMIZATION_STATE_FAILED: no result can be ranked; message says why. An ended state."""
 OPTIMIZATION_STATE_CANCELLED: OptimizationState.ValueType  # 3
-"""OPTIMIZATION_STATE_CANCELLED: it was stopped; what had completed is ranked."""
+"""OPTIMIZATION_STATE_CANCELLED: it was stopped; what had completed is ranked. An ended state."""
+OPTIMIZATION_STATE_QUEUED: OptimizationState.ValueType  # 4
+"""OPTIMIZATION_STATE_QUEUED: it waits until others have ended."""
+OPTIMIZATION_STATE_RUNNING: OptimizationState.ValueType  # 5
+"""OPTIMIZATION_STATE_RUNNING: its backtests run."""
+OPTIMIZATION_STATE_INTERRUPTED: OptimizationState.ValueType  # 6
+"""OPTIMIZATION_STATE_INTERRUPTED: nothing runs, because its server or its store failed it; what
+has completed is kept, and it goes on when Optimize asks for it by its id. No result event has
+this state.
+"""
 
 @typing.final
 class OptimizationEvent(message.Message):
@@ -141,6 +163,8 @@ class OptimizationStarted(message.Message):
     CONFIG_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     METRICS_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REUSED_COUNT_FIELD_NUMBER: builtins.int
     optimization_id: builtins.str
     """optimization_id names this optimization in logs and later calls."""
     total_count: builtins.int
@@ -149,6 +173,14 @@ class OptimizationStarted(message.Message):
     """rejected_count is the number of grid points that a constraint rejected."""
     worker_count: builtins.int
     """worker_count is the number of worker processes of the server."""
+    state: OptimizationState.ValueType
+    """state is RUNNING, or QUEUED where it has to wait until others have ended; heartbeats follow
+    then.
+    """
+    reused_count: builtins.int
+    """reused_count is the number of combinations whose outcomes are taken from earlier optimizations;
+    they are the first to follow.
+    """
     @builtins.property
     def market_data(self) -> MarketDataSummary:
         """market_data describes the bars. Absent where the engine loads its own."""
@@ -183,10 +215,12 @@ class OptimizationStarted(message.Message):
         config: optimization_config_pb2.OptimizationConfig | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         metrics: abc.Iterable[strategy_pb2.Metric] | None = ...,
+        state: OptimizationState.ValueType = ...,
+        reused_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "market_data", b"market_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "market_data", b"market_data", "metrics", b"metrics", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "market_data", b"market_data", "metrics", b"metrics", "optimization_id", b"optimization_id", "rejected_count", b"rejected_count", "reused_count", b"reused_count", "state", b"state", "total_count", b"total_count", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,6 +372,8 @@ class OptimizationResult(message.Message):
     PART_INDEX_FIELD_NUMBER: builtins.int
     IS_LAST_PART_FIELD_NUMBER: builtins.int
     ARROW_RANKED_RESULTS_FIELD_NUMBER: builtins.int
+    UNQUALIFIED_COUNT_FIELD_NUMBER: builtins.int
+    WITHOUT_TARGET_COUNT_FIELD_NUMBER: builtins.int
     state: OptimizationState.ValueType
     """state is how it ended."""
     total_count: builtins.int
@@ -356,6 +392,14 @@ class OptimizationResult(message.Message):
     """arrow_ranked_results are the results of this part by rank, as a complete Arrow IPC stream whose
     columns are the same in every part. Only with RESULT_FORMAT_ARROW; empty for a part that has
     none.
+    """
+    unqualified_count: builtins.int
+    """unqualified_count is the number of results that do not meet the requirements, and so are not
+    ranked.
+    """
+    without_target_count: builtins.int
+    """without_target_count is the number of results, of those that meet the requirements, that have no
+    value of the optimization target; they are ranked last.
     """
     @builtins.property
     def ranked_results(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.ParameterResult]:
@@ -385,9 +429,11 @@ class OptimizationResult(message.Message):
         part_index: builtins.int = ...,
         is_last_part: builtins.bool = ...,
         arrow_ranked_results: builtins.bytes = ...,
+        unqualified_count: builtins.int = ...,
+        without_target_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["execution_duration", b"execution_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arrow_ranked_results", b"arrow_ranked_results", "execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "is_last_part", b"is_last_part", "message", b"message", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arrow_ranked_results", b"arrow_ranked_results", "execution_duration", b"execution_duration", "failed_count", b"failed_count", "failures", b"failures", "is_last_part", b"is_last_part", "message", b"message", "part_index", b"part_index", "ranked_results", b"ranked_results", "state", b"state", "succeeded_count", b"succeeded_count", "total_count", b"total_count", "unqualified_count", b"unqualified_count", "without_target_count", b"without_target_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from stratsweep.v1 import optimization_config_pb2 as stratsweep_dot_v1_dot_optimization__config__pb2
 from stratsweep.v1 import optimization_event_pb2 as stratsweep_dot_v1_dot_optimization__event__pb2
 from stratsweep.v1 import outcome_pb2 as stratsweep_dot_v1_dot_outcome__pb2
 from stratsweep.v1 import strategy_pb2 as stratsweep_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xd7\x02\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormat\x12:\n\x06labels\x18\x07 \x03(\x0b\x32*.stratsweep.v1.OptimizeRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x02\x10\x03J\x04\x08\x04\x10\x05R\x0foptimization_idR\x08\x64\x65tached\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xdb\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.stratsweep.v1.Source\"\x16\n\x14GetServerInfoRequest\"\xcf\x01\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x14\n\x0cworker_count\x18\x04 \x01(\x05\x12\x18\n\x10max_combinations\x18\x05 \x01(\x03\x12\x19\n\x11max_optimizations\x18\x06 \x01(\x05\x12)\n\x06uptime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration2\x9f\x02\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponse\x12Z\n\rGetServerInfo\x12#.stratsweep.v1.GetServerInfoRequest\x1a$.stratsweep.v1.GetServerInfoResponseBA\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(stratsweep/v1/optimization_service.proto\x12\rstratsweep.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a&stratsweep/v1/optimization_event.proto\x1a\x1bstratsweep/v1/outcome.proto\x1a\x1cstratsweep/v1/strategy.proto\"\xd0\x03\n\x0fOptimizeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.stratsweep.v1.OptimizationConfig\x12\x17\n\x0foptimization_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65tached\x18\x04 \x01(\x08\x12\x34\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormat\x12:\n\x06labels\x18\x07 \x03(\x0b\x32*.stratsweep.v1.OptimizeRequest.LabelsEntry\x12\x30\n\rabandon_grace\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15\x61\x66ter_sequence_number\x18\t \x01(\x03\x12\r\n\x05reuse\x18\n \x01(\x08\x12\x13\n\x0bresume_from\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x10OptimizeResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x17\n\x15ListStrategiesRequest\"\xdb\x01\n\x16ListStrategiesResponse\x12+\n\nstrategies\x18\x01 \x03(\x0b\x32\x17.stratsweep.v1.Strategy\x12&\n\x07metrics\x18\x02 \x03(\x0b\x32\x15.stratsweep.v1.Metric\x12&\n\x07symbols\x18\x03 \x03(\x0b\x32\x15.stratsweep.v1.Symbol\x12\x1c\n\x14\x61\x63\x63\x65pts_any_strategy\x18\x04 \x01(\x08\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.stratsweep.v1.Source\"\x16\n\x14GetServerInfoRequest\"\xcf\x01\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x14\n\x0cworker_count\x18\x04 \x01(\x05\x12\x18\n\x10max_combinations\x18\x05 \x01(\x03\x12\x19\n\x11max_optimizations\x18\x06 \x01(\x05\x12)\n\x06uptime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbc\x01\n\x18WatchOptimizationRequest\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x1d\n\x15\x61\x66ter_sequence_number\x18\x02 \x01(\x03\x12\x34\n\x11progress_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rresult_format\x18\x04 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormat\"L\n\x19WatchOptimizationResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .stratsweep.v1.OptimizationEvent\"\x82\x04\n\x0cOptimization\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .stratsweep.v1.OptimizationState\x12\x33\n\x07started\x18\x03 \x01(\x0b\x32\".stratsweep.v1.OptimizationStarted\x12\x17\n\x0f\x63ompleted_count\x18\x04 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x05 \x01(\x03\x12,\n\x04\x62\x65st\x18\x06 \x01(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x10running_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x0b \x01(\t\x12\x13\n\x0bis_detached\x18\x0c \x01(\x08\x12\x16\n\x0eholder_address\x18\r \x01(\t\x12\x14\n\x0cstored_bytes\x18\x0e \x01(\x03\"1\n\x16GetOptimizationRequest\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\"L\n\x17GetOptimizationResponse\x12\x31\n\x0coptimization\x18\x01 \x01(\x0b\x32\x1b.stratsweep.v1.Optimization\"\x83\x03\n\x18ListOptimizationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x30\n\x06states\x18\x03 \x03(\x0e\x32 .stratsweep.v1.OptimizationState\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x0e\n\x06symbol\x18\x05 \x01(\t\x12\x43\n\x06labels\x18\x06 \x03(\x0b\x32\x33.stratsweep.v1.ListOptimizationsRequest.LabelsEntry\x12\x31\n\rcreated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tid_prefix\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x19ListOptimizationsResponse\x12\x32\n\roptimizations\x18\x01 \x03(\x0b\x32\x1b.stratsweep.v1.Optimization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x02\n\x12ListResultsRequest\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x37\n\tdirection\x18\x03 \x01(\x0e\x32$.stratsweep.v1.OptimizationDirection\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x32\n\rresult_format\x18\x06 \x01(\x0e\x32\x1b.stratsweep.v1.ResultFormat\x12\x14\n\x0crequirements\x18\x07 \x03(\t\x12\x18\n\x10has_requirements\x18\x08 \x01(\x08\"\x8b\x01\n\x13ListResultsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.stratsweep.v1.ParameterResult\x12\x15\n\rarrow_results\x18\x02 \x01(\x0c\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x13\n\x0btotal_count\x18\x04 \x01(\x03\"D\n\x19\x43\x61ncelOptimizationRequest\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"O\n\x1a\x43\x61ncelOptimizationResponse\x12\x31\n\x0coptimization\x18\x01 \x01(\x0b\x32\x1b.stratsweep.v1.Optimization\"4\n\x19\x44\x65leteOptimizationRequest\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteOptimizationResponse2\xff\x06\n\x13OptimizationService\x12M\n\x08Optimize\x12\x1e.stratsweep.v1.OptimizeRequest\x1a\x1f.stratsweep.v1.OptimizeResponse0\x01\x12]\n\x0eListStrategies\x12$.stratsweep.v1.ListStrategiesRequest\x1a%.stratsweep.v1.ListStrategiesResponse\x12Z\n\rGetServerInfo\x12#.stratsweep.v1.GetServerInfoRequest\x1a$.stratsweep.v1.GetServerInfoResponse\x12h\n\x11WatchOptimization\x12\'.stratsweep.v1.WatchOptimizationRequest\x1a(.stratsweep.v1.WatchOptimizationResponse0\x01\x12`\n\x0fGetOptimization\x12%.stratsweep.v1.GetOptimizationRequest\x1a&.stratsweep.v1.GetOptimizationResponse\x12\x66\n\x11ListOptimizations\x12\'.stratsweep.v1.ListOptimizationsRequest\x1a(.stratsweep.v1.ListOptimizationsResponse\x12T\n\x0bListResults\x12!.stratsweep.v1.ListResultsRequest\x1a\".stratsweep.v1.ListResultsResponse\x12i\n\x12\x43\x61ncelOptimization\x12(.stratsweep.v1.CancelOptimizationRequest\x1a).stratsweep.v1.CancelOptimizationResponse\x12i\n\x12\x44\x65leteOptimization\x12(.stratsweep.v1.DeleteOptimizationRequest\x1a).stratsweep.v1.DeleteOptimizationResponseBA\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,20 +40,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.stratsweep.v1P\001Z\032stratsweep/v1;stratsweepv1\252\002\rStratsweep.V1'
   _globals['_OPTIMIZEREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_OPTIMIZEREQUEST']._serialized_start=232
-  _globals['_OPTIMIZEREQUEST']._serialized_end=575
-  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_start=491
-  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_end=536
-  _globals['_OPTIMIZERESPONSE']._serialized_start=577
-  _globals['_OPTIMIZERESPONSE']._serialized_end=644
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=646
-  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=669
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=672
-  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=891
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=893
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=915
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=918
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1125
-  _globals['_OPTIMIZATIONSERVICE']._serialized_start=1128
-  _globals['_OPTIMIZATIONSERVICE']._serialized_end=1415
+  _globals['_LISTOPTIMIZATIONSREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_LISTOPTIMIZATIONSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_OPTIMIZEREQUEST']._serialized_start=265
+  _globals['_OPTIMIZEREQUEST']._serialized_end=729
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_start=684
+  _globals['_OPTIMIZEREQUEST_LABELSENTRY']._serialized_end=729
+  _globals['_OPTIMIZERESPONSE']._serialized_start=731
+  _globals['_OPTIMIZERESPONSE']._serialized_end=798
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_start=800
+  _globals['_LISTSTRATEGIESREQUEST']._serialized_end=823
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=826
+  _globals['_LISTSTRATEGIESRESPONSE']._serialized_end=1045
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=1047
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=1069
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=1072
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1279
+  _globals['_WATCHOPTIMIZATIONREQUEST']._serialized_start=1282
+  _globals['_WATCHOPTIMIZATIONREQUEST']._serialized_end=1470
+  _globals['_WATCHOPTIMIZATIONRESPONSE']._serialized_start=1472
+  _globals['_WATCHOPTIMIZATIONRESPONSE']._serialized_end=1548
+  _globals['_OPTIMIZATION']._serialized_start=1551
+  _globals['_OPTIMIZATION']._serialized_end=2065
+  _globals['_GETOPTIMIZATIONREQUEST']._serialized_start=2067
+  _globals['_GETOPTIMIZATIONREQUEST']._serialized_end=2116
+  _globals['_GETOPTIMIZATIONRESPONSE']._serialized_start=2118
+  _globals['_GETOPTIMIZATIONRESPONSE']._serialized_end=2194
+  _globals['_LISTOPTIMIZATIONSREQUEST']._serialized_start=2197
+  _globals['_LISTOPTIMIZATIONSREQUEST']._serialized_end=2584
+  _globals['_LISTOPTIMIZATIONSREQUEST_LABELSENTRY']._serialized_start=684
+  _globals['_LISTOPTIMIZATIONSREQUEST_LABELSENTRY']._serialized_end=729
+  _globals['_LISTOPTIMIZATIONSRESPONSE']._serialized_start=2586
+  _globals['_LISTOPTIMIZATIONSRESPONSE']._serialized_end=2690
+  _globals['_LISTRESULTSREQUEST']._serialized_start=2693
+  _globals['_LISTRESULTSREQUEST']._serialized_end=2950
+  _globals['_LISTRESULTSRESPONSE']._serialized_start=2953
+  _globals['_LISTRESULTSRESPONSE']._serialized_end=3092
+  _globals['_CANCELOPTIMIZATIONREQUEST']._serialized_start=3094
+  _globals['_CANCELOPTIMIZATIONREQUEST']._serialized_end=3162
+  _globals['_CANCELOPTIMIZATIONRESPONSE']._serialized_start=3164
+  _globals['_CANCELOPTIMIZATIONRESPONSE']._serialized_end=3243
+  _globals['_DELETEOPTIMIZATIONREQUEST']._serialized_start=3245
+  _globals['_DELETEOPTIMIZATIONREQUEST']._serialized_end=3297
+  _globals['_DELETEOPTIMIZATIONRESPONSE']._serialized_start=3299
+  _globals['_DELETEOPTIMIZATIONRESPONSE']._serialized_end=3327
+  _globals['_OPTIMIZATIONSERVICE']._serialized_start=3330
+  _globals['_OPTIMIZATIONSERVICE']._serialized_end=4225
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from stratsweep.v1 import optimization_config_pb2 as optimization_config_pb2
 from stratsweep.v1 import optimization_event_pb2 as optimization_event_pb2
@@ -50,17 +51,45 @@ class OptimizeRequest(message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     CONFIG_FIELD_NUMBER: builtins.int
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    DETACHED_FIELD_NUMBER: builtins.int
     PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
     RESULT_FORMAT_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    ABANDON_GRACE_FIELD_NUMBER: builtins.int
+    AFTER_SEQUENCE_NUMBER_FIELD_NUMBER: builtins.int
+    REUSE_FIELD_NUMBER: builtins.int
+    RESUME_FROM_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id is the client's name for it: 1 to 64 of letters, digits, "-", "_" and ".", the
+    first a letter or digit. It makes the call idempotent. Default: the server makes one, which
+    sorts by time.
+    """
     validate_only: builtins.bool
     """validate_only checks the config and counts the grid, answers with the started event alone, and
     runs nothing.
     """
+    detached: builtins.bool
+    """detached lets the optimization go on without a client, whatever becomes of this call, and after
+    a restart of the server.
+    """
     result_format: outcome_pb2.ResultFormat.ValueType
     """result_format says how results travel: as rows, the default, or as Arrow record batches, which
     are smaller and much faster for large grids. Arrow pays together with progress_interval.
+    """
+    after_sequence_number: builtins.int
+    """after_sequence_number makes the stream begin after the event of that number. Of an id that is
+    unknown it is refused as UNKNOWN_OPTIMIZATION, so that a client that has lost its connection
+    goes on, or learns that it cannot. 0, the default: from the first event.
+    """
+    reuse: builtins.bool
+    """reuse takes outcomes of combinations that an earlier optimization ran with the same inputs,
+    dates, costs, seed and parameters from there, instead of running them again.
+    """
+    resume_from: builtins.str
+    """resume_from is the id of a CANCELLED, FAILED or INTERRUPTED optimization with the same config
+    whose outcomes are taken over; what is missing runs.
     """
     @builtins.property
     def config(self) -> optimization_config_pb2.OptimizationConfig:
@@ -79,18 +108,31 @@ class OptimizeRequest(message.Message):
         in the started event and stand in the server's log; no result depends on them.
         """
 
+    @builtins.property
+    def abandon_grace(self) -> duration_pb2.Duration:
+        """abandon_grace is how long the optimization goes on after the last call that follows it by
+        Optimize has ended before its end. At most one day. Default: 0, it is stopped at once. An
+        attached call may change it.
+        """
+
     def __init__(
         self,
         *,
         config: optimization_config_pb2.OptimizationConfig | None = ...,
+        optimization_id: builtins.str = ...,
         validate_only: builtins.bool = ...,
+        detached: builtins.bool = ...,
         progress_interval: duration_pb2.Duration | None = ...,
         result_format: outcome_pb2.ResultFormat.ValueType = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        abandon_grace: duration_pb2.Duration | None = ...,
+        after_sequence_number: builtins.int = ...,
+        reuse: builtins.bool = ...,
+        resume_from: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config", "progress_interval", b"progress_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["abandon_grace", b"abandon_grace", "config", b"config", "progress_interval", b"progress_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config", "labels", b"labels", "progress_interval", b"progress_interval", "result_format", b"result_format", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["abandon_grace", b"abandon_grace", "after_sequence_number", b"after_sequence_number", "config", b"config", "detached", b"detached", "labels", b"labels", "optimization_id", b"optimization_id", "progress_interval", b"progress_interval", "result_format", b"result_format", "resume_from", b"resume_from", "reuse", b"reuse", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,5 +285,474 @@ class GetServerInfoResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["contract_version", b"contract_version", "engine", b"engine", "max_combinations", b"max_combinations", "max_optimizations", b"max_optimizations", "server_version", b"server_version", "uptime", b"uptime", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchOptimizationRequest(message.Message):
+    """WatchOptimizationRequest says what to watch, and from where on."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    AFTER_SEQUENCE_NUMBER_FIELD_NUMBER: builtins.int
+    PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
+    RESULT_FORMAT_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names it. Required."""
+    after_sequence_number: builtins.int
+    """after_sequence_number makes the stream begin after the event of that number. 0, the default:
+    from the first event. At least 0.
+    """
+    result_format: outcome_pb2.ResultFormat.ValueType
+    """result_format says how results travel, as in OptimizeRequest."""
+    @builtins.property
+    def progress_interval(self) -> duration_pb2.Duration:
+        """progress_interval groups progress, as in OptimizeRequest. Past outcomes share messages of up to
+        about 1 MB then.
+        """
+
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+        after_sequence_number: builtins.int = ...,
+        progress_interval: duration_pb2.Duration | None = ...,
+        result_format: outcome_pb2.ResultFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["progress_interval", b"progress_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after_sequence_number", b"after_sequence_number", "optimization_id", b"optimization_id", "progress_interval", b"progress_interval", "result_format", b"result_format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchOptimizationResponse(message.Message):
+    """WatchOptimizationResponse is one message of the stream."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def event(self) -> optimization_event_pb2.OptimizationEvent:
+        """event is what happened."""
+
+    def __init__(
+        self,
+        *,
+        event: optimization_event_pb2.OptimizationEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Optimization(message.Message):
+    """Optimization is where an optimization stands."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    STARTED_FIELD_NUMBER: builtins.int
+    COMPLETED_COUNT_FIELD_NUMBER: builtins.int
+    FAILED_COUNT_FIELD_NUMBER: builtins.int
+    BEST_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    RUNNING_DURATION_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    IS_DETACHED_FIELD_NUMBER: builtins.int
+    HOLDER_ADDRESS_FIELD_NUMBER: builtins.int
+    STORED_BYTES_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names it."""
+    state: optimization_event_pb2.OptimizationState.ValueType
+    """state is where it stands."""
+    completed_count: builtins.int
+    """completed_count is the number of backtests that have completed, failed ones included."""
+    failed_count: builtins.int
+    """failed_count is the number of completed backtests that failed."""
+    message: builtins.str
+    """message says why it is FAILED, CANCELLED or INTERRUPTED. Empty otherwise."""
+    is_detached: builtins.bool
+    """is_detached says that it goes on without a client."""
+    holder_address: builtins.str
+    """holder_address is where the server listens that runs it. Empty where nobody does."""
+    stored_bytes: builtins.int
+    """stored_bytes is what it takes on disk."""
+    @builtins.property
+    def started(self) -> optimization_event_pb2.OptimizationStarted:
+        """started is its first event: its config, counts, bars, metrics and labels."""
+
+    @builtins.property
+    def best(self) -> outcome_pb2.ParameterResult:
+        """best is the best result so far. Absent until a result has the optimization target, and in lists."""
+
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """create_time is when it was asked for."""
+
+    @builtins.property
+    def start_time(self) -> timestamp_pb2.Timestamp:
+        """start_time is when its first backtest could run. Absent before."""
+
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """end_time is when it reached an ended state. Absent before."""
+
+    @builtins.property
+    def running_duration(self) -> duration_pb2.Duration:
+        """running_duration is how long it has run, without the time in the queue and between servers."""
+
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+        state: optimization_event_pb2.OptimizationState.ValueType = ...,
+        started: optimization_event_pb2.OptimizationStarted | None = ...,
+        completed_count: builtins.int = ...,
+        failed_count: builtins.int = ...,
+        best: outcome_pb2.ParameterResult | None = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        start_time: timestamp_pb2.Timestamp | None = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
+        running_duration: duration_pb2.Duration | None = ...,
+        message: builtins.str = ...,
+        is_detached: builtins.bool = ...,
+        holder_address: builtins.str = ...,
+        stored_bytes: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["best", b"best", "create_time", b"create_time", "end_time", b"end_time", "running_duration", b"running_duration", "start_time", b"start_time", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["best", b"best", "completed_count", b"completed_count", "create_time", b"create_time", "end_time", b"end_time", "failed_count", b"failed_count", "holder_address", b"holder_address", "is_detached", b"is_detached", "message", b"message", "optimization_id", b"optimization_id", "running_duration", b"running_duration", "start_time", b"start_time", "started", b"started", "state", b"state", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetOptimizationRequest(message.Message):
+    """GetOptimizationRequest names an optimization."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names it. Required."""
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["optimization_id", b"optimization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetOptimizationResponse(message.Message):
+    """GetOptimizationResponse is where it stands."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def optimization(self) -> Optimization:
+        """optimization is where it stands."""
+
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["optimization", b"optimization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["optimization", b"optimization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOptimizationsRequest(message.Message):
+    """ListOptimizationsRequest says which optimizations are wanted: those that fit every filter."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    STRATEGY_FIELD_NUMBER: builtins.int
+    SYMBOL_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    CREATED_AFTER_FIELD_NUMBER: builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: builtins.int
+    ID_PREFIX_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """page_size is how many to return at most, up to 1,000. Default: 100."""
+    page_token: builtins.str
+    """page_token is the last response's next_page_token; the filters must be those of that call."""
+    strategy: builtins.str
+    """strategy is the strategy wanted. Default: any."""
+    symbol: builtins.str
+    """symbol is one that the optimization must have. Default: any."""
+    id_prefix: builtins.str
+    """id_prefix is a beginning of the ids wanted. Default: any."""
+    @builtins.property
+    def states(self) -> containers.RepeatedScalarFieldContainer[optimization_event_pb2.OptimizationState.ValueType]:
+        """states are the states wanted. Default: any."""
+
+    @builtins.property
+    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """labels are labels that it must have, with these values. Default: any."""
+
+    @builtins.property
+    def created_after(self) -> timestamp_pb2.Timestamp:
+        """created_after leaves out what was asked for before this time."""
+
+    @builtins.property
+    def created_before(self) -> timestamp_pb2.Timestamp:
+        """created_before leaves out what was asked for at this time or later."""
+
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        states: abc.Iterable[optimization_event_pb2.OptimizationState.ValueType] | None = ...,
+        strategy: builtins.str = ...,
+        symbol: builtins.str = ...,
+        labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        created_after: timestamp_pb2.Timestamp | None = ...,
+        created_before: timestamp_pb2.Timestamp | None = ...,
+        id_prefix: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["created_after", b"created_after", "created_before", b"created_before", "id_prefix", b"id_prefix", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "strategy", b"strategy", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOptimizationsResponse(message.Message):
+    """ListOptimizationsResponse is a page of optimizations."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATIONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token asks for the page after this one. Empty: there is none."""
+    @builtins.property
+    def optimizations(self) -> containers.RepeatedCompositeFieldContainer[Optimization]:
+        """optimizations are the page's, newest first, without their best results, and with configs whose
+        parameters are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        optimizations: abc.Iterable[Optimization] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "optimizations", b"optimizations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListResultsRequest(message.Message):
+    """ListResultsRequest says which results are wanted, and in which order."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    METRIC_FIELD_NUMBER: builtins.int
+    DIRECTION_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    RESULT_FORMAT_FIELD_NUMBER: builtins.int
+    REQUIREMENTS_FIELD_NUMBER: builtins.int
+    HAS_REQUIREMENTS_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names the optimization. Required."""
+    metric: builtins.str
+    """metric is what to sort by. Default: the optimization target."""
+    direction: optimization_config_pb2.OptimizationDirection.ValueType
+    """direction says which end comes first. UNSPECIFIED: of the optimization target as it was ranked;
+    of any other metric as BEST.
+    """
+    page_size: builtins.int
+    """page_size is how many to return at most, up to 10,000. Default: 100."""
+    page_token: builtins.str
+    """page_token is the last response's next_page_token; all else must be as in that call. Pages of a
+    running optimization are of the moment of the first one.
+    """
+    result_format: outcome_pb2.ResultFormat.ValueType
+    """result_format says how results travel."""
+    has_requirements: builtins.bool
+    """has_requirements says that requirements, an empty list too, take the place of the
+    optimization's own.
+    """
+    @builtins.property
+    def requirements(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """requirements leave out results that do not meet them, as in OptimizationConfig. They take the
+        place of the optimization's own where has_requirements is true.
+        """
+
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+        metric: builtins.str = ...,
+        direction: optimization_config_pb2.OptimizationDirection.ValueType = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        result_format: outcome_pb2.ResultFormat.ValueType = ...,
+        requirements: abc.Iterable[builtins.str] | None = ...,
+        has_requirements: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["direction", b"direction", "has_requirements", b"has_requirements", "metric", b"metric", "optimization_id", b"optimization_id", "page_size", b"page_size", "page_token", b"page_token", "requirements", b"requirements", "result_format", b"result_format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListResultsResponse(message.Message):
+    """ListResultsResponse is a page of results."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    ARROW_RESULTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    arrow_results: builtins.bytes
+    """arrow_results are the page's as a complete Arrow IPC stream, with ranks. Only with
+    RESULT_FORMAT_ARROW; empty where there are none.
+    """
+    next_page_token: builtins.str
+    """next_page_token asks for the page after this one. Empty: there is none."""
+    total_count: builtins.int
+    """total_count is the number of results over all pages."""
+    @builtins.property
+    def results(self) -> containers.RepeatedCompositeFieldContainer[outcome_pb2.ParameterResult]:
+        """results are the page's, with ranks by this order. Empty with RESULT_FORMAT_ARROW."""
+
+    def __init__(
+        self,
+        *,
+        results: abc.Iterable[outcome_pb2.ParameterResult] | None = ...,
+        arrow_results: builtins.bytes = ...,
+        next_page_token: builtins.str = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arrow_results", b"arrow_results", "next_page_token", b"next_page_token", "results", b"results", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelOptimizationRequest(message.Message):
+    """CancelOptimizationRequest says what to stop."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names it. Required."""
+    reason: builtins.str
+    """reason says why, for people; it is kept. At most 500 characters."""
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["optimization_id", b"optimization_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelOptimizationResponse(message.Message):
+    """CancelOptimizationResponse is where it stands."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def optimization(self) -> Optimization:
+        """optimization is where it stands: CANCELLED follows within moments where it ran."""
+
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["optimization", b"optimization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["optimization", b"optimization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteOptimizationRequest(message.Message):
+    """DeleteOptimizationRequest says what to forget."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OPTIMIZATION_ID_FIELD_NUMBER: builtins.int
+    optimization_id: builtins.str
+    """optimization_id names it. Required."""
+    def __init__(
+        self,
+        *,
+        optimization_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["optimization_id", b"optimization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteOptimizationResponse(message.Message):
+    """DeleteOptimizationResponse says that it is forgotten."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

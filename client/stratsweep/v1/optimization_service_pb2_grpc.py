@@ -67,6 +67,36 @@ class OptimizationServiceStub(object):
                 request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.WatchOptimization = channel.unary_stream(
+                '/stratsweep.v1.OptimizationService/WatchOptimization',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationResponse.FromString,
+                _registered_method=True)
+        self.GetOptimization = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/GetOptimization',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationResponse.FromString,
+                _registered_method=True)
+        self.ListOptimizations = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/ListOptimizations',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsResponse.FromString,
+                _registered_method=True)
+        self.ListResults = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/ListResults',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsResponse.FromString,
+                _registered_method=True)
+        self.CancelOptimization = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/CancelOptimization',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationResponse.FromString,
+                _registered_method=True)
+        self.DeleteOptimization = channel.unary_unary(
+                '/stratsweep.v1.OptimizationService/DeleteOptimization',
+                request_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationRequest.SerializeToString,
+                response_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationResponse.FromString,
+                _registered_method=True)
 
 
 class OptimizationServiceServicer(object):
@@ -93,7 +123,9 @@ class OptimizationServiceServicer(object):
     def Optimize(self, request, context):
         """Optimize runs an optimization and streams its events: started, then one progress message per
         completed backtest, then the ranked result. Cancelling the call, a passed deadline and a lost
-        connection stop the work and free the workers.
+        connection stop the work and free the workers, unless the request sets abandon_grace or
+        detached. With an optimization_id it is idempotent: a known id with the same config attaches to
+        that optimization, whatever its state, and an INTERRUPTED one goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +142,51 @@ class OptimizationServiceServicer(object):
     def GetServerInfo(self, request, context):
         """GetServerInfo says which server this is and what it takes. It is answered at once, before a
         worker is ready, too. Since contract 1.1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOptimization(self, request, context):
+        """WatchOptimization streams the events of an optimization, past ones first, from any sequence
+        number on: the very same that Optimize streams. Any number of calls may watch; none of them
+        starts, stops or delays anything. Since contract 1.1, like all that follow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOptimization(self, request, context):
+        """GetOptimization returns where an optimization stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOptimizations(self, request, context):
+        """ListOptimizations returns optimizations that are kept, newest first, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResults(self, request, context):
+        """ListResults returns the results of an optimization, running or ended, by any metric, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOptimization(self, request, context):
+        """CancelOptimization stops an optimization and keeps what has completed: that is ranked, and
+        everyone who watches gets the result. It returns at once; one that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteOptimization(self, request, context):
+        """DeleteOptimization forgets an optimization that does not run; a line in the catalogue stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +209,36 @@ def add_OptimizationServiceServicer_to_server(servicer, server):
                     servicer.GetServerInfo,
                     request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.SerializeToString,
+            ),
+            'WatchOptimization': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOptimization,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationResponse.SerializeToString,
+            ),
+            'GetOptimization': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOptimization,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationResponse.SerializeToString,
+            ),
+            'ListOptimizations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOptimizations,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsResponse.SerializeToString,
+            ),
+            'ListResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResults,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsResponse.SerializeToString,
+            ),
+            'CancelOptimization': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOptimization,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationResponse.SerializeToString,
+            ),
+            'DeleteOptimization': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteOptimization,
+                    request_deserializer=stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationRequest.FromString,
+                    response_serializer=stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -233,6 +340,168 @@ class OptimizationService(object):
             '/stratsweep.v1.OptimizationService/GetServerInfo',
             stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoRequest.SerializeToString,
             stratsweep_dot_v1_dot_optimization__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOptimization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/WatchOptimization',
+            stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.WatchOptimizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOptimization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/GetOptimization',
+            stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.GetOptimizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOptimizations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/ListOptimizations',
+            stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.ListOptimizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/ListResults',
+            stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.ListResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOptimization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/CancelOptimization',
+            stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.CancelOptimizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteOptimization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stratsweep.v1.OptimizationService/DeleteOptimization',
+            stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationRequest.SerializeToString,
+            stratsweep_dot_v1_dot_optimization__service__pb2.DeleteOptimizationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,7 +54,9 @@ class OptimizationServiceStub:
     Optimize: _grpc.UnaryStreamMultiCallable[_optimization_service_pb2.OptimizeRequest, _optimization_service_pb2.OptimizeResponse]
     """Optimize runs an optimization and streams its events: started, then one progress message per
     completed backtest, then the ranked result. Cancelling the call, a passed deadline and a lost
-    connection stop the work and free the workers.
+    connection stop the work and free the workers, unless the request sets abandon_grace or
+    detached. With an optimization_id it is idempotent: a known id with the same config attaches to
+    that optimization, whatever its state, and an INTERRUPTED one goes on.
     """
     ListStrategies: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.ListStrategiesRequest, _optimization_service_pb2.ListStrategiesResponse]
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
@@ -64,6 +66,23 @@ class OptimizationServiceStub:
     """GetServerInfo says which server this is and what it takes. It is answered at once, before a
     worker is ready, too. Since contract 1.1.
     """
+    WatchOptimization: _grpc.UnaryStreamMultiCallable[_optimization_service_pb2.WatchOptimizationRequest, _optimization_service_pb2.WatchOptimizationResponse]
+    """WatchOptimization streams the events of an optimization, past ones first, from any sequence
+    number on: the very same that Optimize streams. Any number of calls may watch; none of them
+    starts, stops or delays anything. Since contract 1.1, like all that follow.
+    """
+    GetOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.GetOptimizationRequest, _optimization_service_pb2.GetOptimizationResponse]
+    """GetOptimization returns where an optimization stands."""
+    ListOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.ListOptimizationsRequest, _optimization_service_pb2.ListOptimizationsResponse]
+    """ListOptimizations returns optimizations that are kept, newest first, in pages."""
+    ListResults: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.ListResultsRequest, _optimization_service_pb2.ListResultsResponse]
+    """ListResults returns the results of an optimization, running or ended, by any metric, in pages."""
+    CancelOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.CancelOptimizationRequest, _optimization_service_pb2.CancelOptimizationResponse]
+    """CancelOptimization stops an optimization and keeps what has completed: that is ranked, and
+    everyone who watches gets the result. It returns at once; one that has ended stays as it is.
+    """
+    DeleteOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_service_pb2.DeleteOptimizationRequest, _optimization_service_pb2.DeleteOptimizationResponse]
+    """DeleteOptimization forgets an optimization that does not run; a line in the catalogue stays."""
 
 @_typing.type_check_only
 class OptimizationServiceAsyncStub(OptimizationServiceStub):
@@ -91,7 +110,9 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     Optimize: _aio.UnaryStreamMultiCallable[_optimization_service_pb2.OptimizeRequest, _optimization_service_pb2.OptimizeResponse]  # type: ignore[assignment]
     """Optimize runs an optimization and streams its events: started, then one progress message per
     completed backtest, then the ranked result. Cancelling the call, a passed deadline and a lost
-    connection stop the work and free the workers.
+    connection stop the work and free the workers, unless the request sets abandon_grace or
+    detached. With an optimization_id it is idempotent: a known id with the same config attaches to
+    that optimization, whatever its state, and an INTERRUPTED one goes on.
     """
     ListStrategies: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.ListStrategiesRequest, _optimization_service_pb2.ListStrategiesResponse]  # type: ignore[assignment]
     """ListStrategies says what can be run: strategies with their parameters, metrics, and symbols
@@ -101,6 +122,23 @@ class OptimizationServiceAsyncStub(OptimizationServiceStub):
     """GetServerInfo says which server this is and what it takes. It is answered at once, before a
     worker is ready, too. Since contract 1.1.
     """
+    WatchOptimization: _aio.UnaryStreamMultiCallable[_optimization_service_pb2.WatchOptimizationRequest, _optimization_service_pb2.WatchOptimizationResponse]  # type: ignore[assignment]
+    """WatchOptimization streams the events of an optimization, past ones first, from any sequence
+    number on: the very same that Optimize streams. Any number of calls may watch; none of them
+    starts, stops or delays anything. Since contract 1.1, like all that follow.
+    """
+    GetOptimization: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.GetOptimizationRequest, _optimization_service_pb2.GetOptimizationResponse]  # type: ignore[assignment]
+    """GetOptimization returns where an optimization stands."""
+    ListOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.ListOptimizationsRequest, _optimization_service_pb2.ListOptimizationsResponse]  # type: ignore[assignment]
+    """ListOptimizations returns optimizations that are kept, newest first, in pages."""
+    ListResults: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.ListResultsRequest, _optimization_service_pb2.ListResultsResponse]  # type: ignore[assignment]
+    """ListResults returns the results of an optimization, running or ended, by any metric, in pages."""
+    CancelOptimization: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.CancelOptimizationRequest, _optimization_service_pb2.CancelOptimizationResponse]  # type: ignore[assignment]
+    """CancelOptimization stops an optimization and keeps what has completed: that is ranked, and
+    everyone who watches gets the result. It returns at once; one that has ended stays as it is.
+    """
+    DeleteOptimization: _aio.UnaryUnaryMultiCallable[_optimization_service_pb2.DeleteOptimizationRequest, _optimization_service_pb2.DeleteOptimizationResponse]  # type: ignore[assignment]
+    """DeleteOptimization forgets an optimization that does not run; a line in the catalogue stays."""
 
 class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     """OptimizationService finds the best parameters of a trading strategy by running one backtest per
@@ -131,7 +169,9 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_optimization_service_pb2.OptimizeResponse], _abc.AsyncIterator[_optimization_service_pb2.OptimizeResponse]]:
         """Optimize runs an optimization and streams its events: started, then one progress message per
         completed backtest, then the ranked result. Cancelling the call, a passed deadline and a lost
-        connection stop the work and free the workers.
+        connection stop the work and free the workers, unless the request sets abandon_grace or
+        detached. With an optimization_id it is idempotent: a known id with the same config attaches to
+        that optimization, whatever its state, and an INTERRUPTED one goes on.
         """
 
     @_abc_1.abstractmethod
@@ -153,5 +193,58 @@ class OptimizationServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetServerInfo says which server this is and what it takes. It is answered at once, before a
         worker is ready, too. Since contract 1.1.
         """
+
+    @_abc_1.abstractmethod
+    def WatchOptimization(
+        self,
+        request: _optimization_service_pb2.WatchOptimizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_optimization_service_pb2.WatchOptimizationResponse], _abc.AsyncIterator[_optimization_service_pb2.WatchOptimizationResponse]]:
+        """WatchOptimization streams the events of an optimization, past ones first, from any sequence
+        number on: the very same that Optimize streams. Any number of calls may watch; none of them
+        starts, stops or delays anything. Since contract 1.1, like all that follow.
+        """
+
+    @_abc_1.abstractmethod
+    def GetOptimization(
+        self,
+        request: _optimization_service_pb2.GetOptimizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.GetOptimizationResponse, _abc.Awaitable[_optimization_service_pb2.GetOptimizationResponse]]:
+        """GetOptimization returns where an optimization stands."""
+
+    @_abc_1.abstractmethod
+    def ListOptimizations(
+        self,
+        request: _optimization_service_pb2.ListOptimizationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.ListOptimizationsResponse, _abc.Awaitable[_optimization_service_pb2.ListOptimizationsResponse]]:
+        """ListOptimizations returns optimizations that are kept, newest first, in pages."""
+
+    @_abc_1.abstractmethod
+    def ListResults(
+        self,
+        request: _optimization_service_pb2.ListResultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.ListResultsResponse, _abc.Awaitable[_optimization_service_pb2.ListResultsResponse]]:
+        """ListResults returns the results of an optimization, running or ended, by any metric, in pages."""
+
+    @_abc_1.abstractmethod
+    def CancelOptimization(
+        self,
+        request: _optimization_service_pb2.CancelOptimizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.CancelOptimizationResponse, _abc.Awaitable[_optimization_service_pb2.CancelOptimizationResponse]]:
+        """CancelOptimization stops an optimization and keeps what has completed: that is ranked, and
+        everyone who watches gets the result. It returns at once; one that has ended stays as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteOptimization(
+        self,
+        request: _optimization_service_pb2.DeleteOptimizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_optimization_service_pb2.DeleteOptimizationResponse, _abc.Awaitable[_optimization_service_pb2.DeleteOptimizationResponse]]:
+        """DeleteOptimization forgets an optimization that does not run; a line in the catalogue stays."""
 
 def add_OptimizationServiceServicer_to_server(servicer: OptimizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from stratsweep.v1 import optimization_config_pb2 as stratsweep_dot_v1_dot_optimization__config__pb2
 from stratsweep.v1 import parameter_pb2 as stratsweep_dot_v1_dot_parameter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstratsweep/v1/strategy.proto\x12\rstratsweep.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dstratsweep/v1/parameter.proto\"\xa1\x01\n\x08Strategy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x34\n\nparameters\x18\x03 \x03(\x0b\x32 .stratsweep.v1.StrategyParameter\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x1a\n\rtakes_columns\x18\x05 \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_takes_columns\"\xae\x01\n\x06Source\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12-\n\tload_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11modification_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08is_stale\x18\x06 \x01(\x08\"\xed\x01\n\x11StrategyParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.stratsweep.v1.ParameterType\x12\x34\n\rdefault_value\x18\x03 \x01(\x0b\x32\x1d.stratsweep.v1.ParameterValue\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"T\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x04unit\x18\x03 \x01(\x0e\x32\x19.stratsweep.v1.MetricUnit\"\xc0\x01\n\x06Symbol\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbar_count\x18\x02 \x01(\x03\x12\x32\n\x0e\x66irst_bar_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_bar_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05notes\x18\x06 \x03(\t\x12\x10\n\x08timezone\x18\x07 \x01(\t*\x9a\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARAMETER_TYPE_INTEGER\x10\x01\x12\x19\n\x15PARAMETER_TYPE_DOUBLE\x10\x02\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x03\x12\x17\n\x13PARAMETER_TYPE_BOOL\x10\x04*\xa1\x01\n\nMetricUnit\x12\x1b\n\x17METRIC_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11METRIC_UNIT_RATIO\x10\x01\x12\x18\n\x14METRIC_UNIT_FRACTION\x10\x02\x12\x18\n\x14METRIC_UNIT_CURRENCY\x10\x03\x12\x15\n\x11METRIC_UNIT_COUNT\x10\x04\x12\x14\n\x10METRIC_UNIT_DAYS\x10\x05\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstratsweep/v1/strategy.proto\x12\rstratsweep.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'stratsweep/v1/optimization_config.proto\x1a\x1dstratsweep/v1/parameter.proto\"\xa1\x01\n\x08Strategy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x34\n\nparameters\x18\x03 \x03(\x0b\x32 .stratsweep.v1.StrategyParameter\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x1a\n\rtakes_columns\x18\x05 \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_takes_columns\"\xae\x01\n\x06Source\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12-\n\tload_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11modification_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08is_stale\x18\x06 \x01(\x08\"\xed\x01\n\x11StrategyParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.stratsweep.v1.ParameterType\x12\x34\n\rdefault_value\x18\x03 \x01(\x0b\x32\x1d.stratsweep.v1.ParameterValue\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"\x92\x01\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x04unit\x18\x03 \x01(\x0e\x32\x19.stratsweep.v1.MetricUnit\x12<\n\x0e\x62\x65st_direction\x18\x04 \x01(\x0e\x32$.stratsweep.v1.OptimizationDirection\"\xc0\x01\n\x06Symbol\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbar_count\x18\x02 \x01(\x03\x12\x32\n\x0e\x66irst_bar_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_bar_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05notes\x18\x06 \x03(\t\x12\x10\n\x08timezone\x18\x07 \x01(\t*\x9a\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARAMETER_TYPE_INTEGER\x10\x01\x12\x19\n\x15PARAMETER_TYPE_DOUBLE\x10\x02\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x03\x12\x17\n\x13PARAMETER_TYPE_BOOL\x10\x04*\xa1\x01\n\nMetricUnit\x12\x1b\n\x17METRIC_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11METRIC_UNIT_RATIO\x10\x01\x12\x18\n\x14METRIC_UNIT_FRACTION\x10\x02\x12\x18\n\x14METRIC_UNIT_CURRENCY\x10\x03\x12\x15\n\x11METRIC_UNIT_COUNT\x10\x04\x12\x14\n\x10METRIC_UNIT_DAYS\x10\x05\x42\x41\n\x11\x63om.stratsweep.v1P\x01Z\x1astratsweep/v1;stratsweepv1\xaa\x02\rStratsweep.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +35,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stratsweep.v1.strategy_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.stratsweep.v1P\001Z\032stratsweep/v1;stratsweepv1\252\002\rStratsweep.V1'
-  _globals['_PARAMETERTYPE']._serialized_start=974
-  _globals['_PARAMETERTYPE']._serialized_end=1128
-  _globals['_METRICUNIT']._serialized_start=1131
-  _globals['_METRICUNIT']._serialized_end=1292
-  _globals['_STRATEGY']._serialized_start=112
-  _globals['_STRATEGY']._serialized_end=273
-  _globals['_SOURCE']._serialized_start=276
-  _globals['_SOURCE']._serialized_end=450
-  _globals['_STRATEGYPARAMETER']._serialized_start=453
-  _globals['_STRATEGYPARAMETER']._serialized_end=690
-  _globals['_METRIC']._serialized_start=692
-  _globals['_METRIC']._serialized_end=776
-  _globals['_SYMBOL']._serialized_start=779
-  _globals['_SYMBOL']._serialized_end=971
+  _globals['_PARAMETERTYPE']._serialized_start=1078
+  _globals['_PARAMETERTYPE']._serialized_end=1232
+  _globals['_METRICUNIT']._serialized_start=1235
+  _globals['_METRICUNIT']._serialized_end=1396
+  _globals['_STRATEGY']._serialized_start=153
+  _globals['_STRATEGY']._serialized_end=314
+  _globals['_SOURCE']._serialized_start=317
+  _globals['_SOURCE']._serialized_end=491
+  _globals['_STRATEGYPARAMETER']._serialized_start=494
+  _globals['_STRATEGYPARAMETER']._serialized_end=731
+  _globals['_METRIC']._serialized_start=734
+  _globals['_METRIC']._serialized_end=880
+  _globals['_SYMBOL']._serialized_start=883
+  _globals['_SYMBOL']._serialized_end=1075
 # @@protoc_insertion_point(module_scope)

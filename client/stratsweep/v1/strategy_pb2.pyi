@@ -9,6 +9,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from stratsweep.v1 import optimization_config_pb2 as optimization_config_pb2
 from stratsweep.v1 import parameter_pb2 as parameter_pb2
 import builtins as builtins
 import sys
@@ -247,22 +248,28 @@ class Metric(message.Message):
     NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     UNIT_FIELD_NUMBER: builtins.int
+    BEST_DIRECTION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is the id to put in OptimizationConfig.optimization_target."""
     description: builtins.str
     """description is its definition, with units."""
     unit: MetricUnit.ValueType
     """unit is what its values are counted in, so that they can be shown as people write them."""
+    best_direction: optimization_config_pb2.OptimizationDirection.ValueType
+    """best_direction is its better end, MAXIMIZE or MINIMIZE. UNSPECIFIED where the engine does not
+    say, or neither is better.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         description: builtins.str = ...,
         unit: MetricUnit.ValueType = ...,
+        best_direction: optimization_config_pb2.OptimizationDirection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["best_direction", b"best_direction", "description", b"description", "name", b"name", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
