@@ -21,16 +21,22 @@ if TYPE_CHECKING:
 
 
 class OptimizationState(StrEnum):
-    """Say how an optimization ended."""
+    """Say where an optimization stands."""
 
+    QUEUED = "QUEUED"
+    """It waits until others have ended."""
+    RUNNING = "RUNNING"
+    """Its backtests run."""
+    INTERRUPTED = "INTERRUPTED"
+    """Its server failed it; what has completed is kept, and it can go on."""
     SUCCEEDED = "SUCCEEDED"
     """Every combination ran and at least one result has the target."""
     FAILED = "FAILED"
     """No result can be ranked; `OptimizationResult.message` says why."""
     CANCELLED = "CANCELLED"
-    """The server stopped it; what had completed is ranked."""
+    """It was stopped; what had completed is ranked."""
     UNSPECIFIED = "UNSPECIFIED"
-    """In a way that only a newer server knows."""
+    """Where only a newer server knows."""
 
 
 class FailureKind(StrEnum):

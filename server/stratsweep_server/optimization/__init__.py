@@ -13,9 +13,9 @@ from stratsweep_server.optimization.config import (
 from stratsweep_server.optimization.optimizer import GridSearchOptimizer
 from stratsweep_server.optimization.result import (
     OptimizationResult,
-    OptimizationState,
     ParameterResult,
 )
+from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation
 
 __all__ = [

@@ -48,9 +48,9 @@ from stratsweep_server.optimization.preparation import PreparedOptimization, pre
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.result import (
     OptimizationResult,
-    OptimizationState,
     RankedResults,
 )
+from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.validation import Violation
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import overload
 
 import numpy as np
@@ -14,16 +13,9 @@ from stratsweep_server.backtest import ParameterValue
 from stratsweep_server.execution.outcomes import BacktestFailure
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
+from stratsweep_server.optimization.states import OptimizationState
 
 _BLOCK_ROWS = 1_000
-
-
-class OptimizationState(Enum):
-    """Name how an optimization ended."""
-
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)

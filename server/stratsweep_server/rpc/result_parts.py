@@ -8,7 +8,8 @@ from itertools import chain
 from stratsweep.v1 import optimization_event_pb2
 
 from stratsweep_server.execution.plan import GridColumns
-from stratsweep_server.optimization.result import OptimizationResult, OptimizationState
+from stratsweep_server.optimization.result import OptimizationResult
+from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.rpc.result_format import ResultFormat, ResultPart, fits
 from stratsweep_server.rpc.row_format import failure_parts, fill_seconds
 

@@ -1,0 +1,274 @@
+"""Say what a store does: it keeps optimizations and their outcome logs, beyond a restart or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.optimization.states import OptimizationState
+
+LOCAL_CALLER = ""
+"""Whose optimizations are that nobody authenticated for."""
+
+
+class StoreUnavailableError(Exception):
+    """Report that the store cannot be read or written; the message says why, and what to do."""
+
+
+class OptimizationExistsError(Exception):
+    """Report that there is an optimization of that caller and id already."""
+
+
+class UnknownOptimizationError(Exception):
+    """Report that there is no optimization of that caller and id."""
+
+
+class HeldElsewhereError(Exception):
+    """Report that another living process holds an optimization.
+
+    Attributes:
+        address: Where that process listens.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"it runs on the server at {address}")
+        self.address = address
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Describe a stretch of an outcome log that one process has written.
+
+    Attributes:
+        first_row: Its first outcome, 0-based.
+        start_time: When it began, in nanoseconds since the epoch.
+        start_elapsed: Seconds that the optimization had run before.
+    """
+
+    first_row: int
+    start_time: int
+    start_elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationRecord:
+    """Hold what the catalogue has of an optimization.
+
+    Attributes:
+        caller: Whose it is.
+        optimization_id: Its name among that caller's.
+        state: Where it stands.
+        strategy: The strategy's id.
+        symbols: What it trades.
+        labels: What its caller calls it.
+        request: What was asked for, serialized by the floor above; opaque here.
+        started: Its first event, serialized likewise.
+        fingerprint: What its outcomes depend on beside its config, by readable names.
+        inputs_key: A digest of all that outcomes of equal parameters depend on.
+        is_detached: Whether it goes on without a client.
+        total_count: Combinations to run.
+        completed_count: Outcomes that are kept, failures among them.
+        failed_count: Failures among them.
+        create_time: When it was asked for, in nanoseconds since the epoch.
+        start_time: When it began to run, likewise; None before.
+        end_time: When it ended, likewise; None before.
+        running_seconds: How long it has run, as far as is known.
+        message: Why it failed, was cancelled or interrupted.
+        holder_address: Where the process listens that holds it; empty where none does.
+        stored_bytes: What its outcome log takes.
+    """
+
+    caller: str
+    optimization_id: str
+    state: OptimizationState
+    strategy: str
+    symbols: tuple[str, ...]
+    labels: Mapping[str, str]
+    request: bytes
+    started: bytes
+    fingerprint: Mapping[str, str]
+    inputs_key: str
+    is_detached: bool
+    total_count: int
+    create_time: int
+    completed_count: int = 0
+    failed_count: int = 0
+    start_time: int | None = None
+    end_time: int | None = None
+    running_seconds: float = 0.0
+    message: str = ""
+    holder_address: str = ""
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationFilter:
+    """Say which optimizations are wanted: those that fit everything that is given.
+
+    Attributes:
+        states: The states wanted; empty: any.
+        strategy: The strategy wanted; empty: any.
+        symbol: One that it must have; empty: any.
+        labels: Labels that it must have.
+        created_after: Not before this time, in nanoseconds since the epoch; None: any.
+        created_before: Before this time, likewise.
+        id_prefix: A beginning of its id; empty: any.
+    """
+
+    states: Sequence[OptimizationState] = ()
+    strategy: str = ""
+    symbol: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    created_after: int | None = None
+    created_before: int | None = None
+    id_prefix: str = ""
+
+
+class LogView(Protocol):
+    """Give the outcomes of a log that nobody appends to, without loading it whole.
+
+    Attributes:
+        total_count: Outcomes that there will be when nothing is missing.
+        count: Outcomes that there are.
+        failures: The failures among them, by combination index.
+        runs: Who wrote which stretch, in order.
+    """
+
+    total_count: int
+    count: int
+    failures: Mapping[int, BacktestFailure]
+    runs: Sequence[Run]
+
+    def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the combination indices of a range of outcomes (int64)."""
+
+    def durations(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the seconds that each of a range of backtests ran (float64)."""
+
+    def elapsed(self, row: int) -> float:
+        """Return for how many seconds the optimization had run when an outcome arrived."""
+
+    def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Return for each of a range of outcomes whether it is a failure (bool)."""
+
+    def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return one metric of a range of outcomes (float64); NaN where it has no value."""
+
+    def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
+        """Return by name the metrics that any of some outcomes has a value of; default: of all."""
+
+
+class OutcomeJournal(Protocol):
+    """Keep the outcomes of one optimization that this process holds, in the order of `append`."""
+
+    def append(self, batch: OutcomeBatch, elapsed: float) -> None:
+        """Keep outcomes soon; never waits. To be called on the event loop.
+
+        Args:
+            batch: The outcomes.
+            elapsed: Seconds for which the optimization had run.
+        """
+
+    async def flush(self) -> None:
+        """Return once all that was appended is kept for good.
+
+        Raises:
+            StoreUnavailableError: It cannot be.
+        """
+
+
+OnDurable = Callable[[int], None]
+"""Is told on the event loop how many outcomes of the log are kept for good by now."""
+OnFailure = Callable[[StoreUnavailableError], None]
+"""Is told on the event loop that nothing more can be kept; once."""
+
+
+class Store(Protocol):
+    """Keep optimizations and their outcome logs. Methods block: call them in threads.
+
+    All of them raise `StoreUnavailableError` where the store cannot be read or written.
+    """
+
+    @property
+    def outlives_process(self) -> bool:
+        """Return whether what is kept is there after a restart."""
+
+    def create(self, record: OptimizationRecord) -> None:
+        """Keep a new optimization, held by this process.
+
+        Raises:
+            OptimizationExistsError: There is one of that caller and id.
+        """
+
+    def find(self, caller: str, optimization_id: str) -> OptimizationRecord:
+        """Return an optimization as it is now.
+
+        Raises:
+            UnknownOptimizationError: There is none.
+        """
+
+    def page(
+        self, caller: str, wanted: OptimizationFilter, limit: int, token: str = ""
+    ) -> tuple[list[OptimizationRecord], str]:
+        """Return up to `limit` optimizations, newest first, and the token of the page after.
+
+        Raises:
+            ValueError: The token is none of this store's.
+        """
+
+    def claim(self, caller: str, optimization_id: str) -> OptimizationRecord:
+        """Hold an optimization that nobody holds any more, in the state that it has.
+
+        Raises:
+            HeldElsewhereError: A living process holds it.
+            UnknownOptimizationError: There is none.
+        """
+
+    def move(self, record: OptimizationRecord) -> None:
+        """Write the state, counts, times and message of an optimization that this process holds.
+
+        The move must be one that `require_transition` allows, or to the same state. One that is
+        neither QUEUED nor RUNNING is held by nobody afterwards.
+
+        Raises:
+            ForbiddenTransitionError: It may not move so.
+        """
+
+    def journal(
+        self,
+        caller: str,
+        optimization_id: str,
+        run: Run,
+        on_durable: OnDurable,
+        on_failure: OnFailure,
+    ) -> OutcomeJournal:
+        """Begin a run of an optimization that this process holds; call it on the event loop."""
+
+    def conclude(self, caller: str, optimization_id: str) -> None:
+        """Write the log in its final form, after its journal was flushed and before it is moved."""
+
+    def log(self, caller: str, optimization_id: str) -> LogView:
+        """Return the outcomes that are kept, as they are now; valid after a deletion, too."""
+
+    def orphans(self) -> list[OptimizationRecord]:
+        """Return what is QUEUED or RUNNING and held by no living process, of any caller."""
+
+    def delete(self, caller: str, optimization_id: str) -> None:
+        """Forget an optimization that is neither QUEUED nor RUNNING, but for a line.
+
+        Raises:
+            UnknownOptimizationError: There is none.
+            HeldElsewhereError: It is running, here or elsewhere.
+        """
+
+    def matching(self, caller: str, inputs_key: str) -> list[OptimizationRecord]:
+        """Return optimizations, newest first, whose outcomes another with these inputs can take."""
+
+    def close(self) -> None:
+        """Let go of all that is held; what runs is orphaned then."""
