@@ -12,6 +12,7 @@ from weakref import WeakSet
 import grpc
 from grpc import aio
 
+from stratsweep._assembler import EventAssembler, server_info, strategy_list
 from stratsweep._calls import (
     AsyncPatientStream,
     AsyncStreamCall,
@@ -26,7 +27,6 @@ from stratsweep._channel import (
     connect_seconds,
 )
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
-from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,

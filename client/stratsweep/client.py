@@ -8,6 +8,7 @@ from typing import Any, Self, Unpack
 
 import grpc
 
+from stratsweep._assembler import EventAssembler, server_info, strategy_list
 from stratsweep._calls import Patience, PatientStream, StreamCall, response
 from stratsweep._channel import (
     DEFAULT_CONNECT_TIMEOUT,
@@ -16,7 +17,6 @@ from stratsweep._channel import (
     connect_seconds,
 )
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
-from stratsweep._events import EventAssembler, server_info, strategy_list
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,

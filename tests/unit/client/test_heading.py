@@ -1,7 +1,7 @@
 """What is said of an optimization before it runs."""
 
 import pytest
-from stratsweep._events import EventAssembler
+from stratsweep._assembler import EventAssembler
 from stratsweep.cli.heading import describe_started
 from stratsweep.v1 import optimization_config_pb2, strategy_pb2
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from stratsweep import ParameterResult
-from stratsweep._events import EventAssembler
+from stratsweep._assembler import EventAssembler
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from stratsweep import ParameterResult
-from stratsweep._events import EventAssembler
+from stratsweep._assembler import EventAssembler
 from stratsweep._tables import RankingTable
 from stratsweep.cli.documents import result_csv, result_json
 

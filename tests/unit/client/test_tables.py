@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from stratsweep import Metric, MetricUnit, ParameterResult, StratsweepError, SymbolResult
-from stratsweep._events import EventAssembler
+from stratsweep._assembler import EventAssembler
 from stratsweep._formatting import format_figures
 from stratsweep.cli.ranking_table import ranking_table, summary_table
 

@@ -19,7 +19,7 @@ from stratsweep import (
     StreamInterruptedError,
     Symbol,
 )
-from stratsweep._events import EventAssembler, strategy_list
+from stratsweep._assembler import EventAssembler, strategy_list
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_event_pb2,
