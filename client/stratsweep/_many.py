@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from stratsweep._requests import each_symbol, optimization_config, optimize_request
+from stratsweep._encoding import each_symbol, optimization_config, optimize_request
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import (
     ServerBusyError,

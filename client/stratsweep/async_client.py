@@ -12,7 +12,7 @@ from weakref import WeakSet
 import grpc
 from grpc import aio
 
-from stratsweep._assembler import EventAssembler, server_info, strategy_list
+from stratsweep._assembler import EventAssembler
 from stratsweep._calls import (
     AsyncPatientStream,
     AsyncStreamCall,
@@ -27,6 +27,8 @@ from stratsweep._channel import (
     connect_seconds,
 )
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
+from stratsweep._decoding import server_info, strategy_list
+from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
@@ -34,7 +36,6 @@ from stratsweep._many import (
     ends_of_async,
     requests_of_many,
 )
-from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.client import DEFAULT_ADDRESS
 from stratsweep.config import ConfigOptions, Span

@@ -8,7 +8,7 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from stratsweep._assembler import EventAssembler, server_info, strategy_list
+from stratsweep._assembler import EventAssembler
 from stratsweep._calls import Patience, PatientStream, StreamCall, response
 from stratsweep._channel import (
     DEFAULT_CONNECT_TIMEOUT,
@@ -17,6 +17,8 @@ from stratsweep._channel import (
     connect_seconds,
 )
 from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
+from stratsweep._decoding import server_info, strategy_list
+from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
@@ -24,7 +26,6 @@ from stratsweep._many import (
     ends_of,
     requests_of_many,
 )
-from stratsweep._requests import optimization_config, optimize_request
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import ServerError

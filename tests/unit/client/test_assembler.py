@@ -1,29 +1,23 @@
-"""Messages to events."""
+"""The messages of a stream to its events."""
 
 import pickle
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from stratsweep import (
     BacktestFailure,
     FailureKind,
-    IntegerRange,
     Metric,
     MetricUnit,
-    OptimizationDirection,
     OptimizationState,
     ParameterResult,
-    ParameterType,
     ServerError,
     StreamInterruptedError,
     Symbol,
 )
-from stratsweep._assembler import EventAssembler, strategy_list
+from stratsweep._assembler import EventAssembler
 from stratsweep.v1 import (
-    optimization_config_pb2,
-    optimization_event_pb2,
-    outcome_pb2,
     strategy_pb2,
 )
 
@@ -32,21 +26,6 @@ def feed_all(messages):
     assembler = EventAssembler()
     events = [event for event in map(assembler.feed, messages) if event is not None]
     return assembler, events
-
-
-def test_the_started_event_carries_the_effective_config(script):
-    _, (started,) = feed_all([script.started(rejected_count=2)])
-    assert started.optimization_id == "opt-1"
-    assert (started.total_count, started.rejected_count, started.worker_count) == (4, 2, 2)
-    assert started.market_data.bar_count == 253
-    config = started.config
-    assert config.parameters == {"slow": (50, 100), "fast": IntegerRange(5, 10, 5)}
-    assert config.start_date == date(2020, 1, 2)
-    assert config.end_date == date(2020, 12, 31)
-    assert config.direction is OptimizationDirection.MAXIMIZE
-    assert config.backtest_timeout == timedelta(seconds=300)
-    assert config.starting_cash == 10_000
-    assert started.labels == {}
 
 
 def test_labels_come_in_the_first_and_the_last_event(script):
@@ -72,13 +51,6 @@ def test_started_and_result_say_which_bars_and_metrics_there_are(script):
     assert (result.market_data, result.metrics) == (data, started.metrics)
 
 
-def test_a_unit_that_only_a_newer_server_knows_is_none(script):
-    message = script.started()
-    message.event.started.metrics[0].unit = 99
-    _, (started,) = feed_all([message])
-    assert started.metrics[0].unit is MetricUnit.UNSPECIFIED
-
-
 def test_a_failure_and_a_state_that_only_a_newer_server_knows_are_unspecified(script):
     failure = script.failure(1, kind=99)
     part = script.part((), [failure], state=99)
@@ -87,19 +59,6 @@ def test_a_failure_and_a_state_that_only_a_newer_server_knows_are_unspecified(sc
     assert progress.outcomes[0].kind is FailureKind.UNSPECIFIED
     assert result.failures[0].kind is FailureKind.UNSPECIFIED
     assert result.state is OptimizationState.UNSPECIFIED
-
-
-def test_a_type_that_only_a_newer_server_knows_is_unspecified(script):
-    catalogue = script.catalogue()
-    catalogue.strategies[0].parameters[0].type = 99
-    (parameter,) = strategy_list(catalogue).strategies[0].parameters
-    assert parameter.type is ParameterType.UNSPECIFIED
-
-
-def test_a_minimized_target_is_told(script):
-    direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
-    _, (started,) = feed_all([script.started(direction=direction)])
-    assert started.config.direction is OptimizationDirection.MINIMIZE
 
 
 def test_progress_carries_counts_outcomes_and_the_best_so_far(script):
@@ -207,20 +166,3 @@ def test_best_is_none_where_no_result_has_the_target(script):
     assert assembler.result.best is None
     assert assembler.result.state is OptimizationState.FAILED
     assert assembler.result.message == "every backtest failed"
-
-
-@pytest.mark.parametrize(
-    ("enum", "prefix", "python"),
-    [
-        (outcome_pb2.FailureKind, "FAILURE_KIND_", FailureKind),
-        (optimization_event_pb2.OptimizationState, "OPTIMIZATION_STATE_", OptimizationState),
-        (
-            optimization_config_pb2.OptimizationDirection,
-            "OPTIMIZATION_DIRECTION_",
-            OptimizationDirection,
-        ),
-    ],
-)
-def test_every_value_of_the_contracts_enums_has_a_python_name(enum, prefix, python):
-    names = {name.removeprefix(prefix) for name in enum.keys()}  # noqa: SIM118 - not a dict
-    assert names - {"UNSPECIFIED"} == {member.value for member in python} - {"UNSPECIFIED"}

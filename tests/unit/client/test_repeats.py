@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from stratsweep._requests import optimization_config
+from stratsweep._encoding import optimization_config
 from stratsweep.cli.repeat_report import repeat_report
 from stratsweep.config import OptimizationConfig, OptimizationDirection
 from stratsweep.parameters import IntegerRange

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from google.protobuf import text_format
 from stratsweep import DoubleRange, IntegerRange
-from stratsweep._requests import optimization_config, optimize_request
+from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep.config import ConfigOptions
 from stratsweep.v1 import optimization_config_pb2, outcome_pb2
 
