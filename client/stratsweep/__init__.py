@@ -28,20 +28,17 @@ from stratsweep.errors import (
     VersionMismatchWarning,
     Violation,
 )
-from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
-from stratsweep.results import (
-    BacktestFailure,
-    FailureKind,
+from stratsweep.events import (
     MarketDataSummary,
     OptimizationEvent,
     OptimizationResult,
     OptimizationStarted,
     OptimizationState,
-    Outcome,
-    ParameterResult,
     Progress,
     SymbolResult,
 )
+from stratsweep.outcomes import BacktestFailure, FailureKind, Outcome, ParameterResult
+from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
 from stratsweep.server_info import ServerInfo
 from stratsweep.server_process import ServerProcess
 from stratsweep.strategies import (

@@ -14,7 +14,7 @@ from nanoarrow.c_array import CArray
 from nanoarrow.ipc import InputStream, StreamWriter
 from nanoarrow.iterator import iter_py
 
-from stratsweep.results import ParameterResult
+from stratsweep.outcomes import ParameterResult
 
 
 class ArrowBlock:

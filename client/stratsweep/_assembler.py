@@ -17,15 +17,13 @@ from stratsweep._decoding import (
 )
 from stratsweep._rows import Block, MessageBlock, Rows
 from stratsweep.errors import ServerError, StratsweepError, StreamInterruptedError
-from stratsweep.results import (
-    BacktestFailure,
+from stratsweep.events import (
     OptimizationEvent,
     OptimizationResult,
     OptimizationStarted,
-    Outcome,
-    ParameterResult,
     Progress,
 )
+from stratsweep.outcomes import BacktestFailure, Outcome, ParameterResult
 from stratsweep.v1 import optimization_event_pb2, optimization_service_pb2
 
 _Error = TypeVar("_Error", bound=StratsweepError)

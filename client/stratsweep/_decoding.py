@@ -13,18 +13,15 @@ from stratsweep._encoding import plain_values
 from stratsweep._rows import Block
 from stratsweep.config import OptimizationConfig, OptimizationDirection
 from stratsweep.errors import ServerError
-from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
-from stratsweep.results import (
-    BacktestFailure,
-    FailureKind,
+from stratsweep.events import (
     MarketDataSummary,
     OptimizationResult,
     OptimizationStarted,
     OptimizationState,
-    Outcome,
-    ParameterResult,
     Progress,
 )
+from stratsweep.outcomes import BacktestFailure, FailureKind, Outcome, ParameterResult
+from stratsweep.parameters import DoubleRange, GridValues, IntegerRange, ParameterValue
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import (
     Metric,

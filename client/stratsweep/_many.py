@@ -18,7 +18,7 @@ from stratsweep.errors import (
     StratsweepError,
     StreamInterruptedError,
 )
-from stratsweep.results import OptimizationEvent, SymbolResult
+from stratsweep.events import OptimizationEvent, SymbolResult
 from stratsweep.v1 import optimization_service_pb2
 
 if TYPE_CHECKING:  # they import this module

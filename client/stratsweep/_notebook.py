@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from stratsweep._ranking_columns import RankingColumn, ranking_columns
-from stratsweep.results import OptimizationResult
+from stratsweep.events import OptimizationResult
 
 _ROWS = 20
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from stratsweep._formatting import ABSENT, format_figures, format_parameters, format_value
 from stratsweep._rows import names_of
-from stratsweep.results import OptimizationResult, ParameterResult, SymbolResult
+from stratsweep.events import OptimizationResult, SymbolResult
+from stratsweep.outcomes import ParameterResult
 from stratsweep.strategies import Metric
 
 _HEADLINE_METRICS = (

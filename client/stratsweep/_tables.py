@@ -17,7 +17,7 @@ from nanoarrow.iterator import iter_py
 
 from stratsweep._arrow import ArrowBlock
 from stratsweep._rows import Rows, names_of
-from stratsweep.results import ParameterResult
+from stratsweep.outcomes import ParameterResult
 
 _Ranking: TypeAlias = Sequence[ParameterResult]
 

@@ -40,13 +40,13 @@ from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.client import DEFAULT_ADDRESS
 from stratsweep.config import ConfigOptions, Span
 from stratsweep.errors import OptimizationCancelledError, ServerError
-from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
-from stratsweep.results import (
+from stratsweep.events import (
     OptimizationEvent,
     OptimizationResult,
     OptimizationStarted,
     SymbolResult,
 )
+from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc

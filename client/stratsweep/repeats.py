@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from stratsweep.config import ConfigOptions, OptimizationConfig, OptimizationDirection
+from stratsweep.events import OptimizationResult
+from stratsweep.outcomes import ParameterResult
 from stratsweep.parameters import ParameterValue
-from stratsweep.results import OptimizationResult, ParameterResult
 
 # Of a grid, not of a combination.
 _NOT_REPEATED = {"parameters", "constraints", "max_ranked_results"}

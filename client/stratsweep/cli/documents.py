@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from stratsweep._formatting import format_value
 from stratsweep.config import OptimizationConfig
 from stratsweep.errors import StratsweepError, Violation
+from stratsweep.events import OptimizationResult, SymbolResult
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
-from stratsweep.results import OptimizationResult, SymbolResult
 from stratsweep.strategies import Strategy, StrategyList, counts_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from stratsweep.cli.heading import describe_each, describe_end
-from stratsweep.results import OptimizationStarted, Progress, SymbolResult
+from stratsweep.events import OptimizationStarted, Progress, SymbolResult
 
 
 class EachDisplay:

@@ -18,7 +18,7 @@ from stratsweep.cli.tables import failure_summary
 from stratsweep.cli.violations import given_by, in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
-from stratsweep.results import (
+from stratsweep.events import (
     OptimizationEvent,
     OptimizationStarted,
     OptimizationState,

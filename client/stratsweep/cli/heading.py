@@ -9,7 +9,7 @@ from stratsweep._formatting import format_figure
 from stratsweep._ranking_columns import metric_named
 from stratsweep.cli.formatting import counted, format_amount, in_lines, listed, wrapped
 from stratsweep.config import OptimizationConfig
-from stratsweep.results import (
+from stratsweep.events import (
     MarketDataSummary,
     OptimizationResult,
     OptimizationStarted,

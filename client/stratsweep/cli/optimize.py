@@ -24,8 +24,8 @@ from stratsweep.cli.parameters import ParameterType
 from stratsweep.cli.violations import given_by, in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
+from stratsweep.events import OptimizationResult, OptimizationState
 from stratsweep.parameters import GridValues
-from stratsweep.results import OptimizationResult, OptimizationState
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
     from stratsweep.client import Client

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stratsweep.results import OptimizationStarted
+from stratsweep.events import OptimizationStarted
 
 _TABLE_ROWS = 20
 _EACH_TABLE_ROWS = 5

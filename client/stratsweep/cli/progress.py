@@ -22,7 +22,7 @@ from stratsweep.cli.formatting import format_span, in_lines
 from stratsweep.cli.heading import describe_started
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.client import OptimizationStream
-from stratsweep.results import OptimizationResult, OptimizationStarted, Progress
+from stratsweep.events import OptimizationResult, OptimizationStarted, Progress
 from stratsweep.strategies import Metric
 
 _MAX_BAR_WIDTH = 24

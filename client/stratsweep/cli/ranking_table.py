@@ -15,7 +15,7 @@ from stratsweep._ranking_columns import RankingColumn, ranking_columns, summary_
 from stratsweep._rows import names_of
 from stratsweep.cli.formatting import counted, format_span, in_lines, listed, wrapped
 from stratsweep.cli.tables import console_of_output, rendered
-from stratsweep.results import OptimizationResult, SymbolResult
+from stratsweep.events import OptimizationResult, SymbolResult
 
 
 def ranking_table(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
 
-from stratsweep.results import OptimizationEvent, OptimizationStarted, Progress
+from stratsweep.events import OptimizationEvent, OptimizationStarted, Progress
 
 FIRST_SECONDS = timedelta(seconds=3)
 """Before that nobody waits, and what is known is of the first backtests alone."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from stratsweep._formatting import format_parameters
 from stratsweep.cli.formatting import counted
 from stratsweep.cli.strategy_texts import bounds_text, default_text
-from stratsweep.results import BacktestFailure
+from stratsweep.outcomes import BacktestFailure
 from stratsweep.strategies import Strategy, StrategyList, StrategyParameter
 
 _WIDE = 100_000

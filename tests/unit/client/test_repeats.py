@@ -9,6 +9,8 @@ import pytest
 from stratsweep._encoding import optimization_config
 from stratsweep.cli.repeat_report import repeat_report
 from stratsweep.config import OptimizationConfig, OptimizationDirection
+from stratsweep.events import OptimizationResult, OptimizationState
+from stratsweep.outcomes import BacktestFailure, FailureKind, ParameterResult
 from stratsweep.parameters import IntegerRange
 from stratsweep.repeats import (
     RepeatCheck,
@@ -17,13 +19,6 @@ from stratsweep.repeats import (
     repeat_check,
     repeat_options,
     rows_to_repeat,
-)
-from stratsweep.results import (
-    BacktestFailure,
-    FailureKind,
-    OptimizationResult,
-    OptimizationState,
-    ParameterResult,
 )
 
 CONFIG = OptimizationConfig(

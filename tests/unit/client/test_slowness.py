@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from stratsweep.cli.slowness import SlownessWatch, is_slow, slowness_note
 from stratsweep.config import OptimizationConfig, OptimizationDirection
-from stratsweep.results import OptimizationStarted, ParameterResult, Progress
+from stratsweep.events import OptimizationStarted, Progress
+from stratsweep.outcomes import ParameterResult
 
 CONFIG = OptimizationConfig(
     "mine", ("SPY",), date(2020, 1, 1), None, {}, (), "sharpe_ratio",
