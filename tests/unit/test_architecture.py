@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ class Import:
 
     module: str
     is_lazy: bool
+    is_for_types: bool
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,22 @@ class Module:
 
     def imports(self) -> Iterator[Import]:
         """What it imports, inside functions too; `from a import b` counts as `a` and as `a.b`."""
-        lazy = {
+        lazy = {node for function in functions_of(self.tree) for node in ast.walk(function)}
+        for_types = {
             node
-            for function in functions_of(self.tree)
-            for node in ast.walk(function)
-            if isinstance(node, ast.Import | ast.ImportFrom)
+            for block in ast.walk(self.tree)
+            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+            for statement in block.body
+            for node in ast.walk(statement)
         }
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    yield Import(alias.name, node in lazy)
+                    yield Import(alias.name, node in lazy, node in for_types)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name} has a relative import"
                 for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names)):
-                    yield Import(name, node in lazy)
+                    yield Import(name, node in lazy, node in for_types)
 
 
 def functions_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -178,6 +182,21 @@ def test_the_client_imports_nothing_of_the_server():
         if is_of(each.module, "stratsweep_server")
     ]
     assert wrong == []
+
+
+def test_no_module_of_the_client_imports_itself_by_way_of_others():
+    names = {module.name for module in CLIENT_MODULES}
+    graph = {
+        module.name: names.intersection(
+            each.module for each in module.imports() if not (each.is_lazy or each.is_for_types)
+        )
+        for module in CLIENT_MODULES
+    }
+    assert "stratsweep.outcomes" in graph["stratsweep.events"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
 def test_importing_the_client_is_light():
