@@ -1,72 +1,87 @@
-"""Calls that wait for a server that is not there yet, and are made once more when one is.
+"""The calls of both clients: an RPC with one response is a line of the table here.
 
-gRPC fails a call at once where the last attempt to connect has failed, also when that was a while
-ago and the server is back.
+Its answer is decoded, and its errors are this package's, in either face.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import grpc
 from grpc import aio
 
-from stratsweep._channel import becomes_ready, becomes_ready_async
-from stratsweep._status import is_without_server
-from stratsweep._values import seconds
+from stratsweep._assembler import EventAssembler
+from stratsweep._channel import ChannelOptions, all_channel_options, connect_seconds
+from stratsweep._compatibility import unknown_call_text
+from stratsweep._decoding import server_info, strategy_list
+from stratsweep._patience import (
+    AsyncPatientStream,
+    Patience,
+    PatientStream,
+    response,
+    response_async,
+)
+from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import Span
-from stratsweep.errors import OptimizationCancelledError
+from stratsweep.errors import OptimizationCancelledError, ServerError
+from stratsweep.server_info import ServerInfo
+from stratsweep.strategies import StrategyList
+from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
-_Response = TypeVar("_Response")
-_Response_co = TypeVar("_Response_co", covariant=True)
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
 
 
-class Patience:
-    """How long a call may take, and how long of that it waits for a server; from now.
+@dataclass(frozen=True, slots=True)
+class UnaryRpc(Generic[_Request, _Answer]):
+    """Describe an RPC with one response.
+
+    Attributes:
+        name: Its name in the contract.
+        request: The type of its request.
+        decode: Makes of the response what the caller gets.
+    """
+
+    name: str
+    request: type[_Request]
+    decode: Callable[[Any], _Answer]
+
+
+GET_SERVER_INFO: UnaryRpc[optimization_service_pb2.GetServerInfoRequest, ServerInfo] = UnaryRpc(
+    "GetServerInfo", optimization_service_pb2.GetServerInfoRequest, server_info
+)
+LIST_STRATEGIES: UnaryRpc[optimization_service_pb2.ListStrategiesRequest, StrategyList] = UnaryRpc(
+    "ListStrategies", optimization_service_pb2.ListStrategiesRequest, strategy_list
+)
+
+
+@contextmanager
+def known_errors(stream: EventAssembler | None = None) -> Iterator[None]:
+    """Raise this package's errors for those of gRPC, and for the end of a call alone.
 
     Args:
-        connect_timeout: For a server, in seconds.
-        timeout: For all of it; None is without end.
+        stream: Whose errors they are, so that they say how far it had come; None where no event
+            has been shown.
     """
-
-    def __init__(self, connect_timeout: float, timeout: Span | None) -> None:
-        now = time.monotonic()
-        self._end = None if timeout is None else now + seconds("timeout", timeout)
-        self._connect_end = now + connect_timeout
-
-    def timeout(self) -> float | None:
-        """Return the seconds that are left for the call."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def connect_timeout(self, error: grpc.RpcError) -> float:
-        """Return the seconds that are left to wait for a server; 0 where one has answered."""
-        if not is_without_server(error):
-            return 0.0
-        end = self._connect_end if self._end is None else min(self._connect_end, self._end)
-        return max(0.0, end - time.monotonic())
+    stream = stream or EventAssembler()
+    try:
+        yield
+    except grpc.RpcError as error:
+        known = error_from_rpc(error, stream_started=stream.message_received)
+        raise stream.located(known) from error
+    except asyncio.CancelledError:
+        if not _is_own_cancellation():
+            raise
+        raise stream.located(OptimizationCancelledError("the call was cancelled")) from None
 
 
-def response(
-    method: Callable[..., _Response], request: object, channel: grpc.Channel, patience: Patience
-) -> _Response:
-    """Return the one response of a call.
-
-    Raises:
-        grpc.RpcError: It failed.
-    """
-    while True:
-        try:
-            return method(request, timeout=patience.timeout())
-        except grpc.RpcError as error:
-            if not becomes_ready(channel, patience.connect_timeout(error)):
-                raise
-
-
-def is_own_cancellation() -> bool:
+def _is_own_cancellation() -> bool:
     """Return whether a CancelledError is of the call alone, not of the task that waits for it.
 
     grpc.aio raises it for both.
@@ -75,156 +90,126 @@ def is_own_cancellation() -> bool:
     return task is not None and not task.cancelling()
 
 
-async def response_async(
-    method: Callable[..., Awaitable[_Response]],
-    request: object,
-    channel: aio.Channel,
-    patience: Patience,
-) -> _Response:
-    """Return the one response of a call.
+class Calls:
+    """Makes the calls of a `Client`, each of which waits for a server that is not there yet.
 
-    Raises:
-        grpc.RpcError: It failed.
+    Args:
+        address: Where the server listens.
+        connect_timeout: As of `Client`.
+        channel_options: As of `Client`.
     """
-    while True:
+
+    def __init__(
+        self, address: str, connect_timeout: Span, channel_options: ChannelOptions
+    ) -> None:
+        self._connect_timeout = connect_seconds(connect_timeout)
+        options = all_channel_options(address, self._connect_timeout, channel_options)
+        self._channel = grpc.insecure_channel(address, options)
+        self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+
+    def unary(
+        self, rpc: UnaryRpc[_Request, _Answer], request: _Request, timeout: Span | None
+    ) -> _Answer:
+        """Return the decoded response of an RPC.
+
+        Raises:
+            StratsweepError: The call failed.
+        """
+        patience = Patience(self._connect_timeout, timeout)
+        with known_errors():
+            try:
+                method = getattr(self._stub, rpc.name)
+                return rpc.decode(response(method, request, self._channel, patience))
+            except grpc.RpcError as error:
+                if not is_unknown_call(error):
+                    raise
+                info = self._known_info(patience.timeout())
+                raise ServerError(unknown_call_text(rpc.name, info)) from error
+
+    def stream(self, name: str, request: object, timeout: Span | None) -> PatientStream[Any]:
+        """Start an RPC with a stream of responses, by its name in the contract."""
+        method = getattr(self._stub, name)
+        return PatientStream(
+            lambda seconds: method(request, timeout=seconds),
+            self._channel,
+            Patience(self._connect_timeout, timeout),
+        )
+
+    def close(self) -> None:
+        """Close the connection; calls that run are cancelled."""
+        self._channel.close()
+
+    def _known_info(self, timeout: float | None) -> ServerInfo | None:
+        request = optimization_service_pb2.GetServerInfoRequest()
         try:
-            return await method(request, timeout=patience.timeout())
-        except grpc.RpcError as error:
-            if not await becomes_ready_async(channel, patience.connect_timeout(error)):
-                raise
+            return server_info(self._stub.GetServerInfo(request, timeout=timeout))
+        except grpc.RpcError:
+            return None
 
 
-class StreamCall(Protocol[_Response_co]):
-    """A call with a stream of responses, as a stub makes it."""
-
-    def __iter__(self) -> Iterator[_Response_co]: ...
-
-    def cancel(self) -> object: ...
-
-
-class AsyncStreamCall(Protocol[_Response_co]):
-    """A call with a stream of responses, as an asyncio stub makes it."""
-
-    def __aiter__(self) -> AsyncIterator[_Response_co]: ...
-
-    def cancel(self) -> object: ...
-
-
-class PatientStream(Generic[_Response]):
-    """A `StreamCall`; the first of its calls is made at once.
-
-    Args:
-        make_call: Makes a call, given its timeout.
-        channel: What the calls go through.
-        patience: How long all of it may take.
-    """
+class AsyncCalls:
+    """Makes the calls of an `AsyncClient`; as `Calls`, in the loop that first uses it."""
 
     def __init__(
-        self,
-        make_call: Callable[[float | None], StreamCall[_Response]],
-        channel: grpc.Channel,
-        patience: Patience,
+        self, address: str, connect_timeout: Span, channel_options: ChannelOptions
     ) -> None:
-        self._make_call = make_call
-        self._channel = channel
-        self._patience = patience
-        self._has_response = False
-        self._is_cancelled = False
-        self._wake = threading.Event()
-        self._start()
+        self._address = address
+        self._connect_timeout = connect_seconds(connect_timeout)
+        self._options = all_channel_options(address, self._connect_timeout, channel_options)
+        self._streams: WeakSet[AsyncPatientStream[Any]] = WeakSet()
 
-    def __iter__(self) -> Iterator[_Response]:
-        return self
+    # A channel must be made inside the loop that uses it, and a client may be made outside.
+    @cached_property
+    def _channel(self) -> aio.Channel:
+        return aio.insecure_channel(self._address, self._options)
 
-    def __next__(self) -> _Response:
-        return next(self._responses) if self._has_response else self._first()
+    @cached_property
+    def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:
+        return optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
 
-    def _first(self) -> _Response:
-        while True:
-            try:
-                message = next(self._responses)
-            except grpc.RpcError as error:
-                is_ready = self._becomes_ready(error)
-                if self._is_cancelled:
-                    raise OptimizationCancelledError("the call was cancelled") from error
-                if not is_ready:
-                    raise
-                self._start()
-            else:
-                self._has_response = True
-                return message
-
-    def cancel(self) -> None:
-        """End the call, and the wait for a server."""
-        self._is_cancelled = True
-        self._wake.set()
-        self._call.cancel()
-
-    def _becomes_ready(self, error: grpc.RpcError) -> bool:
-        self._wake = threading.Event()
-        if self._is_cancelled:  # by another thread, which may have set the one before
-            self._wake.set()
-        return becomes_ready(self._channel, self._patience.connect_timeout(error), self._wake)
-
-    def _start(self) -> None:
-        self._call = self._make_call(self._patience.timeout())
-        self._responses = iter(self._call)
-        if self._is_cancelled:  # by another thread, while this one waited
-            self._call.cancel()
-
-
-class AsyncPatientStream(Generic[_Response]):
-    """An `AsyncStreamCall`; the first of its calls is made at once.
-
-    Args:
-        make_call: Makes a call, given its timeout.
-        channel: What the calls go through.
-        patience: How long all of it may take.
-    """
-
-    def __init__(
+    async def unary(
         self,
-        make_call: Callable[[float | None], AsyncStreamCall[_Response]],
-        channel: aio.Channel,
-        patience: Patience,
-    ) -> None:
-        self._make_call = make_call
-        self._channel = channel
-        self._patience = patience
-        self._has_response = False
-        self._is_cancelled = False
-        self._wait: asyncio.Task[bool] | None = None
-        self._start()
+        rpc: UnaryRpc[_Request, _Answer],
+        request: _Request,
+        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> _Answer:
+        """Return the decoded response of an RPC.
 
-    def __aiter__(self) -> AsyncIterator[_Response]:
-        return self
-
-    def __anext__(self) -> Awaitable[_Response]:
-        return anext(self._responses) if self._has_response else self._first()
-
-    async def _first(self) -> _Response:
-        while True:
+        Raises:
+            StratsweepError: The call failed.
+        """
+        patience = Patience(self._connect_timeout, timeout)
+        with known_errors():
             try:
-                message = await anext(self._responses)
+                method = getattr(self._stub, rpc.name)
+                return rpc.decode(await response_async(method, request, self._channel, patience))
             except grpc.RpcError as error:
-                timeout = self._patience.connect_timeout(error)
-                self._wait = asyncio.create_task(becomes_ready_async(self._channel, timeout))
-                if not await self._wait:
+                if not is_unknown_call(error):
                     raise
-                self._start()
-            else:
-                self._has_response = True
-                return message
+                info = await self._known_info(patience.timeout())
+                raise ServerError(unknown_call_text(rpc.name, info)) from error
 
-    def cancel(self) -> None:
-        """End the call, and the wait for a server."""
-        self._is_cancelled = True
-        if self._wait is not None:
-            self._wait.cancel()
-        self._call.cancel()
+    def stream(self, name: str, request: object, timeout: Span | None) -> AsyncPatientStream[Any]:
+        """Start an RPC with a stream of responses, by its name in the contract."""
+        method = getattr(self._stub, name)
+        call: AsyncPatientStream[Any] = AsyncPatientStream(
+            lambda seconds: method(request, timeout=seconds),
+            self._channel,
+            Patience(self._connect_timeout, timeout),
+        )
+        self._streams.add(call)
+        return call
 
-    def _start(self) -> None:
-        self._call = self._make_call(self._patience.timeout())
-        self._responses = aiter(self._call)
-        if self._is_cancelled:  # by another task, while this one waited
-            self._call.cancel()
+    async def close(self) -> None:
+        """Close the connection; calls that run are cancelled."""
+        # Before 1.83 gRPC does so only for calls that a task waits for at this moment.
+        for call in list(self._streams):
+            call.cancel()
+        await self._channel.close()
+
+    async def _known_info(self, timeout: float | None) -> ServerInfo | None:  # noqa: ASYNC109
+        request = optimization_service_pb2.GetServerInfoRequest()
+        try:
+            return server_info(await self._stub.GetServerInfo(request, timeout=timeout))
+        except grpc.RpcError:
+            return None

@@ -44,6 +44,7 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
 )
 
+DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_CONNECT_TIMEOUT = 5.0
 _SHORTEST_ATTEMPT_SECONDS = 1.0
 _LONGEST_ATTEMPT_SECONDS = 20.0  # as gRPC has it

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, Unpack
-from weakref import WeakSet
-
-import grpc
-from grpc import aio
+from typing import Self, Unpack
 
 from stratsweep._assembler import EventAssembler
 from stratsweep._calls import (
-    AsyncPatientStream,
-    AsyncStreamCall,
-    Patience,
-    is_own_cancellation,
-    response_async,
+    GET_SERVER_INFO,
+    LIST_STRATEGIES,
+    AsyncCalls,
+    known_errors,
 )
 from stratsweep._channel import (
+    DEFAULT_ADDRESS,
     DEFAULT_CONNECT_TIMEOUT,
     ChannelOptions,
-    all_channel_options,
-    connect_seconds,
 )
-from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
-from stratsweep._decoding import server_info, strategy_list
+from stratsweep._compatibility import given_fields, warn_if_incompatible
 from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
@@ -36,10 +27,8 @@ from stratsweep._many import (
     ends_of_async,
     requests_of_many,
 )
-from stratsweep._status import error_from_rpc, is_unknown_call
-from stratsweep.client import DEFAULT_ADDRESS
+from stratsweep._patience import AsyncStreamCall
 from stratsweep.config import ConfigOptions, Span
-from stratsweep.errors import OptimizationCancelledError, ServerError
 from stratsweep.events import (
     OptimizationEvent,
     OptimizationResult,
@@ -49,7 +38,7 @@ from stratsweep.events import (
 from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
-from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+from stratsweep.v1 import optimization_service_pb2
 
 
 class AsyncClient:
@@ -84,20 +73,7 @@ class AsyncClient:
         channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
-        self._connect_timeout = connect_seconds(connect_timeout)
-        self._options = all_channel_options(address, self._connect_timeout, channel_options)
-        self._calls: WeakSet[AsyncPatientStream[optimization_service_pb2.OptimizeResponse]] = (
-            WeakSet()
-        )
-
-    # A channel must be made inside the loop that uses it, and a client may be made outside.
-    @cached_property
-    def _channel(self) -> aio.Channel:
-        return aio.insecure_channel(self.address, self._options)
-
-    @cached_property
-    def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:
-        return optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+        self._calls = AsyncCalls(address, connect_timeout, channel_options)
 
     def optimize(
         self,
@@ -120,7 +96,7 @@ class AsyncClient:
             labels=labels,
             progress_interval=progress_interval,
         )
-        return AsyncOptimizationStream(self._optimize(request, timeout), given_fields(request))
+        return self._start(request, timeout)
 
     def optimize_many(
         self,
@@ -161,8 +137,7 @@ class AsyncClient:
         requests = requests_of_many(strategy, config, max_concurrent, labels, progress_interval)
 
         def start(symbol: str) -> AsyncOptimizationStream:
-            request = requests[symbol]
-            return AsyncOptimizationStream(self._optimize(request, timeout), given_fields(request))
+            return self._start(requests[symbol], timeout)
 
         return ends_of_async(tuple(requests), start, max_concurrent, on_event)
 
@@ -188,15 +163,9 @@ class AsyncClient:
             optimization_config(strategy, **config), labels=labels, validate_only=True
         )
         assembler = EventAssembler(given_fields(request))
-        try:
-            async for message in self._optimize(request, timeout):
+        with known_errors():
+            async for message in self._calls.stream("Optimize", request, timeout):
                 assembler.feed(message)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
-        except asyncio.CancelledError:
-            if not is_own_cancellation():
-                raise
-            raise _cancelled_error() from None
         return assembler.started_event()
 
     async def check_repeats(
@@ -240,7 +209,7 @@ class AsyncClient:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
-        return strategy_list(await self._response("ListStrategies", request, timeout))
+        return await self._calls.unary(LIST_STRATEGIES, request, timeout)
 
     async def server_info(
         self,
@@ -259,16 +228,13 @@ class AsyncClient:
                 it.
         """
         request = optimization_service_pb2.GetServerInfoRequest()
-        info = server_info(await self._response("GetServerInfo", request, timeout))
+        info = await self._calls.unary(GET_SERVER_INFO, request, timeout)
         warn_if_incompatible(info)
         return info
 
     async def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
-        # Before 1.83 gRPC does so only for calls that a task waits for at this moment.
-        for call in list(self._calls):
-            call.cancel()
-        await self._channel.close()
+        await self._calls.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -281,38 +247,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _response(self, method: str, request: object, timeout: Span | None) -> Any:  # noqa: ANN401, ASYNC109
-        patience = Patience(self._connect_timeout, timeout)
-        call = getattr(self._stub, method)
-        try:
-            return await response_async(call, request, self._channel, patience)
-        except grpc.RpcError as error:
-            if is_unknown_call(error):
-                info = await self._known_info(patience.timeout())
-                raise ServerError(unknown_call_text(method, info)) from error
-            raise error_from_rpc(error) from error
-        except asyncio.CancelledError:
-            if not is_own_cancellation():
-                raise
-            raise _cancelled_error() from None
-
-    async def _known_info(self, timeout: float | None) -> ServerInfo | None:  # noqa: ASYNC109
-        request = optimization_service_pb2.GetServerInfoRequest()
-        try:
-            return server_info(await self._stub.GetServerInfo(request, timeout=timeout))
-        except grpc.RpcError:
-            return None
-
-    def _optimize(
+    def _start(
         self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
-    ) -> AsyncPatientStream[optimization_service_pb2.OptimizeResponse]:
-        call = AsyncPatientStream(
-            lambda seconds: self._stub.Optimize(request, timeout=seconds),
-            self._channel,
-            Patience(self._connect_timeout, timeout),
-        )
-        self._calls.add(call)
-        return call
+    ) -> AsyncOptimizationStream:
+        call = self._calls.stream("Optimize", request, timeout)
+        return AsyncOptimizationStream(call, given_fields(request))
 
 
 class AsyncOptimizationStream:
@@ -332,19 +271,12 @@ class AsyncOptimizationStream:
 
     async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:
         try:
-            async for message in self._call:
-                event = self._assembler.feed(message)
-                if event is not None:
-                    yield event
-            self._assembler.finished_result()
-        except grpc.RpcError as error:
-            started = self._assembler.message_received
-            known = error_from_rpc(error, stream_started=started)
-            raise self._assembler.located(known) from error
-        except asyncio.CancelledError:
-            if not is_own_cancellation():
-                raise
-            raise self._assembler.located(_cancelled_error()) from None
+            with known_errors(self._assembler):
+                async for message in self._call:
+                    event = self._assembler.feed(message)
+                    if event is not None:
+                        yield event
+                self._assembler.finished_result()
         finally:
             # grpc.aio does not notice that a loop was left: without this the server runs on.
             self.cancel()
@@ -377,7 +309,3 @@ class AsyncOptimizationStream:
         traceback: TracebackType | None,
     ) -> None:
         self.cancel()
-
-
-def _cancelled_error() -> OptimizationCancelledError:
-    return OptimizationCancelledError("the call was cancelled")

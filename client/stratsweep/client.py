@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, Unpack
-
-import grpc
+from typing import Self, Unpack
 
 from stratsweep._assembler import EventAssembler
-from stratsweep._calls import Patience, PatientStream, StreamCall, response
+from stratsweep._calls import GET_SERVER_INFO, LIST_STRATEGIES, Calls, known_errors
 from stratsweep._channel import (
+    DEFAULT_ADDRESS,
     DEFAULT_CONNECT_TIMEOUT,
     ChannelOptions,
-    all_channel_options,
-    connect_seconds,
 )
-from stratsweep._compatibility import given_fields, unknown_call_text, warn_if_incompatible
-from stratsweep._decoding import server_info, strategy_list
+from stratsweep._compatibility import given_fields, warn_if_incompatible
 from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
@@ -26,9 +22,8 @@ from stratsweep._many import (
     ends_of,
     requests_of_many,
 )
-from stratsweep._status import error_from_rpc, is_unknown_call
+from stratsweep._patience import StreamCall
 from stratsweep.config import ConfigOptions, Span
-from stratsweep.errors import ServerError
 from stratsweep.events import (
     OptimizationEvent,
     OptimizationResult,
@@ -38,9 +33,7 @@ from stratsweep.events import (
 from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
-from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
-
-DEFAULT_ADDRESS = "127.0.0.1:50051"
+from stratsweep.v1 import optimization_service_pb2
 
 
 class Client:
@@ -80,10 +73,7 @@ class Client:
         channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
-        self._connect_timeout = connect_seconds(connect_timeout)
-        options = all_channel_options(address, self._connect_timeout, channel_options)
-        self._channel = grpc.insecure_channel(address, options)
-        self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+        self._calls = Calls(address, connect_timeout, channel_options)
 
     def optimize(
         self,
@@ -143,7 +133,7 @@ class Client:
             labels=labels,
             progress_interval=progress_interval,
         )
-        return OptimizationStream(self._optimize(request, timeout), given_fields(request))
+        return self._start(request, timeout)
 
     def optimize_many(
         self,
@@ -185,8 +175,7 @@ class Client:
         requests = requests_of_many(strategy, config, max_concurrent, labels, progress_interval)
 
         def start(symbol: str) -> OptimizationStream:
-            request = requests[symbol]
-            return OptimizationStream(self._optimize(request, timeout), given_fields(request))
+            return self._start(requests[symbol], timeout)
 
         return ends_of(tuple(requests), start, max_concurrent, on_event)
 
@@ -212,11 +201,9 @@ class Client:
             optimization_config(strategy, **config), labels=labels, validate_only=True
         )
         assembler = EventAssembler(given_fields(request))
-        try:
-            for message in self._optimize(request, timeout):
+        with known_errors():
+            for message in self._calls.stream("Optimize", request, timeout):
                 assembler.feed(message)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
         return assembler.started_event()
 
     def check_repeats(
@@ -259,7 +246,7 @@ class Client:
             StratsweepError: The call failed.
         """
         request = optimization_service_pb2.ListStrategiesRequest()
-        return strategy_list(self._response("ListStrategies", request, timeout))
+        return self._calls.unary(LIST_STRATEGIES, request, timeout)
 
     def server_info(self, *, timeout: Span | None = None) -> ServerInfo:
         """Return which server this is: its versions, its engine, its workers and limits.
@@ -274,13 +261,13 @@ class Client:
                 it.
         """
         request = optimization_service_pb2.GetServerInfoRequest()
-        info = server_info(self._response("GetServerInfo", request, timeout))
+        info = self._calls.unary(GET_SERVER_INFO, request, timeout)
         warn_if_incompatible(info)
         return info
 
     def close(self) -> None:
         """Close the connection; streams that are open are cancelled."""
-        self._channel.close()
+        self._calls.close()
 
     def __enter__(self) -> Self:
         return self
@@ -293,31 +280,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _response(self, method: str, request: object, timeout: Span | None) -> Any:  # noqa: ANN401
-        patience = Patience(self._connect_timeout, timeout)
-        try:
-            return response(getattr(self._stub, method), request, self._channel, patience)
-        except grpc.RpcError as error:
-            if is_unknown_call(error):
-                info = self._known_info(patience.timeout())
-                raise ServerError(unknown_call_text(method, info)) from error
-            raise error_from_rpc(error) from error
-
-    def _known_info(self, timeout: float | None) -> ServerInfo | None:
-        request = optimization_service_pb2.GetServerInfoRequest()
-        try:
-            return server_info(self._stub.GetServerInfo(request, timeout=timeout))
-        except grpc.RpcError:
-            return None
-
-    def _optimize(
+    def _start(
         self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
-    ) -> PatientStream[optimization_service_pb2.OptimizeResponse]:
-        return PatientStream(
-            lambda seconds: self._stub.Optimize(request, timeout=seconds),
-            self._channel,
-            Patience(self._connect_timeout, timeout),
-        )
+    ) -> OptimizationStream:
+        call = self._calls.stream("Optimize", request, timeout)
+        return OptimizationStream(call, given_fields(request))
 
 
 class OptimizationStream:
@@ -341,15 +308,12 @@ class OptimizationStream:
 
     def __iter__(self) -> Iterator[OptimizationEvent]:
         try:
-            for message in self._call:
-                event = self._assembler.feed(message)
-                if event is not None:
-                    yield event
-            self._assembler.finished_result()
-        except grpc.RpcError as error:
-            started = self._assembler.message_received
-            known = error_from_rpc(error, stream_started=started)
-            raise self._assembler.located(known) from error
+            with known_errors(self._assembler):
+                for message in self._call:
+                    event = self._assembler.feed(message)
+                    if event is not None:
+                        yield event
+                self._assembler.finished_result()
         finally:
             self.cancel()
 
