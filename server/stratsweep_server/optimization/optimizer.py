@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TypeAlias
-
-import numpy as np
 
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE, EngineSource, EngineSpec
 from stratsweep_server.backtest.registry import (
@@ -21,46 +15,17 @@ from stratsweep_server.backtest.registry import (
     declare,
     strategies_of_main,
 )
-from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
-from stratsweep_server.execution.pool import (
-    BacktestPool,
-    RunningWorkload,
-    WorkerPool,
-    WorkersUnavailableError,
-)
-from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.execution.pool import BacktestPool, WorkerPool
 from stratsweep_server.market_data.data_directory import DataDirectory
-from stratsweep_server.market_data.errors import counted
-from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.labels import labels_text
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
-from stratsweep_server.optimization.memory import (
-    MemoryAccount,
-    MemoryExhaustedError,
-    failure_bytes,
-    metric_bytes,
-    unlimited_memory,
-)
-from stratsweep_server.optimization.outcome_log import OutcomeLog, TooManyMetricsError
+from stratsweep_server.optimization.memory import MemoryAccount, unlimited_memory
 from stratsweep_server.optimization.plain_types import in_plain_types
 from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
-from stratsweep_server.optimization.ranking import rank
-from stratsweep_server.optimization.result import (
-    OptimizationResult,
-    RankedResults,
-)
-from stratsweep_server.optimization.states import OptimizationState
+from stratsweep_server.optimization.result import OptimizationResult
+from stratsweep_server.optimization.running import ProgressCallback, RunningOptimization
 from stratsweep_server.optimization.validation import Violation
-
-logger = logging.getLogger(__name__)
-
-_LOGGED_FAILURES = 100
-_LOGGED_CHARACTERS = 500
-"""Of a combination."""
-_KEPT_TRACEBACKS = 1_000
-
-ProgressCallback: TypeAlias = Callable[[int, int], None]
 
 
 class GridSearchOptimizer:
@@ -217,9 +182,9 @@ class GridSearchOptimizer:
         optimization_id: str = "",
         labels: Mapping[str, str] = MappingProxyType({}),
         memory: MemoryAccount | None = None,
-    ) -> Optimization:
+    ) -> RunningOptimization:
         """Return an optimization that runs while its async context is open, to stream its log."""
-        return Optimization(
+        return RunningOptimization(
             self._started_pool,
             prepared,
             progress_callback,
@@ -252,188 +217,3 @@ def _declare_all(functions: Sequence[StrategyFunction]) -> tuple[RegisteredStrat
             "give one another name with @strategy(name=...)"
         )
     return tuple(declared.values())
-
-
-class Optimization:
-    """Run an optimization while the context is open, and log an outcome for every combination.
-
-    Attributes:
-        prepared: What runs.
-        log: The outcomes so far.
-        start_time: Monotonic seconds when it started.
-    """
-
-    def __init__(
-        self,
-        pool: BacktestPool,
-        prepared: PreparedOptimization,
-        progress_callback: ProgressCallback | None,
-        name: str,
-        labels: str,
-        memory: MemoryAccount,
-    ) -> None:
-        self.prepared = prepared
-        self.log = OutcomeLog(prepared.total_count)
-        self.start_time = time.monotonic()
-        self._pool = pool
-        self._progress_callback = progress_callback
-        self._name = name
-        self._labels = labels
-        self._memory = memory
-        self._failure_bytes = 0
-        self._is_concluded = False
-        self._workload: RunningWorkload | None = None
-        self._bars: SharedBars | None = None
-
-    async def __aenter__(self) -> Optimization:
-        try:
-            plan = self.prepared.plan
-            if self.prepared.bars:
-                self._bars = await in_background(self._pool.share, self.prepared.bars)
-                plan = replace(plan, bar_headers=self._bars.headers)
-            self._workload = self._pool.submit(
-                plan,
-                self.prepared.indices,
-                backtest_timeout=self.prepared.config.backtest_timeout,
-                on_outcomes=self._append,
-                generation=self.prepared.generation,
-                bars=self._bars,
-            )
-        except BaseException:
-            self._close_bars()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.cancel()
-        self.log.close()
-        self._close_bars()
-        if not self._is_concluded:
-            logger.info(
-                "%s%s given up: %d of %d backtests completed in %.3g s",
-                self._name,
-                self._labels,
-                self.log.count,
-                self.log.total_count,
-                time.monotonic() - self.start_time,
-            )
-
-    def cancel(self) -> None:
-        """Stop for good and free the workers at once; what has completed stays in the log."""
-        if self._workload is not None:
-            self._workload.cancel()
-
-    async def result(self) -> OptimizationResult:
-        """Wait for the end and rank. When workers stop starting, what has completed is ranked."""
-        if self._workload is None:
-            raise RuntimeError("the optimization was not started")
-        failure = ""
-        try:
-            await self._workload.wait()
-        except (WorkersUnavailableError, TooManyMetricsError, MemoryExhaustedError) as error:
-            failure = str(error)
-        finally:
-            self.log.close()
-        execution_time = time.monotonic() - self.start_time
-        result = await asyncio.to_thread(conclude, self.prepared, self.log, execution_time, failure)
-        self._is_concluded = True
-        logger.info(
-            "%s%s %s: %d of %s succeeded in %.3g s",
-            self._name,
-            self._labels,
-            result.state.value.lower(),
-            result.succeeded_count,
-            counted(result.total_count, "backtest"),
-            execution_time,
-        )
-        return result
-
-    def _close_bars(self) -> None:
-        if self._bars is not None:
-            self._bars.close()
-
-    def _append(self, batch: OutcomeBatch) -> None:
-        first = self.log.count + 1
-        for position, failure in enumerate(batch.failures):
-            self._log_failure(failure, self.log.failed_count + position + 1)
-        if self.log.failed_count + len(batch.failures) > _KEPT_TRACEBACKS:
-            failures = tuple(replace(failure, traceback="") for failure in batch.failures)
-            batch = replace(batch, failures=failures)
-        self.log.append(batch, time.time())
-        self._hold_more_memory(batch.failures)
-        if self._progress_callback is not None:
-            for completed in range(first, self.log.count + 1):
-                self._progress_callback(completed, self.log.total_count)
-
-    def _hold_more_memory(self, failures: Sequence[BacktestFailure]) -> None:
-        """Count what nobody could foresee: failures, and metrics that were not declared."""
-        prepared = self.prepared
-        self._failure_bytes += sum(map(failure_bytes, failures))
-        metric_count = max(self.log.metric_count - prepared.metric_count, 0)
-        more = metric_bytes(prepared.total_count, metric_count) + self._failure_bytes
-        if more:
-            self._memory.resize(prepared.memory_bytes + more)
-
-    def _log_failure(self, failure: BacktestFailure, number: int) -> None:
-        if number <= _LOGGED_FAILURES:
-            logger.warning(
-                "%s: combination %d %s after %.3g s with %s: %s",
-                self._name,
-                failure.combination_index,
-                failure.kind.value,
-                failure.duration,
-                str(self.prepared.plan.combination(failure.combination_index))[:_LOGGED_CHARACTERS],
-                failure.message,
-            )
-        if number == _LOGGED_FAILURES:
-            logger.warning("%s: further failures are reported, not logged", self._name)
-
-
-def conclude(
-    prepared: PreparedOptimization, log: OutcomeLog, execution_time: float, failure: str = ""
-) -> OptimizationResult:
-    """Rank what the log has, and tell how the optimization ended; `failure` says what ended it."""
-    config = prepared.config
-    succeeded = np.flatnonzero(~log.is_failure())
-    scores = log.metric(config.optimization_target)[succeeded]
-    order = rank(scores, log.indices()[succeeded], config.direction, config.max_ranked_results)
-    has_best = len(order) > 0 and not np.isnan(scores[order[0]])
-    state, message = OptimizationState.SUCCEEDED, ""
-    if failure:
-        state, message = OptimizationState.FAILED, failure
-    elif log.count < log.total_count:
-        state = OptimizationState.CANCELLED
-    elif not has_best:
-        state, message = OptimizationState.FAILED, _why_unranked(config, log)
-    ranked_results = RankedResults(log, prepared.plan, succeeded[order])
-    return OptimizationResult(
-        state=state,
-        ranked_results=ranked_results,
-        best=ranked_results[0] if has_best else None,
-        failures=tuple(log.failures[index] for index in sorted(log.failures)),
-        total_count=log.total_count,
-        succeeded_count=len(succeeded),
-        failed_count=log.failed_count,
-        execution_time=execution_time,
-        message=message,
-    )
-
-
-def _why_unranked(config: OptimizationConfig, log: OutcomeLog) -> str:
-    if log.failed_count == log.total_count:
-        first = log.failures[min(log.failures)]
-        if log.total_count == 1:
-            return f"the only backtest failed: {first.message}"
-        return f"all {log.total_count:,} backtests failed; the first: {first.message}"
-    names = log.metric_names()
-    if not names:
-        return "no result has any metric"
-    return (
-        f"no result has a value for the optimization target {config.optimization_target!r}; "
-        f"the metrics that results have: {', '.join(names)}"
-    )
