@@ -22,6 +22,7 @@ from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
+from stratsweep_server.optimization.optimizations import Optimizations
 from stratsweep_server.optimization.storage_watch import StorageWatch
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
@@ -73,13 +74,13 @@ class Server:
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
+            optimizations = Optimizations(optimizer, config.max_optimizations, self.memory)
+            stack.push_async_callback(optimizations.close)
             service = OptimizationService(
+                optimizations,
                 self.pool,
-                optimizer,
                 data,
                 engine=config.engine,
-                max_optimizations=config.max_optimizations,
-                memory=self.memory,
                 on_storage_error=self._storage.note,
             )
             self._rpc = RpcServer(service, config.listen)

@@ -10,7 +10,7 @@ from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.pool import NO_LIMITS, START_TIMEOUT_SECONDS
 from stratsweep_server.market_data.bars import UTC
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
-from stratsweep_server.rpc.service import DEFAULT_MAX_OPTIMIZATIONS
+from stratsweep_server.optimization.optimizations import DEFAULT_MAX_OPTIMIZATIONS
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_GRACE_SECONDS = 10.0

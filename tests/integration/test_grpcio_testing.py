@@ -17,6 +17,7 @@ from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.optimization.optimizations import Optimizations
 from stratsweep_server.rpc.service import OptimizationService
 
 from tests.requests import optimize_request
@@ -106,7 +107,7 @@ class loop_closed_after:  # noqa: N801 - reads as a phrase
 def endless():
     """A fake clock, a fake server on it, and the pool behind."""
     pool = EndlessPool()
-    service = OptimizationService(pool, GridSearchOptimizer(pool=pool), data=None)
+    service = OptimizationService(Optimizations(GridSearchOptimizer(pool=pool)), pool, data=None)
     clock = grpc_testing.strict_fake_time(0.0)
     server = grpc_testing.server_from_dictionary({SERVICE: Bridge(service)}, clock)
     return clock, server, pool

@@ -13,9 +13,9 @@ from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
 
 from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.optimizations import OptimizationEntry
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.ranking import best_row, is_better
-from stratsweep_server.optimization.running import RunningOptimization
 from stratsweep_server.rpc.arrow_format import ArrowFormat
 from stratsweep_server.rpc.result_format import Outcomes, ResultFormat
 from stratsweep_server.rpc.result_parts import result_parts
@@ -50,7 +50,7 @@ class EventStream:
     """
 
     def __init__(
-        self, optimization: RunningOptimization, options: StreamOptions, heartbeat_interval: float
+        self, optimization: OptimizationEntry, options: StreamOptions, heartbeat_interval: float
     ) -> None:
         self._optimization = optimization
         self._log = optimization.log
@@ -163,7 +163,7 @@ class EventStream:
         progress = self._progress
         progress.completed_count = self._position
         progress.failed_count = self._failed_count
-        elapsed = time.monotonic() - self._optimization.start_time
+        elapsed = time.monotonic() - self._optimization.running.start_time
         fill_seconds(progress.elapsed_duration, elapsed)
         remaining = elapsed / self._position * (progress.total_count - self._position)
         fill_seconds(progress.estimated_remaining_duration, remaining)

@@ -1,10 +1,9 @@
-"""Serve requests: from a request to an optimizer's run, and back as a stream of events."""
+"""Serve requests: from a request to a config, and from an optimization to a stream of events."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,19 +21,15 @@ from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.errors import counted, listed
 from stratsweep_server.market_data.storage import StorageUnavailableError
-from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.labels import labels_text
-from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
+from stratsweep_server.optimization.optimizations import Optimizations, new_optimization_id
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream
-from stratsweep_server.rpc.status import TooManyOptimizationsError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MAX_OPTIMIZATIONS = 64
-_RETRY_SECONDS = 5.0
 _FIRST_WRITE_SECONDS = 1.0
 
 
@@ -46,34 +41,27 @@ class OptimizationService(OptimizationServiceServicer):
     """Serve optimizations on one pool.
 
     Args:
-        pool: Runs the backtests; also describes the engine.
-        optimizer: Uses that pool.
+        optimizations: Admits and runs them.
+        pool: Describes the engine on which they run.
         data: The price files; None when there are none.
         engine: What the operator calls the engine.
-        max_optimizations: How many may run at a time; more are refused.
-        memory: What they share; default: nobody counts.
         on_storage_error: Told when a folder that the server needs cannot be used.
     """
 
     def __init__(
         self,
+        optimizations: Optimizations,
         pool: BacktestPool,
-        optimizer: GridSearchOptimizer,
         data: DataDirectory | None,
         engine: str = DEFAULT_ENGINE,
-        max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS,
-        memory: MemoryBudget | None = None,
         on_storage_error: Callable[[StorageUnavailableError], None] = _ignore,
     ) -> None:
         self._pool = pool
-        self._optimizer = optimizer
+        self._optimizations = optimizations
         self._data = data
         self._engine = PurePath(engine).name  # of a file the client is not told where it is
         self._start_time = time.monotonic()
-        self._max_optimizations = max_optimizations
-        self._memory = memory or MemoryBudget()
         self._on_storage_error = on_storage_error
-        self._running_count = 0
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
         self,
@@ -81,20 +69,22 @@ class OptimizationService(OptimizationServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> None:
         """Run an optimization and stream its events; the call's end is the optimization's end."""
-        with self._telling_of_storage(), self._admission() as memory:
+        optimizations = self._optimizations
+        with self._telling_of_storage(), optimizations.place() as place:
             config, options, violations = await in_background(requests.read_request, request)
-            prepared = await self._optimizer.prepare(config, violations, memory=memory)
-            optimization_id = secrets.token_hex(8)
+            optimizer = optimizations.optimizer
+            prepared = await optimizer.prepare(config, violations, memory=place.memory)
+            optimization_id = new_optimization_id()
             labels = options.labels
             started = await in_background(self._started, optimization_id, prepared, labels)
             if request.validate_only:
                 await _write_first(context, started)
                 return
-            async with self._optimizer.start(
-                prepared, optimization_id=optimization_id, labels=labels, memory=memory
-            ) as optimization:
+            entry = optimizations.start(place, prepared, optimization_id, labels)
+            async with entry.attached():
+                await entry.submitted()
                 await _write_first(context, started)
-                stream = EventStream(optimization, options.stream, HEARTBEAT_SECONDS)
+                stream = EventStream(entry, options.stream, HEARTBEAT_SECONDS)
                 async for response in stream.responses():
                     await context.write(response)
 
@@ -129,8 +119,8 @@ class OptimizationService(OptimizationServiceServicer):
             contract_version=CONTRACT_VERSION,
             engine=self._engine,
             worker_count=self._pool.worker_count,
-            max_combinations=self._optimizer.max_combinations,
-            max_optimizations=self._max_optimizations,
+            max_combinations=self._optimizations.optimizer.max_combinations,
+            max_optimizations=self._optimizations.max_count,
             uptime=responses.duration(time.monotonic() - self._start_time),
         )
 
@@ -161,18 +151,6 @@ class OptimizationService(OptimizationServiceServicer):
         except StorageUnavailableError as error:
             self._on_storage_error(error)
             raise
-
-    @contextmanager
-    def _admission(self) -> Iterator[MemoryAccount]:
-        """Let an optimization run, and have it hold memory, until its call ends."""
-        if self._running_count >= self._max_optimizations:
-            raise TooManyOptimizationsError(self._max_optimizations, _RETRY_SECONDS)
-        self._running_count += 1
-        try:
-            with self._memory.account() as memory:
-                yield memory
-        finally:
-            self._running_count -= 1
 
 
 async def _write_first(context: grpc.aio.ServicerContext[Any, Any], message: bytes) -> None:

@@ -20,6 +20,7 @@ from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.market_data.errors import counted
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
+from stratsweep_server.optimization.optimizations import TooManyOptimizationsError
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
 from stratsweep_server.rpc.trailers import (
@@ -47,16 +48,6 @@ Source: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushba
 
 class DrainingError(Exception):
     """Report that the server is shutting down."""
-
-
-class TooManyOptimizationsError(Exception):
-    """Report that the server runs as many optimizations as it is allowed to."""
-
-    def __init__(self, limit: int, retry_seconds: float) -> None:
-        self.limit = limit
-        self.retry_seconds = retry_seconds
-        running = counted(limit, "optimization")
-        super().__init__(f"the server runs {running}, its limit; try again later")
 
 
 class MalformedRequestError(Exception):

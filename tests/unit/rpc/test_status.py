@@ -14,6 +14,7 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
+from stratsweep_server.optimization.optimizations import TooManyOptimizationsError
 from stratsweep_server.optimization.validation import (
     InvalidConfigError,
     Violation,
@@ -23,7 +24,6 @@ from stratsweep_server.rpc.status import (
     DrainingError,
     ErrorStatus,
     MalformedRequestError,
-    TooManyOptimizationsError,
     status_of,
 )
 
