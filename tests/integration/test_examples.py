@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from stratsweep import ServerProcess
-from stratsweep_server.rpc import result_format
+from stratsweep_server.rpc.events import formats
 
 from tests.waiting import is_alive, until
 
@@ -138,7 +138,7 @@ async def test_progress_and_the_best_result_are_shown(start, address):
 
 @pytest.mark.parametrize("example", READ_ARROW, indirect=True)
 async def test_every_row_of_every_arrow_part_is_read(start, start_server, monkeypatch):
-    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 500)
+    monkeypatch.setattr(formats, "MAX_MESSAGE_BYTES", 500)
     connected = await start_server(engine=ENGINE)
     ended = await (await start("--server", connected.server.address, "--arrow")).end()
     assert best_of(ended) == BEST

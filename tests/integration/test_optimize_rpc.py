@@ -19,7 +19,8 @@ from stratsweep.v1 import (
     parameter_pb2,
     strategy_pb2,
 )
-from stratsweep_server.rpc import responses, result_format
+from stratsweep_server.rpc import responses
+from stratsweep_server.rpc.events import formats
 
 from tests.requests import optimize_request, seconds
 from tests.waiting import is_alive, until
@@ -406,7 +407,7 @@ async def test_heartbeats_fill_silence(start_server, tmp_path, monkeypatch):
 
 
 async def test_a_large_result_comes_in_parts_in_order(start_server, monkeypatch):
-    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 10_000)
+    monkeypatch.setattr(formats, "MAX_MESSAGE_BYTES", 10_000)
     connected = await start_server()
     request = optimize_request("raise@7", 1_000, progress_interval=seconds(10))
     events = await events_of(connected.stub.Optimize(request))

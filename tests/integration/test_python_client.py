@@ -33,7 +33,7 @@ from stratsweep import (
     StrategyList,
     StreamInterruptedError,
 )
-from stratsweep_server.rpc import result_format
+from stratsweep_server.rpc.events import formats
 
 from tests.stand_ins import dropped_connections
 from tests.waiting import is_alive, until
@@ -201,7 +201,7 @@ async def test_a_progress_interval_groups_outcomes_and_drops_none(face, address)
 
 @pytest.mark.parametrize("interval", [None, 0.1], ids=["rows", "arrow"])
 async def test_a_large_result_is_put_together_from_its_parts(face, address, monkeypatch, interval):
-    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 10_000)
+    monkeypatch.setattr(formats, "MAX_MESSAGE_BYTES", 10_000)
     result = await face.result(address, "raise@7", progress_interval=interval, **grid(1_000))
     assert [row.combination_index for row in result.ranked] == [
         index for index in range(999, -1, -1) if index != 7

@@ -38,6 +38,7 @@ def conclude(
         succeeded_count=len(succeeded),
         failed_count=log.failed_count,
         execution_time=execution_time,
+        end_time=log.runs[-1].time_at(execution_time),
         message=message,
     )
 

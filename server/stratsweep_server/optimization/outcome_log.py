@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.optimization.store import Run
 
 MAX_METRICS = 1_000
 """Different metrics of one optimization; each is a column with a place per combination."""
@@ -29,16 +30,21 @@ class OutcomeLog:
 
     Args:
         total_count: How many outcomes there will be.
+        start_time: When the optimization started, in nanoseconds since the epoch.
+
+    Attributes:
+        runs: By whom it was written, in order; the last one is being written.
     """
 
-    def __init__(self, total_count: int) -> None:
+    def __init__(self, total_count: int, start_time: int = 0) -> None:
         self.total_count = total_count
+        self.runs = [Run(0, start_time, 0.0)]
         self.count = 0
         self.failures: dict[int, BacktestFailure] = {}
         self.is_closed = False
         self._indices = np.empty(total_count, dtype=np.int64)
         self._durations = np.empty(total_count, dtype=np.float64)
-        self._times = np.empty(total_count, dtype=np.float64)
+        self._elapsed = np.empty(total_count, dtype=np.float64)
         self._is_failure = np.empty(total_count, dtype=np.bool_)
         self._metrics: dict[str, NDArray[np.float64]] = {}
         self._changed = asyncio.Event()
@@ -53,12 +59,12 @@ class OutcomeLog:
         """Return how many metrics have a column."""
         return len(self._metrics)
 
-    def append(self, batch: OutcomeBatch, event_time: float) -> None:
+    def append(self, batch: OutcomeBatch, elapsed: float) -> None:
         """Add outcomes and wake the streams that wait for them.
 
         Args:
             batch: The outcomes.
-            event_time: Seconds since the epoch when they arrived.
+            elapsed: Seconds that the optimization has run, by a monotonic clock.
 
         Raises:
             TooManyMetricsError: There are more than `MAX_METRICS` different metrics.
@@ -66,7 +72,7 @@ class OutcomeLog:
         rows = slice(self.count, self.count + len(batch))
         self._indices[rows] = batch.indices
         self._durations[rows] = batch.durations
-        self._times[rows] = event_time
+        self._elapsed[rows] = elapsed
         self._append_metrics(batch, rows)
         self._is_failure[rows] = False
         if batch.failures:
@@ -108,9 +114,14 @@ class OutcomeLog:
             return np.full(stop - start, np.nan)
         return self._metrics[name][start:stop]
 
+    def elapsed(self, row: int) -> float:
+        """Return for how many seconds the optimization had run when an outcome arrived."""
+        return self._elapsed.item(row)
+
     def event_time(self, row: int) -> float:
         """Return when an outcome arrived, in seconds since the epoch."""
-        return float(self._times[row])
+        run = next(run for run in reversed(self.runs) if run.first_row <= row)
+        return run.time_at(self.elapsed(row))
 
     def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""

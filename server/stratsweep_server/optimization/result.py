@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stratsweep_server.backtest import ParameterValue
 from stratsweep_server.execution.outcomes import BacktestFailure
 from stratsweep_server.execution.plan import BacktestPlan
-from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.outcome_log import OutcomeColumns
 from stratsweep_server.optimization.states import OptimizationState
 
 _BLOCK_ROWS = 1_000
@@ -44,7 +45,7 @@ class RankedResults(Sequence[ParameterResult]):
         metric_names: The metrics that any place of the ranking has, by name.
     """
 
-    def __init__(self, log: OutcomeLog, plan: BacktestPlan, order: NDArray[np.intp]) -> None:
+    def __init__(self, log: FollowedLog, plan: BacktestPlan, order: NDArray[np.intp]) -> None:
         self._log = log
         self._plan = plan
         self._order = order
@@ -103,6 +104,7 @@ class OptimizationResult:
         succeeded_count: Those that gave metrics.
         failed_count: Those that failed.
         execution_time: Seconds from start to end.
+        end_time: When it ended, in seconds since the epoch.
         message: Why the state is FAILED; else empty.
     """
 
@@ -114,4 +116,5 @@ class OptimizationResult:
     succeeded_count: int
     failed_count: int
     execution_time: float
+    end_time: float
     message: str = ""

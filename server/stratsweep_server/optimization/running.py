@@ -59,7 +59,7 @@ class RunningOptimization:
         memory: MemoryAccount,
     ) -> None:
         self.prepared = prepared
-        self.log = OutcomeLog(prepared.total_count)
+        self.log = OutcomeLog(prepared.total_count, time.time_ns())
         self.start_time = time.monotonic()
         self._pool = pool
         self._progress_callback = progress_callback
@@ -150,7 +150,7 @@ class RunningOptimization:
         if self.log.failed_count + len(batch.failures) > _KEPT_TRACEBACKS:
             failures = tuple(replace(failure, traceback="") for failure in batch.failures)
             batch = replace(batch, failures=failures)
-        self.log.append(batch, time.time())
+        self.log.append(batch, time.monotonic() - self.start_time)
         self._hold_more_memory(batch.failures)
         if self._progress_callback is not None:
             for completed in range(first, self.log.count + 1):

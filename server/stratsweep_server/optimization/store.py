@@ -45,6 +45,9 @@ class HeldElsewhereError(Exception):
 class Run:
     """Describe a stretch of an outcome log that one process has written.
 
+    Times of outcomes follow from its start and from how long the optimization has run, so that a
+    clock which is set in the middle changes none.
+
     Attributes:
         first_row: Its first outcome, 0-based.
         start_time: When it began, in nanoseconds since the epoch.
@@ -54,6 +57,10 @@ class Run:
     first_row: int
     start_time: int
     start_elapsed: float
+
+    def time_at(self, elapsed: float) -> float:
+        """Return when the optimization had run for `elapsed` seconds, in seconds since 1970."""
+        return self.start_time / 1e9 + (elapsed - self.start_elapsed)
 
 
 @dataclass(frozen=True, slots=True)

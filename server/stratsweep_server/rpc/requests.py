@@ -27,7 +27,7 @@ from stratsweep_server.optimization.grid import number_array
 from stratsweep_server.optimization.labels import find_label_violations
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
-from stratsweep_server.rpc.event_stream import StreamOptions
+from stratsweep_server.rpc.events.stream import StreamOptions
 
 _DIRECTIONS = {
     config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED: OptimizationDirection.MAXIMIZE,

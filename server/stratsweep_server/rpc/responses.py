@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -73,11 +72,6 @@ def duration(seconds: float) -> Duration:
 def timestamp(nanoseconds: int) -> Timestamp:
     """Return nanoseconds since the epoch as a timestamp."""
     return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
-
-
-def now() -> Timestamp:
-    """Return the time of the server's clock."""
-    return timestamp(time.time_ns())
 
 
 def parameter_value(value: ParameterValue) -> parameter_pb2.ParameterValue:

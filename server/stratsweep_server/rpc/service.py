@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 from stratsweep._version import CONTRACT_VERSION, __version__
-from stratsweep.v1 import optimization_event_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 
@@ -26,7 +25,8 @@ from stratsweep_server.optimization.labels import labels_text
 from stratsweep_server.optimization.optimizations import Optimizations, new_optimization_id
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
-from stratsweep_server.rpc.event_stream import HEARTBEAT_SECONDS, EventStream
+from stratsweep_server.rpc.events.followed import FollowedOptimization
+from stratsweep_server.rpc.events.stream import HEARTBEAT_SECONDS, EventStream, started_response
 
 logger = logging.getLogger(__name__)
 
@@ -78,14 +78,15 @@ class OptimizationService(OptimizationServiceServicer):
             labels = options.labels
             started = await in_background(self._started, optimization_id, prepared, labels)
             if request.validate_only:
-                await _write_first(context, started)
+                await _write_first(context, started_response(started, time.time_ns()))
                 return
             entry = optimizations.start(place, prepared, optimization_id, labels)
             async with entry.attached():
                 await entry.submitted()
-                await _write_first(context, started)
-                stream = EventStream(entry, options.stream, HEARTBEAT_SECONDS)
-                async for response in stream.responses():
+                followed = FollowedOptimization(entry, started)
+                stream = EventStream(followed, options.stream, HEARTBEAT_SECONDS).responses()
+                await _write_first(context, await anext(stream))
+                async for response in stream:
                     await context.write(response)
 
     async def ListStrategies(  # noqa: N802
@@ -127,7 +128,7 @@ class OptimizationService(OptimizationServiceServicer):
     def _started(
         self, optimization_id: str, prepared: PreparedOptimization, labels: Mapping[str, str]
     ) -> bytes:
-        """Return the serialized event, which repeats the config: a million values take a while."""
+        """Return `OptimizationStarted`, serialized: a config of a million values takes a while."""
         logger.info(
             "optimization %s%s: %s on %s, %s (%d rejected by constraints)",
             optimization_id,
@@ -137,12 +138,8 @@ class OptimizationService(OptimizationServiceServicer):
             counted(prepared.total_count, "combination"),
             prepared.rejected_count,
         )
-        event = optimization_event_pb2.OptimizationEvent(
-            sequence_number=1,
-            event_time=responses.now(),
-            started=responses.started(optimization_id, self._pool.worker_count, prepared, labels),
-        )
-        return service_pb2.OptimizeResponse(event=event).SerializeToString()
+        started = responses.started(optimization_id, self._pool.worker_count, prepared, labels)
+        return started.SerializeToString(deterministic=True)
 
     @contextmanager
     def _telling_of_storage(self) -> Iterator[None]:

@@ -304,6 +304,19 @@ async def test_a_cancelled_optimization_keeps_the_ranking_of_what_completed():
     assert [row.rank for row in result.ranked_results] == [1, 2, 3, 4, 5]
 
 
+async def test_a_clock_that_is_set_back_changes_no_time(monkeypatch):
+    grid_search = GridSearchOptimizer(pool=InlinePool(score))
+    optimization = grid_search.start(await grid_search.prepare(config()))
+    start = optimization.log.runs[0].time_at(0.0)
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    async with optimization:
+        result = await optimization.result()
+    times = [optimization.log.event_time(row) for row in range(20)]
+    assert [start, *times, result.end_time] == sorted([start, *times, result.end_time])
+    assert start > 1e9
+
+
 async def test_leaving_an_optimization_early_cancels_it_and_wakes_its_readers():
     pool = InlinePool(score, stall_after=0)
     grid_search = GridSearchOptimizer(pool=pool)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.optimization.outcome_log import MAX_METRICS, OutcomeLog
+from stratsweep_server.optimization.store import Run
 
 
 def batch(indices, failures=(), **metrics):
@@ -22,14 +23,32 @@ def batch(indices, failures=(), **metrics):
 
 def test_outcomes_are_kept_in_the_order_of_arrival():
     log = OutcomeLog(4)
-    log.append(batch([2, 0], score=[20.0, 0.0]), event_time=100.0)
-    log.append(batch([3], score=[30.0]), event_time=200.5)
+    log.append(batch([2, 0], score=[20.0, 0.0]), elapsed=100.0)
+    log.append(batch([3], score=[30.0]), elapsed=200.5)
     assert log.count == 3
     assert log.indices().tolist() == [2, 0, 3]
     assert log.indices(1, 2).tolist() == [0]
     assert log.metric("score").tolist() == [20.0, 0.0, 30.0]
     assert log.metric("score", 1).tolist() == [0.0, 30.0]
-    assert [log.event_time(row) for row in range(3)] == [100.0, 100.0, 200.5]
+    assert [log.elapsed(row) for row in range(3)] == [100.0, 100.0, 200.5]
+
+
+def test_times_follow_from_the_start_of_a_run_and_from_how_long_it_has_run():
+    log = OutcomeLog(3, start_time=1_000_500_000_000)
+    log.append(batch([0]), 2.0)
+    log.append(batch([1]), 3.0)
+    log.runs.append(Run(log.count, start_time=5_000_000_000_000, start_elapsed=4.0))
+    log.append(batch([2]), 4.25)
+    assert [log.event_time(row) for row in range(3)] == [1_002.5, 1_003.5, 5_000.25]
+    assert log.runs[0].time_at(0.0) == 1_000.5
+
+
+def test_a_run_that_wrote_nothing_times_nothing():
+    log = OutcomeLog(2, start_time=1_000_000_000_000)
+    log.append(batch([0]), 1.0)
+    log.runs += [Run(1, 2_000_000_000_000, 1.5), Run(1, 3_000_000_000_000, 1.5)]
+    log.append(batch([1]), 2.0)
+    assert [log.event_time(row) for row in range(2)] == [1_001.0, 3_000.5]
 
 
 def test_batches_may_have_different_metrics():

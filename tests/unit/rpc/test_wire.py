@@ -2,7 +2,7 @@
 
 import pytest
 from stratsweep.v1.optimization_event_pb2 import OptimizationEvent, OptimizationResult
-from stratsweep_server.rpc.wire import prefix
+from stratsweep_server.rpc.events.wire import prefix
 
 
 @pytest.mark.parametrize("length", [0, 1, 120, 125, 126, 127, 128, 16_380, 16_384, 3_000_000])

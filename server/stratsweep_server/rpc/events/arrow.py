@@ -8,26 +8,29 @@ from typing import IO, cast
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
 from stratsweep_server.backtest import ParameterColumn
 from stratsweep_server.execution.plan import GridColumns
-from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeLog
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.outcome_log import OutcomeColumns
 from stratsweep_server.optimization.result import RankedResults
-from stratsweep_server.rpc.result_format import (
+from stratsweep_server.rpc.events.formats import (
     MAX_ROWS,
-    OutcomeGroup,
+    EncodedOutcomes,
     ResultPart,
+    arrow_field,
     fits,
     rows_that_fit,
 )
-from stratsweep_server.rpc.row_format import add_failures
-from stratsweep_server.rpc.wire import Pieces
+from stratsweep_server.rpc.events.rows import add_failures
+from stratsweep_server.rpc.events.wire import Pieces
 
 _OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
 
 
-class ArrowFormat:
-    """Implement `ResultFormat`: an Arrow IPC stream for a message's results, rows for failures.
+class ArrowProgress:
+    """Implement `ProgressFormat`: an Arrow IPC stream for a message's results, rows for failures.
 
     Args:
         log: Where the outcomes are.
@@ -35,45 +38,60 @@ class ArrowFormat:
         is_grouped: Whether outcomes share progress messages.
     """
 
-    def __init__(self, log: OutcomeLog, grid: GridColumns, *, is_grouped: bool) -> None:
+    def __init__(self, log: FollowedLog, grid: GridColumns, *, is_grouped: bool) -> None:
         self._log = log
         self._grid = grid
         self._is_grouped = is_grouped
 
     def block_size(self) -> int:
-        """Return how many outcomes to ask `groups` for at a time."""
-        return self._max_rows(self._log.metric_count) if self._is_grouped else 1
+        """Return how many outcomes to ask `encoded` for at a time."""
+        return _max_rows(self._grid, self._log.metric_count) if self._is_grouped else 1
 
-    def groups(self, start: int, stop: int) -> Iterator[OutcomeGroup]:
+    def encoded(self, start: int, stop: int) -> Iterator[EncodedOutcomes]:
         """Yield messages with a range of the log's outcomes, in order."""
         failed = start + np.flatnonzero(self._log.is_failure(start, stop))
-        group = OutcomeGroup(stop - start, len(failed))
-        self._add_failures(group, failed[:MAX_ROWS])
-        if len(failed) > MAX_ROWS or (group.count > 1 and not fits(group.progress.ByteSize())):
+        count, message = stop - start, ProgressMessage()
+        self._add_failures(message, failed[:MAX_ROWS])
+        if len(failed) > MAX_ROWS or (count > 1 and not fits(message.ByteSize())):
             middle = (start + stop) // 2
-            yield from self.groups(start, middle)
-            yield from self.groups(middle, stop)
+            yield from self.encoded(start, middle)
+            yield from self.encoded(middle, stop)
             return
-        if len(failed) < group.count:
+        stream: Pieces = ()
+        if len(failed) < count:
             rows = _without(failed, start, stop)
             columns = self._log.columns(rows, self._log.metric_names(rows))
-            group.arrow_results = arrow_stream(columns, self._grid)
-        yield group
+            stream = arrow_stream(columns, self._grid)
+        failures = message.SerializeToString(deterministic=True)
+        results = arrow_field(ProgressMessage.ARROW_RESULTS_FIELD_NUMBER, stream)
+        yield EncodedOutcomes((failures, *results), count, len(failed))
+
+    def _add_failures(self, message: ProgressMessage, rows: NDArray[np.intp]) -> None:
+        indices = self._log.columns(rows, ()).indices.tolist()
+        failures = [self._log.failures[index] for index in indices]
+        add_failures(message, failures, self._grid)
+
+
+class ArrowRanking:
+    """Implement `RankingFormat`: an Arrow IPC stream for each part.
+
+    Args:
+        grid: The parameters' values.
+    """
+
+    def __init__(self, grid: GridColumns) -> None:
+        self._grid = grid
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
         """Yield result parts with a whole ranking, in order."""
-        max_rows = self._max_rows(len(ranking.metric_names))
+        max_rows = _max_rows(self._grid, len(ranking.metric_names))
         for start in range(0, len(ranking), max_rows):
             columns = ranking.columns(start, min(start + max_rows, len(ranking)))
             yield ResultPart(arrow_ranked_results=arrow_stream(columns, self._grid, start + 1))
 
-    def _max_rows(self, metric_count: int) -> int:
-        return rows_that_fit(self._grid.row_bytes + 8 * (_OTHER_COLUMNS + metric_count))
 
-    def _add_failures(self, group: OutcomeGroup, rows: NDArray[np.intp]) -> None:
-        indices = self._log.columns(rows, ()).indices.tolist()
-        failures = [self._log.failures[index] for index in indices]
-        add_failures(group.progress, failures, self._grid)
+def _max_rows(grid: GridColumns, metric_count: int) -> int:
+    return rows_that_fit(grid.row_bytes + 8 * (_OTHER_COLUMNS + metric_count))
 
 
 def arrow_stream(

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stratsweep.v1.optimization_event_pb2 import OptimizationResult as ResultMessage
-from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
 from stratsweep_server.optimization.result import RankedResults
-from stratsweep_server.rpc import wire
-from stratsweep_server.rpc.wire import Pieces
+from stratsweep_server.rpc.events import wire
+from stratsweep_server.rpc.events.wire import Pieces
 
 MAX_MESSAGE_BYTES = 1_000_000
 """A message is sent once it has as many, so it may have those of a row more."""
@@ -19,43 +18,29 @@ MAX_ROWS = 250
 """Rows that are made in one go: 2 to 8 ms, in which nothing else gets a turn."""
 
 
-class Outcomes(Protocol):
-    """Hold outcomes that follow each other in the log and share a progress message."""
-
-    @property
-    def count(self) -> int:
-        """Return how many outcomes there are."""
-
-    @property
-    def failed_count(self) -> int:
-        """Return how many of them are failures."""
-
-    @property
-    def wire(self) -> Pieces:
-        """Return the serialized progress message; it has these outcomes and nothing else yet."""
-
-
 @dataclass(slots=True)
-class OutcomeGroup:
-    """Gather `Outcomes` in a message.
+class EncodedOutcomes:
+    """Hold outcomes that follow each other in the log and share a progress message.
 
     Attributes:
-        count: How many.
+        wire: The serialized progress message; it has these outcomes and nothing else yet.
+        count: How many outcomes there are.
         failed_count: How many of them are failures.
-        progress: The message without its Arrow field; it has nothing but these outcomes.
-        arrow_results: The message's field of that name.
     """
 
-    count: int = 0
+    wire: Pieces
+    count: int = 1
     failed_count: int = 0
-    progress: ProgressMessage = field(default_factory=ProgressMessage)
-    arrow_results: Pieces = ()
 
-    @property
-    def wire(self) -> Pieces:
-        """Return the serialized message."""
-        rows = self.progress.SerializeToString()
-        return rows, *_arrow(ProgressMessage.ARROW_RESULTS_FIELD_NUMBER, self.arrow_results)
+
+class ProgressFormat(Protocol):
+    """Make progress messages of at most about `MAX_MESSAGE_BYTES`."""
+
+    def block_size(self) -> int:
+        """Return how many outcomes to ask `encoded` for at a time."""
+
+    def encoded(self, start: int, stop: int) -> Iterator[EncodedOutcomes]:
+        """Yield messages with the log's outcomes from `start` up to, not including, `stop`."""
 
 
 @dataclass(slots=True)
@@ -74,7 +59,8 @@ class ResultPart:
     def wire(self) -> Pieces:
         """Return the serialized message."""
         number = ResultMessage.ARROW_RANKED_RESULTS_FIELD_NUMBER
-        return self.result.SerializeToString(), *_arrow(number, self.arrow_ranked_results)
+        rows = self.result.SerializeToString(deterministic=True)
+        return rows, *arrow_field(number, self.arrow_ranked_results)
 
     @property
     def size(self) -> int:
@@ -82,20 +68,15 @@ class ResultPart:
         return self.result.ByteSize() + sum(map(len, self.arrow_ranked_results))
 
 
-class ResultFormat(Protocol):
-    """Make messages of at most about `MAX_MESSAGE_BYTES`."""
-
-    def block_size(self) -> int:
-        """Return how many outcomes to ask `groups` for at a time."""
-
-    def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
-        """Yield messages with the log's outcomes from `start` up to, not including, `stop`."""
+class RankingFormat(Protocol):
+    """Make parts of a result of at most about `MAX_MESSAGE_BYTES`."""
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
         """Yield result parts with a whole ranking, in order."""
 
 
-def _arrow(field_number: int, stream: Pieces) -> Pieces:
+def arrow_field(field_number: int, stream: Pieces) -> Pieces:
+    """Return an Arrow stream as a field of a message; nothing where there is none."""
     return wire.field(field_number, stream) if stream else ()
 
 

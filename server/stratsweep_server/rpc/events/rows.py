@@ -14,12 +14,11 @@ from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.plan import GridColumns
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.result import RankedResults
-from stratsweep_server.rpc.result_format import (
+from stratsweep_server.rpc.events.formats import (
     MAX_ROWS,
-    OutcomeGroup,
-    Outcomes,
+    EncodedOutcomes,
     ResultPart,
     fits,
     rows_that_fit,
@@ -44,33 +43,54 @@ _MetricRow: TypeAlias = tuple[int, float, dict[str, float]]
 """Combination index, seconds, and the metrics that have a value."""
 
 
-class RowFormat:
-    """Implement `ResultFormat`: a message within a message for each outcome.
+class RowProgress:
+    """Implement `ProgressFormat`: a message within a message for each outcome.
 
     Args:
         log: Where the outcomes are.
         grid: The parameters' values.
     """
 
-    def __init__(self, log: OutcomeLog, grid: GridColumns) -> None:
+    def __init__(self, log: FollowedLog, grid: GridColumns) -> None:
         self._log = log
         self._grid = grid
-        self._max_rows = min(MAX_ROWS, rows_that_fit(grid.row_bytes))
+        self._max_rows = max_rows(grid)
 
     def block_size(self) -> int:
-        """Return how many outcomes to ask `groups` for at a time."""
+        """Return how many outcomes to ask `encoded` for at a time."""
         return self._max_rows
 
-    def groups(self, start: int, stop: int) -> Iterator[Outcomes]:
+    def encoded(self, start: int, stop: int) -> Iterator[EncodedOutcomes]:
         """Yield messages with a range of the log's outcomes, in order."""
-        group, size = OutcomeGroup(), 0
+        message, failed_count, size = ProgressMessage(), 0, 0
         for row, parameters, failure in self._rows(start, stop):
-            size += _add_outcome(group, row, parameters, failure).ByteSize()
+            size += _add_outcome(message, row, parameters, failure).ByteSize()
+            failed_count += failure is not None
             if not fits(size):
-                yield group
-                group, size = OutcomeGroup(), 0
-        if group.count:
-            yield group
+                yield encoded_rows(message, failed_count)
+                message, failed_count, size = ProgressMessage(), 0, 0
+        if message.outcomes:
+            yield encoded_rows(message, failed_count)
+
+    def _rows(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[_MetricRow, _ParameterRow, BacktestFailure | None]]:
+        columns = self._log.columns(slice(start, stop))
+        parameter_rows = _parameter_rows(self._grid, columns.indices)
+        for row, parameters in zip(columns.rows(), parameter_rows, strict=True):
+            yield row, parameters, self._log.failures.get(row[0])
+
+
+class RowRanking:
+    """Implement `RankingFormat`: a message within a message for each place of the ranking.
+
+    Args:
+        grid: The parameters' values.
+    """
+
+    def __init__(self, grid: GridColumns) -> None:
+        self._grid = grid
+        self._max_rows = max_rows(grid)
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
         """Yield result parts with a whole ranking, in order."""
@@ -91,13 +111,16 @@ class RowFormat:
             if size:
                 yield part
 
-    def _rows(
-        self, start: int, stop: int
-    ) -> Iterator[tuple[_MetricRow, _ParameterRow, BacktestFailure | None]]:
-        columns = self._log.columns(slice(start, stop))
-        parameter_rows = _parameter_rows(self._grid, columns.indices)
-        for row, parameters in zip(columns.rows(), parameter_rows, strict=True):
-            yield row, parameters, self._log.failures.get(row[0])
+
+def max_rows(grid: GridColumns) -> int:
+    """Return how many rows to make in one go, with a grid's parameters in each."""
+    return min(MAX_ROWS, rows_that_fit(grid.row_bytes))
+
+
+def encoded_rows(message: ProgressMessage, failed_count: int) -> EncodedOutcomes:
+    """Return the outcomes of a message, which has nothing else."""
+    wire = (message.SerializeToString(deterministic=True),)
+    return EncodedOutcomes(wire, len(message.outcomes), failed_count)
 
 
 def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Iterator[ResultPart]:
@@ -116,7 +139,7 @@ def failure_parts(failures: Sequence[BacktestFailure], grid: GridColumns) -> Ite
             yield part
 
 
-def result_message(log: OutcomeLog, row: int, grid: GridColumns) -> outcome_pb2.ParameterResult:
+def result_message(log: FollowedLog, row: int, grid: GridColumns) -> outcome_pb2.ParameterResult:
     """Return a successful outcome of a log as a message, without a rank."""
     columns = log.columns(slice(row, row + 1))
     message = outcome_pb2.ParameterResult()
@@ -150,18 +173,16 @@ def _parameter_rows(grid: GridColumns, indices: NDArray[np.int64]) -> Iterator[_
 
 
 def _add_outcome(
-    group: OutcomeGroup,
+    progress: ProgressMessage,
     row: _MetricRow,
     parameters: _ParameterRow,
     failure: BacktestFailure | None,
 ) -> outcome_pb2.Outcome:
-    outcome = group.progress.outcomes.add()
-    group.count += 1
+    outcome = progress.outcomes.add()
     if failure is None:
         _fill_result(outcome.result, row, parameters)
     else:
         _fill_failure(outcome.failure, failure, parameters)
-        group.failed_count += 1
     return outcome
 
 

@@ -10,8 +10,8 @@ from stratsweep.v1 import optimization_event_pb2
 from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.result import OptimizationResult
 from stratsweep_server.optimization.states import OptimizationState
-from stratsweep_server.rpc.result_format import ResultFormat, ResultPart, fits
-from stratsweep_server.rpc.row_format import failure_parts, fill_seconds
+from stratsweep_server.rpc.events.formats import RankingFormat, ResultPart, fits
+from stratsweep_server.rpc.events.rows import failure_parts, fill_seconds
 
 _STATES = {
     OptimizationState.SUCCEEDED: optimization_event_pb2.OPTIMIZATION_STATE_SUCCEEDED,
@@ -21,11 +21,11 @@ _STATES = {
 
 
 def result_parts(
-    result: OptimizationResult, result_format: ResultFormat, grid: GridColumns
+    result: OptimizationResult, ranking_format: RankingFormat, grid: GridColumns
 ) -> Iterator[ResultPart]:
     """Yield the parts of a result, made one by one; the last one says so."""
     pieces = chain(
-        result_format.ranked_parts(result.ranked_results), failure_parts(result.failures, grid)
+        ranking_format.ranked_parts(result.ranked_results), failure_parts(result.failures, grid)
     )
     part = next(pieces, ResultPart())
     part_index = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,10 @@ from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, O
 from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.result import RankedResults
-from stratsweep_server.rpc import result_format
-from stratsweep_server.rpc.arrow_format import ArrowFormat
-from stratsweep_server.rpc.row_format import RowFormat
-from stratsweep_server.rpc.single_row_format import SingleRowFormat
+from stratsweep_server.rpc.events import formats
+from stratsweep_server.rpc.events.arrow import ArrowProgress, ArrowRanking
+from stratsweep_server.rpc.events.rows import RowProgress, RowRanking
+from stratsweep_server.rpc.events.single_rows import SingleRowProgress
 
 AXES = (
     ParameterAxis("fast", range(5, 25, 5)),
@@ -79,7 +80,7 @@ def rows_of(stream):
 
 
 def test_a_row_has_the_combination_and_the_metrics_that_have_a_value(log):
-    (group,) = RowFormat(log, GRID).groups(0, COUNT)
+    (group,) = RowProgress(log, GRID).encoded(0, COUNT)
     assert (group.count, group.failed_count) == (32, 5)
     outcomes = outcomes_of([group])
     plan = BacktestPlan("any", AXES, ())
@@ -95,8 +96,8 @@ def test_a_row_has_the_combination_and_the_metrics_that_have_a_value(log):
 
 
 def test_outcomes_one_by_one_are_those_that_come_together(log):
-    together = outcomes_of(RowFormat(log, GRID).groups(0, COUNT))
-    groups = SingleRowFormat(log, GRID).groups(0, COUNT)
+    together = outcomes_of(RowProgress(log, GRID).encoded(0, COUNT))
+    groups = SingleRowProgress(log, GRID).encoded(0, COUNT)
     one_by_one = [(group.count, group.failed_count, *outcomes_of([group])) for group in groups]
     assert one_by_one == [(1, int(each.HasField("failure")), each) for each in together]
 
@@ -117,8 +118,8 @@ def test_outcomes_one_by_one_are_those_that_come_together_whatever_they_are(
     log = OutcomeLog(5)
     log.append(OutcomeBatch(np.arange(5), np.array(durations), tuple(metrics), table, failures), 0)
     grid = GridColumns((ParameterAxis("value", values),))
-    together = outcomes_of(RowFormat(log, grid).groups(0, 5))
-    assert outcomes_of(SingleRowFormat(log, grid).groups(0, 5)) == together
+    together = outcomes_of(RowProgress(log, grid).encoded(0, 5))
+    assert outcomes_of(SingleRowProgress(log, grid).encoded(0, 5)) == together
 
 
 def test_rows_and_arrow_have_the_values_of_the_axes_to_the_last_bit():
@@ -128,21 +129,21 @@ def test_rows_and_arrow_have_the_values_of_the_axes_to_the_last_bit():
     log = OutcomeLog(9)
     log.append(OutcomeBatch(np.arange(9), np.zeros(9), ("score",), np.ones((9, 1)), ()), 0)
     expected = [{"n": number, "kind": text} for number in numbers for text in texts]
-    for row_format in (RowFormat(log, grid), SingleRowFormat(log, grid)):
-        outcomes = outcomes_of(row_format.groups(0, 9))
+    for row_format in (RowProgress(log, grid), SingleRowProgress(log, grid)):
+        outcomes = outcomes_of(row_format.encoded(0, 9))
         assert [values_of(outcome.result)["parameters"] for outcome in outcomes] == expected
-    (group,) = ArrowFormat(log, grid, is_grouped=True).groups(0, 9)
+    (group,) = ArrowProgress(log, grid, is_grouped=True).encoded(0, 9)
     rows = rows_of(progress_of(group).arrow_results)
     assert [row["parameters"] for row in rows] == expected
 
 
 @pytest.mark.parametrize("is_grouped", [True, False])
 def test_arrow_has_the_values_of_the_rows(log, is_grouped):
-    outcomes = outcomes_of(RowFormat(log, GRID).groups(0, COUNT))
-    arrow = ArrowFormat(log, GRID, is_grouped=is_grouped)
+    outcomes = outcomes_of(RowProgress(log, GRID).encoded(0, COUNT))
+    arrow = ArrowProgress(log, GRID, is_grouped=is_grouped)
     step = min(arrow.block_size(), COUNT)
     groups = [
-        group for start in range(0, COUNT, step) for group in arrow.groups(start, start + step)
+        group for start in range(0, COUNT, step) for group in arrow.encoded(start, start + step)
     ]
     assert len(groups) == (1 if is_grouped else COUNT)
     streams = [stream for group in groups if (stream := progress_of(group).arrow_results)]
@@ -155,8 +156,8 @@ def test_arrow_has_the_values_of_the_rows(log, is_grouped):
 def test_a_ranking_is_the_same_in_either_format(log):
     order = np.array([0, 2, 1, 4], dtype=np.intp)
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
-    (rows,) = RowFormat(log, GRID).ranked_parts(ranking)
-    (arrow,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
+    (rows,) = RowRanking(GRID).ranked_parts(ranking)
+    (arrow,) = ArrowRanking(GRID).ranked_parts(ranking)
     assert rows_of(result_of(arrow).arrow_ranked_results) == [
         {"rank": row.rank} | values_of(row) for row in result_of(rows).ranked_results
     ]
@@ -166,7 +167,7 @@ def test_a_ranking_is_the_same_in_either_format(log):
 def test_a_metric_that_no_row_of_the_ranking_has_is_no_column(log):
     order = np.flatnonzero(np.isnan(log.metric("win_rate")) & ~log.is_failure())
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
-    (part,) = ArrowFormat(log, GRID, is_grouped=True).ranked_parts(ranking)
+    (part,) = ArrowRanking(GRID).ranked_parts(ranking)
     table = pa.ipc.open_stream(result_of(part).arrow_ranked_results).read_all()
     assert [field.name for field in table.schema.field("metrics").type] == ["score"]
 
@@ -174,22 +175,28 @@ def test_a_metric_that_no_row_of_the_ranking_has_is_no_column(log):
 def test_a_grid_without_parameters_has_no_column_for_them():
     log = OutcomeLog(1)
     log.append(OutcomeBatch(np.array([0]), np.zeros(1), (), np.empty((1, 0))), 0.0)
-    (group,) = ArrowFormat(log, GridColumns(()), is_grouped=True).groups(0, 1)
+    (group,) = ArrowProgress(log, GridColumns(()), is_grouped=True).encoded(0, 1)
     assert pa.ipc.open_stream(progress_of(group).arrow_results).read_all().column_names == [
         "combination_index",
         "backtest_duration",
     ]
-    (group,) = RowFormat(log, GridColumns(())).groups(0, 1)
+    (group,) = RowProgress(log, GridColumns(())).encoded(0, 1)
     assert progress_of(group).outcomes[0].HasField("result")
 
 
-@pytest.mark.parametrize("make", [RowFormat, lambda *a: ArrowFormat(*a, is_grouped=True)])
-def test_messages_are_bounded_whatever_the_outcomes_are(log, make, monkeypatch):
-    monkeypatch.setattr(result_format, "MAX_MESSAGE_BYTES", 1_000)
-    groups = list(make(log, GRID).groups(0, COUNT))
+@pytest.mark.parametrize(
+    ("make", "make_ranking"),
+    [
+        (RowProgress, RowRanking),
+        (partial(ArrowProgress, is_grouped=True), ArrowRanking),
+    ],
+)
+def test_messages_are_bounded_whatever_the_outcomes_are(log, make, make_ranking, monkeypatch):
+    monkeypatch.setattr(formats, "MAX_MESSAGE_BYTES", 1_000)
+    groups = list(make(log, GRID).encoded(0, COUNT))
     assert sum(group.count for group in groups) == COUNT
     assert sum(group.failed_count for group in groups) == 5
     failures = [len([o for o in progress_of(g).outcomes if o.HasField("failure")]) for g in groups]
     assert max(failures) <= 2
     ranking = RankedResults(log, BacktestPlan("any", AXES, ()), np.flatnonzero(~log.is_failure()))
-    assert len(list(make(log, GRID).ranked_parts(ranking))) > 1
+    assert len(list(make_ranking(GRID).ranked_parts(ranking))) > 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -13,35 +12,34 @@ from stratsweep.v1.outcome_pb2 import Outcome, ParameterResult
 from stratsweep.v1.parameter_pb2 import ParameterValue
 
 from stratsweep_server.execution.plan import GridColumns
-from stratsweep_server.optimization.outcome_log import OutcomeLog
-from stratsweep_server.rpc.result_format import OutcomeGroup
-from stratsweep_server.rpc.row_format import VALUE_FIELDS, RowFormat, add_failures, fill_seconds
-from stratsweep_server.rpc.wire import Pieces, field
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.rpc.events.formats import EncodedOutcomes
+from stratsweep_server.rpc.events.rows import (
+    VALUE_FIELDS,
+    add_failures,
+    encoded_rows,
+    fill_seconds,
+    max_rows,
+)
+from stratsweep_server.rpc.events.wire import Pieces, field
 
 _MAX_ROWS = 100
 _MAX_CACHED_VALUES = 4_096
 _DOUBLE_BYTES = 8
 
 
-@dataclass(slots=True)
-class EncodedResult:
-    """Hold `Outcomes` that are one success."""
-
-    wire: Pieces
-    count: int = 1
-    failed_count: int = 0
-
-
-class SingleRowFormat(RowFormat):
-    """Implement `ResultFormat`: each outcome in a progress message of its own.
+class SingleRowProgress:
+    """Implement `ProgressFormat`: each outcome in a progress message of its own.
 
     Args:
         log: Where the outcomes are.
         grid: The parameters' values.
     """
 
-    def __init__(self, log: OutcomeLog, grid: GridColumns) -> None:
-        super().__init__(log, grid)
+    def __init__(self, log: FollowedLog, grid: GridColumns) -> None:
+        self._log = log
+        self._grid = grid
+        self._block_size = min(_MAX_ROWS, max_rows(grid))
         self._encode_parameters = {
             name: lru_cache(_MAX_CACHED_VALUES)(
                 partial(_parameter_bytes, name, VALUE_FIELDS[values.dtype.kind])
@@ -50,10 +48,10 @@ class SingleRowFormat(RowFormat):
         }
 
     def block_size(self) -> int:
-        """Return how many outcomes to ask `groups` for at a time."""
-        return min(_MAX_ROWS, self._max_rows)
+        """Return how many outcomes to ask `encoded` for at a time."""
+        return self._block_size
 
-    def groups(self, start: int, stop: int) -> Iterator[EncodedResult | OutcomeGroup]:
+    def encoded(self, start: int, stop: int) -> Iterator[EncodedOutcomes]:
         """Yield a message for each of a range of the log's outcomes, in order."""
         columns = self._log.columns(slice(start, stop))
         parameters = self._parameter_rows(columns.indices)
@@ -65,11 +63,11 @@ class SingleRowFormat(RowFormat):
             if failure is None:
                 head.combination_index = index
                 fill_seconds(head.backtest_duration, seconds)
-                yield EncodedResult(_progress(head.SerializeToString(), *entries))
+                yield EncodedOutcomes(_progress(head.SerializeToString(), *entries))
             else:
-                group = OutcomeGroup(count=1, failed_count=1)
-                add_failures(group.progress, [failure], self._grid)
-                yield group
+                message = ProgressMessage()
+                add_failures(message, [failure], self._grid)
+                yield encoded_rows(message, failed_count=1)
 
     def _parameter_rows(self, indices: NDArray[np.int64]) -> Iterator[bytes]:
         """Return the map entries of each combination's parameters."""
@@ -98,6 +96,7 @@ def _metric_rows(metrics: Mapping[str, NDArray[np.float64]], count: int) -> Iter
     An entry ends with its number, so that the rows of many are a table of bytes: the names are in
     place, and each column of numbers is written at once.
     """
+    metrics = dict(sorted(metrics.items()))  # whatever the order in which they came to the log
     entries = [_metric_entry(name) for name in metrics]
     ends = np.cumsum([len(entry) for entry in entries], dtype=np.int64).tolist()
     table = np.tile(np.frombuffer(b"".join(entries), dtype=np.uint8), (count, 1))

@@ -1,0 +1,57 @@
+"""Say what a stream follows: an optimization that runs, or one that has ended."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.optimizations import OptimizationEntry
+from stratsweep_server.optimization.result import OptimizationResult
+
+
+class Followed(Protocol):
+    """Give a stream all that its events are made from.
+
+    Equal answers give equal events, to the last bit, whoever asks and whenever.
+    """
+
+    @property
+    def started(self) -> bytes:
+        """Return the serialized `OptimizationStarted`."""
+
+    @property
+    def config(self) -> OptimizationConfig:
+        """Return the effective config; a stream needs its target and direction."""
+
+    @property
+    def grid(self) -> GridColumns:
+        """Return the parameters' values."""
+
+    @property
+    def log(self) -> FollowedLog:
+        """Return the outcomes so far."""
+
+    async def result(self) -> OptimizationResult:
+        """Wait for the end, at which the log is closed, and return it; may be cancelled."""
+
+
+class FollowedOptimization:
+    """Implement `Followed` for an optimization that runs in this process.
+
+    Args:
+        entry: What runs.
+        started: Its serialized `OptimizationStarted`.
+    """
+
+    def __init__(self, entry: OptimizationEntry, started: bytes) -> None:
+        self.started = started
+        self.config = entry.prepared.config
+        self.grid = entry.prepared.grid
+        self.log: FollowedLog = entry.log
+        self._entry = entry
+
+    async def result(self) -> OptimizationResult:
+        """Wait for the end and return it."""
+        return await self._entry.result()
