@@ -120,8 +120,10 @@ class OutcomeLog:
 
     def event_time(self, row: int) -> float:
         """Return when an outcome arrived, in seconds since the epoch."""
-        run = next(run for run in reversed(self.runs) if run.first_row <= row)
-        return run.time_at(self.elapsed(row))
+        run = self.runs[-1]
+        if row < run.first_row:
+            run = next(run for run in reversed(self.runs) if run.first_row <= row)
+        return run.time_at(self._elapsed.item(row))
 
     def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""

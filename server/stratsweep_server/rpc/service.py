@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import PurePath
 from typing import Any
 
@@ -84,10 +84,11 @@ class OptimizationService(OptimizationServiceServicer):
             async with entry.attached():
                 await entry.submitted()
                 followed = FollowedOptimization(entry, started)
-                stream = EventStream(followed, options.stream, HEARTBEAT_SECONDS).responses()
-                await _write_first(context, await anext(stream))
-                async for response in stream:
-                    await context.write(response)
+                stream = EventStream(followed, options.stream, HEARTBEAT_SECONDS)
+                async with aclosing(stream.responses()) as events:
+                    await _write_first(context, await anext(events))
+                    async for event in events:
+                        await context.write(event)
 
     async def ListStrategies(  # noqa: N802
         self,

@@ -22,6 +22,10 @@ class Followed(Protocol):
         """Return the serialized `OptimizationStarted`."""
 
     @property
+    def started_time(self) -> int:
+        """Return when that event happened, in nanoseconds since the epoch."""
+
+    @property
     def config(self) -> OptimizationConfig:
         """Return the effective config; a stream needs its target and direction."""
 
@@ -47,6 +51,7 @@ class FollowedOptimization:
 
     def __init__(self, entry: OptimizationEntry, started: bytes) -> None:
         self.started = started
+        self.started_time = entry.log.runs[0].start_time
         self.config = entry.prepared.config
         self.grid = entry.prepared.grid
         self.log: FollowedLog = entry.log

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,14 +91,14 @@ class EventStream:
         self._best = ProgressMessage()
         self._best_wire = b""
 
-    async def responses(self) -> AsyncIterator[bytes]:
-        """Yield serialized `OptimizeResponse`s.
+    async def responses(self) -> AsyncGenerator[bytes, None]:
+        """Yield serialized `OptimizeResponse`s, which are `WatchOptimizationResponse`s as well.
 
         First the start, then progress as it comes, heartbeats in between, last the parts of the
         result.
         """
         if self._after < _STARTED_NUMBER:
-            yield started_response(self._followed.started, self._log.runs[0].start_time)
+            yield started_response(self._followed.started, self._followed.started_time)
         conclusion = asyncio.create_task(self._followed.result())
         try:
             async for response in self._progress_responses():
@@ -217,15 +217,15 @@ class EventStream:
         return progress.SerializeToString()
 
 
-def started_response(started: bytes, start_time: int) -> bytes:
+def started_response(started: bytes, started_time: int) -> bytes:
     """Return the serialized response with a serialized `OptimizationStarted`.
 
     Args:
         started: The message.
-        start_time: Nanoseconds since the epoch.
+        started_time: When it happened, in nanoseconds since the epoch.
     """
     head = OptimizationEvent(sequence_number=_STARTED_NUMBER)
-    head.event_time.FromNanoseconds(start_time)
+    head.event_time.FromNanoseconds(started_time)
     message = field(OptimizationEvent.STARTED_FIELD_NUMBER, (started,))
     return _response(head.SerializeToString(), *message)
 
