@@ -49,6 +49,7 @@ class EventAssembler:
         self._names: tuple[str, ...] = ()
         self._decode_outcome = partial(outcome, names=self._names)
         self._best: ParameterResult | None = None
+        self._sequence_number = 0
         self._completed_count = 0
         self._part_count = 0
         self._ranked: list[Block[ParameterResult]] = []
@@ -58,8 +59,8 @@ class EventAssembler:
         """Return the event of a message; None for a heartbeat and a part that is not the last.
 
         Raises:
-            StreamInterruptedError: A part of the result is missing.
-            ServerError: An event came before the stream's started event.
+            StreamInterruptedError: An event, or a part of the result, is missing.
+            ServerError: An event came before the stream's started event, or a second time.
         """
         self.message_received = True
         try:
@@ -100,24 +101,38 @@ class EventAssembler:
     def _event(self, event: optimization_event_pb2.OptimizationEvent) -> OptimizationEvent | None:
         match event.WhichOneof("kind"):
             case "started":
+                self._follow(event.sequence_number, 1)
                 self.started = started_event(event.started)
                 self._names = tuple(self.started.config.parameters)
                 self._decode_outcome = partial(outcome, names=self._names)
                 warn_if_ignored(self._given, event.started)
                 return self.started
             case "progress":
-                return self._progress(event.progress)
+                return self._progress(event.progress, event.sequence_number)
             case "result":
-                return self._feed_part(event.result)
+                return self._feed_part(event.result, event.sequence_number)
             case _:
                 return None
 
+    def _follow(self, sequence_number: int, count: int) -> None:
+        """Go on by `count` numbers, to that of an event, which must be the next one."""
+        previous, self._sequence_number = self._sequence_number, sequence_number
+        if sequence_number > previous + count:
+            raise StreamInterruptedError(
+                f"event {sequence_number} came after event {previous}: those between are missing"
+            )
+        if sequence_number < previous + count:
+            raise ServerError(
+                f"the server sent event {sequence_number} where event {previous + count} follows"
+            )
+
     def _feed_part(
-        self, part: optimization_event_pb2.OptimizationResult
+        self, part: optimization_event_pb2.OptimizationResult, sequence_number: int
     ) -> OptimizationResult | None:
         if part.part_index != self._part_count:
             raise StreamInterruptedError(f"part {self._part_count} of the result is missing")
         started = self._first_event()
+        self._follow(sequence_number, 1)
         names = self._names
         self._part_count += 1
         # A block keeps all of its message in memory: a part that came as Arrow is to be let go.
@@ -133,13 +148,15 @@ class EventAssembler:
             )
         return self.result
 
-    def _progress(self, message: optimization_event_pb2.Progress) -> Progress:
+    def _progress(self, message: optimization_event_pb2.Progress, sequence_number: int) -> Progress:
         started = self._first_event()
         blocks: list[Block[Outcome]] = [MessageBlock(message.outcomes, self._decode_outcome)]
         if message.arrow_results:
             blocks = [*result_blocks(message.arrow_results), *blocks]
+        outcomes = Rows(blocks)
+        self._follow(sequence_number, len(outcomes))
         self._completed_count = message.completed_count
-        return progress_event(message, started, Rows(blocks), self._best_of(message))
+        return progress_event(message, started, outcomes, self._best_of(message))
 
     def _best_of(self, message: optimization_event_pb2.Progress) -> ParameterResult | None:
         """Decode the best so far, which is the same in most messages, only when it is another."""

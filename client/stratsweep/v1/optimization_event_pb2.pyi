@@ -88,12 +88,18 @@ class OptimizationEvent(message.Message):
     HEARTBEAT_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     sequence_number: builtins.int
-    """sequence_number grows along the stream: 1 for started, then by one for each outcome. A message
-    that carries several outcomes has the number of its last one. Heartbeats have 0.
+    """sequence_number grows along the stream: 1 for started, then by one for each outcome, then by one
+    for each part of the result, so that after n outcomes its first part has n + 2. A message that
+    carries several outcomes has the number of its last one. Heartbeats have 0. Without
+    progress_interval, an event that is sent again is, bit for bit, the one that was sent first; with
+    it, it is the one of its number but for its outcomes. How a result is split into parts depends
+    on result_format.
     """
     @builtins.property
     def event_time(self) -> timestamp_pb2.Timestamp:
-        """event_time is when it happened, by the server's clock."""
+        """event_time is when it happened, by the server's clock at the start and by the time that has
+        passed since.
+        """
 
     @builtins.property
     def started(self) -> OptimizationStarted:
@@ -314,7 +320,7 @@ class Progress(message.Message):
 
     @builtins.property
     def elapsed_duration(self) -> duration_pb2.Duration:
-        """elapsed_duration is the time since the optimization started."""
+        """elapsed_duration is the time since the optimization started, as of the last of outcomes."""
 
     @builtins.property
     def estimated_remaining_duration(self) -> duration_pb2.Duration:

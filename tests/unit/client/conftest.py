@@ -23,6 +23,8 @@ from stratsweep.v1 import (
     strategy_pb2,
 )
 
+from .numbering import Numbering, numbered
+
 WAIT_SECONDS = 20
 
 
@@ -80,7 +82,7 @@ class Script:
                 bars.first_bar_time.FromJsonString("2020-01-02T00:00:00Z")
                 bars.last_bar_time.FromJsonString("2020-12-31T00:00:00Z")
         started.market_data.symbols.extend(spans)
-        return self._response(started=started)
+        return Numbering()(self._response(started=started))
 
     def result_row(self, index, rank=0, **metrics):
         return outcome_pb2.ParameterResult(
@@ -141,13 +143,14 @@ class Script:
             self.result_row(3, rank=3, total_return=0.0, trade_count=0),
         ]
         best = rows[0]
-        return [
+        messages = [
             self.started(),
             self.progress(1, rows[0], best=best),
             self.progress(3, rows[1], rows[2], best=best),
             self.progress(4, self.failure(1), failed=1, best=best),
             self.part(rows, [self.failure(1)]),
         ]
+        return numbered(messages)
 
     def whole_in_arrow(self):
         """The stream of `whole` as it comes in Arrow, the ranking in two parts."""
@@ -163,11 +166,11 @@ class Script:
             part.event.result.arrow_ranked_results = arrow_stream(ranked, names, is_ranked=True)
             part.event.result.succeeded_count = last.event.result.succeeded_count
             part.event.result.failed_count = last.event.result.failed_count
-        return [started, first, second, third, *parts]
+        return numbered([started, first, second, third, *parts])
 
     def failed(self):
         """A complete stream of an optimization that could rank nothing."""
-        return [
+        messages = [
             self.started(),
             self.progress(4, *map(self.failure, range(4)), failed=4),
             self.part(
@@ -177,6 +180,7 @@ class Script:
                 state=optimization_event_pb2.OPTIMIZATION_STATE_FAILED,
             ),
         ]
+        return numbered(messages)
 
     def catalogue(self):
         response = optimization_service_pb2.ListStrategiesResponse(
@@ -290,6 +294,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.requests.append(request)
         self.deadline_seconds = context.time_remaining()
         context.add_callback(self.ended.set)
+        number = Numbering()
         for step in self.steps_of.get(request.config.symbols[0], self.steps):
             if isinstance(step, grpc.Status):
                 context.abort_with_status(step)
@@ -297,7 +302,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
                 step(context)
             else:
                 self._repeat(request, step.event)
-                yield step
+                yield number(step)
 
     def ListStrategies(self, request, context):  # noqa: N802 - gRPC's name
         if self.steps and isinstance(self.steps[0], grpc.Status):

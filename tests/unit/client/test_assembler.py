@@ -21,10 +21,14 @@ from stratsweep.v1 import (
     strategy_pb2,
 )
 
+from .numbering import Numbering
+
 
 def feed_all(messages):
     assembler = EventAssembler()
-    events = [event for event in map(assembler.feed, messages) if event is not None]
+    events = [
+        event for event in map(assembler.feed, map(Numbering(), messages)) if event is not None
+    ]
     return assembler, events
 
 
@@ -146,6 +150,48 @@ def test_a_missing_part_is_noticed(script):
     assembler, _ = feed_all([script.started(), script.part(index=0, last=False)])
     with pytest.raises(StreamInterruptedError, match="part 1 of the result is missing"):
         assembler.feed(script.part(index=2))
+
+
+def started_and(script, *messages, numbers):
+    messages = [script.started(), *messages]
+    for message, number in zip(messages, numbers, strict=True):
+        message.event.sequence_number = number
+    return messages
+
+
+def test_a_missing_event_is_noticed(script):
+    row = script.result_row(2)
+    first, lost = script.progress(1, row), script.progress(3, row)
+    assembler = EventAssembler()
+    *messages, last = started_and(script, first, lost, numbers=(1, 2, 4))
+    assert all(map(assembler.feed, messages))
+    with pytest.raises(StreamInterruptedError, match="event 4 came after event 2") as caught:
+        assembler.feed(last)
+    assert caught.value.completed_count == 1
+    *messages, last = started_and(script, script.part(), numbers=(1, 3))
+    assembler = EventAssembler()
+    assert all(map(assembler.feed, messages))
+    with pytest.raises(StreamInterruptedError, match="are missing"):
+        assembler.feed(last)
+
+
+def test_an_event_that_comes_again_is_the_servers_mistake(script):
+    again = script.progress(1, script.result_row(2)), script.progress(1, script.result_row(2))
+    assembler = EventAssembler()
+    *messages, last = started_and(script, *again, numbers=(1, 2, 2))
+    assert all(map(assembler.feed, messages))
+    with pytest.raises(ServerError, match="sent event 2 where event 3 follows"):
+        assembler.feed(last)
+    with pytest.raises(ServerError, match="sent event 1 where event"):
+        assembler.feed(messages[0])
+
+
+def test_a_grouped_event_has_the_number_of_its_last_outcome(script):
+    group = script.progress(2, script.result_row(2), script.failure(1))
+    assembler = EventAssembler()
+    assert all(map(assembler.feed, started_and(script, group, script.part(), numbers=(1, 3, 4))))
+    with pytest.raises(ServerError, match="sent event 2 where event 3 follows"):
+        list(map(EventAssembler().feed, started_and(script, group, numbers=(1, 2))))
 
 
 def test_a_stream_without_its_last_part_is_no_result(script):
