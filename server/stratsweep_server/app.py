@@ -19,13 +19,13 @@ from stratsweep_server.execution.machine_memory import memory_bytes, return_larg
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
-from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
 from stratsweep_server.optimization.optimizations import Optimizations
 from stratsweep_server.optimization.storage_watch import StorageWatch
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 

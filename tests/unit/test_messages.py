@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stratsweep_server.market_data.errors import counted
+from stratsweep_server.texts import counted
 
 SERVER = Path(__file__).resolve().parents[2] / "server" / "stratsweep_server"
 THINGS = "backtest|call|combination|line|module|optimization|symbol|violation|worker"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.sources import CopyPlace, ModuleSource
-from stratsweep_server.market_data.errors import counted
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stratsweep_server.market_data.errors import counted
+from stratsweep_server.texts import counted
 
 WINDOW_SECONDS = 10.0
 LINES_PER_WINDOW = 100

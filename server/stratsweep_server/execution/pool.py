@@ -61,7 +61,7 @@ from stratsweep_server.execution.scheduler import (
 from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.execution.slot import Assignment, Slot
 from stratsweep_server.market_data.bars import Bars
-from stratsweep_server.market_data.errors import counted
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.process import WorkerProcess
 from stratsweep_server.execution.scheduler import Chunk, RunMode
 from stratsweep_server.execution.shared_bars import SharedBars
-from stratsweep_server.market_data.errors import counted
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 

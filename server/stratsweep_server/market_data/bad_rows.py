@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import InvalidBarsError, counted, unit_of_rows
+from stratsweep_server.market_data.errors import InvalidBarsError, unit_of_rows
+from stratsweep_server.texts import counted
 
 _Bools: TypeAlias = NDArray[np.bool_]
 _Indices: TypeAlias = NDArray[np.int64]

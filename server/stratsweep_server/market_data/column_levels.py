@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from stratsweep_server.market_data.column_names import is_value, price_columns
-from stratsweep_server.market_data.errors import listed
+from stratsweep_server.texts import listed
 
 # How pandas writes a name of two levels where there is room for one.
 _PAIR = re.compile(r"""^\((['"])(?P<first>.*)\1, (['"])(?P<second>.*)\3\)$""")

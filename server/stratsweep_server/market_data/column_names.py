@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from stratsweep_server.market_data.errors import listed, quoted
+from stratsweep_server.texts import listed, quoted
 
 PRICES = ("open", "high", "low", "close")
 TIME_ROLES = ("time", "date", "clock")

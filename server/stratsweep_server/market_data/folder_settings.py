@@ -6,13 +6,9 @@ import difflib
 import tomllib
 from dataclasses import dataclass, fields
 
-from stratsweep_server.market_data.errors import (
-    FolderSettingsError,
-    UnknownTimezoneError,
-    listed,
-    quoted,
-)
+from stratsweep_server.market_data.errors import FolderSettingsError, UnknownTimezoneError
 from stratsweep_server.market_data.timezones import check_timezone
+from stratsweep_server.texts import listed, quoted
 
 SETTINGS_FILE_NAME = "stratsweep.toml"
 MAX_SETTINGS_BYTES = 65_536

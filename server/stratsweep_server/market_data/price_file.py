@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.market_data.bars import UTC, Bars
-from stratsweep_server.market_data.errors import InvalidBarsError, quoted
+from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.price_content import read_table
 from stratsweep_server.market_data.price_numbers import Floats, number_type_problems, read_numbers
 from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.price_times import FileTimes, bar_times, time_type_problems
 from stratsweep_server.market_data.price_zone import in_timezone, shown
+from stratsweep_server.texts import quoted
 
 _PRICES = ("open", "high", "low", "close")
 # By how much of itself a high may be below, or a low above, what it must bound: vendors' 32-bit

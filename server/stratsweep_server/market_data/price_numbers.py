@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.market_data.price_table import PriceTable
+from stratsweep_server.texts import quoted
 
 Floats: TypeAlias = NDArray[np.float64]
 _Texts: TypeAlias = Mapping[str, pl.Series]

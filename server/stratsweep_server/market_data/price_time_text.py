@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.market_data.price_table import PriceTable
+from stratsweep_server.texts import quoted
 
 _FORMATS = (
     "%Y-%m-%d",

@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.market_data.price_table import PriceTable
 from stratsweep_server.market_data.price_time_numbers import (
     NOT_A_TIME,
@@ -25,6 +24,7 @@ from stratsweep_server.market_data.price_time_numbers import (
     times_of_numbers,
 )
 from stratsweep_server.market_data.price_time_text import times_of_text
+from stratsweep_server.texts import quoted
 
 _DECIMAL = r"^(?<whole>[+-]?[0-9]+)\.(?<decimals>[0-9]*)$"
 # With fewer decimals than its power of ten, a number was rounded: 1.70407E+12, in a spreadsheet.

@@ -6,8 +6,9 @@ import difflib
 import re
 from collections.abc import Collection
 
-from stratsweep_server.market_data.errors import UnknownSymbolError, listed
+from stratsweep_server.market_data.errors import UnknownSymbolError
 from stratsweep_server.market_data.file_names import symbol_of
+from stratsweep_server.texts import listed
 
 _BETWEEN_SYMBOLS = re.compile(r"[,;|\s]+")
 _AROUND_SYMBOLS = " \t\r\n,;|[](){}'\""

@@ -14,9 +14,10 @@ from functools import partial
 
 import polars as pl
 
-from stratsweep_server.market_data.errors import InvalidBarsError, listed
+from stratsweep_server.market_data.errors import InvalidBarsError
 from stratsweep_server.market_data.file_names import TEXT_EXTENSIONS
 from stratsweep_server.market_data.zstd_size import DamagedZstdError, zstd_size_limit
+from stratsweep_server.texts import listed
 
 _SMALLEST_LIMIT, _LARGEST_LIMIT = 64 * 2**20, 2 * 2**30
 # Prices as text take 3 to 30 times the room of what they are packed to.

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from stratsweep_server.backtest import ParameterValue
-from stratsweep_server.market_data.errors import counted, listed, quoted
 from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINT_CHARACTERS,
     MAX_CONSTRAINT_DEPTH,
 )
+from stratsweep_server.texts import counted, listed, quoted
 
 FUNCTIONS = {
     "abs": (1, 1),

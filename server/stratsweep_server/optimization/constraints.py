@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.execution.plan import ParameterAxis, axis_column
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
 from stratsweep_server.optimization.constraint_hints import rewrite
@@ -38,6 +37,7 @@ from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINT_CHARACTERS,
     MAX_CONSTRAINT_SECONDS,
 )
+from stratsweep_server.texts import quoted
 
 _BLOCK_ROWS = 1 << 16
 _SORTED_TEXTS = 10_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.limits import (
     MAX_LABEL_KEY_CHARACTERS,
     MAX_LABEL_VALUE_CHARACTERS,
     MAX_LABELS,
 )
 from stratsweep_server.optimization.validation import Violation
+from stratsweep_server.texts import quoted
 
 _WORD = re.compile(r"[\w.:/@+-]+")
 

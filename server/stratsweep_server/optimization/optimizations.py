@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
 from stratsweep_server.optimization.optimizer import GridSearchOptimizer
 from stratsweep_server.optimization.outcome_log import OutcomeLog
@@ -20,6 +19,7 @@ from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.result import OptimizationResult
 from stratsweep_server.optimization.running import RunningOptimization
 from stratsweep_server.optimization.states import OptimizationState
+from stratsweep_server.texts import counted
 
 DEFAULT_MAX_OPTIMIZATIONS = 64
 _RETRY_SECONDS = 5.0

@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from typing import Any, SupportsFloat
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
@@ -22,6 +21,7 @@ from stratsweep_server.optimization.config import (
     ParameterValues,
 )
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation
+from stratsweep_server.texts import quoted
 
 _PLAIN = {bool, int, float, str}
 _SHOWN = {bool, int, float, type(None)}

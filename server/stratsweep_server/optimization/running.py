@@ -17,7 +17,6 @@ from stratsweep_server.execution.pool import (
     WorkersUnavailableError,
 )
 from stratsweep_server.execution.shared_bars import SharedBars
-from stratsweep_server.market_data.errors import counted
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.conclusion import conclude
 from stratsweep_server.optimization.memory import (
@@ -29,6 +28,7 @@ from stratsweep_server.optimization.memory import (
 from stratsweep_server.optimization.outcome_log import OutcomeLog, TooManyMetricsError
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.result import OptimizationResult
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from stratsweep_server.backtest import (
 from stratsweep_server.backtest.seeds import SEED_BITS
 from stratsweep_server.backtest.settings import POSITIVE, SETTING_RULES, SettingRule
 from stratsweep_server.execution.plan import ParameterAxis
-from stratsweep_server.market_data.errors import UnknownTimezoneError, listed, quoted
+from stratsweep_server.market_data.errors import UnknownTimezoneError
 from stratsweep_server.market_data.timezones import check_timezone
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import (
@@ -56,6 +56,7 @@ from stratsweep_server.optimization.limits import (
     MAX_TEXT_CHARACTERS,
     MAX_VIOLATIONS,
 )
+from stratsweep_server.texts import listed, quoted
 
 _Value = TypeVar("_Value", bound=ParameterValue)
 _LISTED_VALUES = 5

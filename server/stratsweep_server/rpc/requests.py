@@ -14,7 +14,6 @@ from stratsweep.v1 import optimization_config_pb2 as config_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1 import outcome_pb2, parameter_pb2
 
-from stratsweep_server.market_data.errors import quoted
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
@@ -28,6 +27,7 @@ from stratsweep_server.optimization.labels import find_label_violations
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 from stratsweep_server.rpc.events.stream import StreamOptions
+from stratsweep_server.texts import quoted
 
 _DIRECTIONS = {
     config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED: OptimizationDirection.MAXIMIZE,

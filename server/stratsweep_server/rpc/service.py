@@ -18,7 +18,6 @@ from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServi
 from stratsweep_server.backtest.loading import DEFAULT_ENGINE
 from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
-from stratsweep_server.market_data.errors import counted, listed
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.labels import labels_text
@@ -27,6 +26,7 @@ from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.events.followed import FollowedOptimization
 from stratsweep_server.rpc.events.stream import HEARTBEAT_SECONDS, EventStream, started_response
+from stratsweep_server.texts import counted, listed
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
-from stratsweep_server.market_data.errors import counted
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
 from stratsweep_server.optimization.optimizations import TooManyOptimizationsError
@@ -30,6 +29,7 @@ from stratsweep_server.rpc.trailers import (
     percent_encoded_size,
     shortened,
 )
+from stratsweep_server.texts import counted
 
 ERROR_DOMAIN = "stratsweep"
 

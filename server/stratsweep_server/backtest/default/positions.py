@@ -13,7 +13,7 @@ from stratsweep_server.backtest.default.compilation import compiled
 from stratsweep_server.backtest.default.portfolio import Portfolio
 from stratsweep_server.backtest.default.trade_jumps import WORD
 from stratsweep_server.market_data.bars import Bars, read_only
-from stratsweep_server.market_data.errors import quoted
+from stratsweep_server.texts import quoted
 
 _Number = TypeVar("_Number", np.int8, np.float64)
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)

@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 
-from stratsweep_server.market_data.errors import counted
 from stratsweep_server.rpc.interceptors.wrapping import (
     Call,
     Context,
@@ -18,6 +17,7 @@ from stratsweep_server.rpc.interceptors.wrapping import (
     with_call,
 )
 from stratsweep_server.rpc.status import DrainingError
+from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
 
