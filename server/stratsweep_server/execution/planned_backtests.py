@@ -21,7 +21,8 @@ from stratsweep_server.backtest.indicators import begin_plan
 from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.answers import MetricTable, plain_columns, plain_metrics
-from stratsweep_server.execution.plan import BacktestPlan, GridColumns
+from stratsweep_server.execution.grid import GridColumns
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.market_data.bars import Bars
 
 _LONGEST_LABEL = 200

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.execution.plan import ParameterAxis, axis_column
+from stratsweep_server.execution.grid import ParameterAxis, axis_column
+from stratsweep_server.optimization.axes import expand
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
 from stratsweep_server.optimization.constraint_hints import rewrite
@@ -31,7 +32,6 @@ from stratsweep_server.optimization.constraint_types import (
     parameter,
     typed,
 )
-from stratsweep_server.optimization.grid import expand
 from stratsweep_server.optimization.like import LikePattern
 from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINT_CHARACTERS,

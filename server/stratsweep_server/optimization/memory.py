@@ -11,12 +11,11 @@ import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
 from sys import getsizeof
 
 from stratsweep_server.backtest import ParameterValue
+from stratsweep_server.execution.grid import ParameterAxis, grid_size
 from stratsweep_server.execution.outcomes import BacktestFailure
-from stratsweep_server.execution.plan import ParameterAxis
 
 MEGABYTE = 1_000_000
 UNDECLARED_METRICS = 16
@@ -132,8 +131,7 @@ def unlimited_memory() -> MemoryAccount:
 
 def preparation_bytes(axes: Sequence[ParameterAxis]) -> int:
     """Return the bytes that it takes to select the combinations of a grid to run."""
-    grid_size = prod(len(axis.values) for axis in axes)
-    return _CALL_BYTES + sum(map(_axis_bytes, axes)) + grid_size * _SELECTION_BYTES
+    return _CALL_BYTES + sum(map(_axis_bytes, axes)) + grid_size(axes) * _SELECTION_BYTES
 
 
 def optimization_bytes(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from stratsweep_server.backtest import EngineDescription, Metric
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.generation import Generation
-from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
+from stratsweep_server.execution.grid import GridColumns, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.market_data.bars import (
     UTC,
     Bars,

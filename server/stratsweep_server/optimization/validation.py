@@ -25,9 +25,15 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.backtest.seeds import SEED_BITS
 from stratsweep_server.backtest.settings import POSITIVE, SETTING_RULES, SettingRule
-from stratsweep_server.execution.plan import ParameterAxis
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.market_data.errors import UnknownTimezoneError
 from stratsweep_server.market_data.timezones import check_timezone
+from stratsweep_server.optimization.axes import (
+    COUNTED_SIZE,
+    combination_count,
+    expand,
+    last_value,
+)
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.config import (
     DoubleRange,
@@ -40,12 +46,6 @@ from stratsweep_server.optimization.constraints import (
     InvalidConstraintError,
     compiled,
     grid_parameters,
-)
-from stratsweep_server.optimization.grid import (
-    COUNTED_SIZE,
-    expand,
-    grid_size,
-    last_value,
 )
 from stratsweep_server.optimization.limits import (
     MAX_BACKTEST_TIMEOUT_SECONDS,
@@ -384,7 +384,7 @@ def _check_against(
 
 
 def _check_size(axes: Sequence[ParameterValues], max_combinations: int) -> Iterator[Violation]:
-    size = grid_size(axes)
+    size = combination_count(axes)
     if size > max_combinations:
         shown = f"{size:,}" if size < COUNTED_SIZE else "more than 10^30"
         yield Violation(

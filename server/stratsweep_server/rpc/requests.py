@@ -14,6 +14,7 @@ from stratsweep.v1 import optimization_config_pb2 as config_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1 import outcome_pb2, parameter_pb2
 
+from stratsweep_server.optimization.axes import number_array
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
@@ -22,7 +23,6 @@ from stratsweep_server.optimization.config import (
     Parameter,
     ParameterValues,
 )
-from stratsweep_server.optimization.grid import number_array
 from stratsweep_server.optimization.labels import find_label_violations
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS

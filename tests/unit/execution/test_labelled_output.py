@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from stratsweep_server.backtest.default import DefaultEngine
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.labelled_output import LabelledOutput
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.planned_backtests import PlannedBacktests
 
 

@@ -22,6 +22,7 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution import messages
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.messages import (
     FrameReader,
     MalformedMessageError,
@@ -29,7 +30,7 @@ from stratsweep_server.execution.messages import (
     Outcomes,
 )
 from stratsweep_server.execution.outcomes import FailureKind
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.market_data.bars import BarsHeader
 
 CHUNK_ID = 7

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import pool as pool_module
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.outcomes import FailureKind, OutcomeBatch
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.pool import WorkerPool, WorkersUnavailableError
 from stratsweep_server.market_data.storage import StorageUnavailableError
 

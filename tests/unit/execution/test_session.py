@@ -21,9 +21,10 @@ from stratsweep_server.backtest import BacktestResult, Bars, BatchResult
 from stratsweep_server.backtest.seeds import BacktestSeeds
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Activity, Running, shared_words
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.messages import FrameReader
 from stratsweep_server.execution.outcomes import OutcomeBatch
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.session import Session
 from stratsweep_server.execution.shared_bars import SharedBars
 from stratsweep_server.market_data.bars import BarsHeader

@@ -14,6 +14,7 @@ from stratsweep_server.backtest.sources import CopyPlace
 from stratsweep_server.execution import slot as slot_module
 from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.generation import Generation
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.messages import (
     MalformedMessageError,
@@ -22,7 +23,7 @@ from stratsweep_server.execution.messages import (
     encode_start_failed,
 )
 from stratsweep_server.execution.outcomes import FailureKind
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.scheduler import Chunk, CombinationQueue, RunMode
 from stratsweep_server.execution.slot import Assignment, Kill, KillReason, Slot, SlotState
 

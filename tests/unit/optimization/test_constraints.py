@@ -6,7 +6,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.grid import ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
+from stratsweep_server.optimization.axes import expand
 from stratsweep_server.optimization.config import IntegerRange
 from stratsweep_server.optimization.constraint_text import FUNCTIONS
 from stratsweep_server.optimization.constraints import (
@@ -15,7 +17,6 @@ from stratsweep_server.optimization.constraints import (
     compiled,
     grid_parameters,
 )
-from stratsweep_server.optimization.grid import expand
 from stratsweep_server.optimization.limits import MAX_CONSTRAINT_CHARACTERS, MAX_CONSTRAINT_DEPTH
 
 AXES = (

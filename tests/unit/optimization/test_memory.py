@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
-from stratsweep_server.execution.plan import ParameterAxis
 from stratsweep_server.optimization.memory import (
     MemoryBudget,
     MemoryExhaustedError,

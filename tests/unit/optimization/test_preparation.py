@@ -16,7 +16,7 @@ from stratsweep_server.backtest import (
     StrategyParameter,
 )
 from stratsweep_server.backtest.default.engine import DefaultEngine
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.market_data.bars import map_bars
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import (

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stratsweep.v1.optimization_event_pb2 import OptimizationResult
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
+from stratsweep_server.execution.grid import GridColumns, ParameterAxis
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
-from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc.events import formats

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stratsweep.v1.optimization_event_pb2 import OptimizationEvent, OptimizationStarted
 from stratsweep.v1.optimization_service_pb2 import OptimizeResponse, WatchOptimizationResponse
+from stratsweep_server.execution.grid import GridColumns, ParameterAxis
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
-from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.config import OptimizationConfig, OptimizationDirection
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.ranking import rank

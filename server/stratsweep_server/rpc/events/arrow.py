@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
 from stratsweep_server.backtest import ParameterColumn
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.outcome_log import OutcomeColumns
 from stratsweep_server.optimization.result import RankedResults

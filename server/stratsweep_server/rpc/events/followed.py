@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.optimizations import OptimizationEntry

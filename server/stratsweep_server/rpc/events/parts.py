@@ -7,7 +7,7 @@ from itertools import chain
 
 from stratsweep.v1 import optimization_event_pb2
 
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.result import OptimizationResult
 from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.rpc.events.formats import RankingFormat, ResultPart, fits

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from stratsweep.v1 import outcome_pb2, parameter_pb2
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
-from stratsweep_server.execution.plan import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc.events.formats import (

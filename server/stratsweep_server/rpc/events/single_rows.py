@@ -11,7 +11,7 @@ from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep.v1.outcome_pb2 import Outcome, ParameterResult
 from stratsweep.v1.parameter_pb2 import ParameterValue
 
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.rpc.events.formats import EncodedOutcomes
 from stratsweep_server.rpc.events.rows import (

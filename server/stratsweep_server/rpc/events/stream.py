@@ -18,7 +18,7 @@ from stratsweep.v1.optimization_event_pb2 import OptimizationEvent
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
 
-from stratsweep_server.execution.plan import GridColumns
+from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.ranking import best_row, is_better
 from stratsweep_server.optimization.result import OptimizationResult

@@ -1,4 +1,4 @@
-"""Count and expand the parameter grid: sizes by arithmetic, axes of exact values. Pure.
+"""Count and expand the axes that a config gives: sizes by arithmetic, exact values. Pure.
 
 A range is counted before it is expanded, so a grid of 10^18 combinations costs nothing to refuse.
 Numbers are kept in arrays, which take 8 bytes each and are sent to workers as they are.
@@ -41,7 +41,7 @@ def last_value(values: IntegerRange | DoubleRange) -> float:
     return next(_double_range_values(values, [last]))
 
 
-def grid_size(axes: Sequence[ParameterValues]) -> int:
+def combination_count(axes: Sequence[ParameterValues]) -> int:
     """Return how many combinations the axes have; 1 without axes. Not exact from 10^30 on."""
     size = 1
     for values in axes:

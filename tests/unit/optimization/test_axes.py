@@ -1,6 +1,5 @@
-"""The parameter grid: exact values, sizes by arithmetic, combinations by index."""
+"""The axes of a grid: exact values, sizes by arithmetic."""
 
-import itertools
 import math
 from fractions import Fraction
 
@@ -8,24 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stratsweep_server.execution.plan import BacktestPlan, GridColumns, ParameterAxis
+from stratsweep_server.execution.grid import GridColumns, ParameterAxis
+from stratsweep_server.optimization.axes import combination_count, expand, last_value, value_count
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange
-from stratsweep_server.optimization.grid import expand, grid_size, last_value, value_count
 
 decimals = st.integers(-(10**6), 10**6).map(lambda number: number / 1000)
 steps = st.integers(1, 10**6).map(lambda number: number / 1000)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
-values = st.one_of(
-    st.lists(st.integers(-100, 100), min_size=1, max_size=4, unique=True),
-    st.lists(decimals, min_size=1, max_size=4, unique=True),
-    st.lists(st.text("abc", max_size=2), min_size=1, max_size=4, unique=True),
-    st.lists(st.booleans(), min_size=1, max_size=2, unique=True),
-)
-grids = st.lists(values, max_size=4).map(
-    lambda lists: tuple(
-        ParameterAxis(f"p{number}", tuple(items)) for number, items in enumerate(lists)
-    )
-)
 
 
 def exact(number):
@@ -37,12 +25,6 @@ def nearest_double(number):
     guess = float(number)
     around = (math.nextafter(guess, -math.inf), guess, math.nextafter(guess, math.inf))
     return min(around, key=lambda double: abs(Fraction(double) - number))
-
-
-def all_combinations(axes):
-    names = [axis.name for axis in axes]
-    product = itertools.product(*(axis.values for axis in axes))
-    return [dict(zip(names, combination, strict=True)) for combination in product]
 
 
 def test_a_tenth_to_a_half_by_a_tenth_is_exactly_five_points():
@@ -111,65 +93,12 @@ def test_points_stay_exact_where_large_numbers_cancel():
 
 def test_a_huge_grid_is_counted_without_being_expanded():
     million = DoubleRange(0.0, 0.999999, step=0.000001)
-    assert grid_size([million, IntegerRange(1, 10**6), IntegerRange(1, 10**6)]) == 10**18
+    assert combination_count([million, IntegerRange(1, 10**6), IntegerRange(1, 10**6)]) == 10**18
+    assert combination_count([]) == 1
     assert value_count(IntegerRange(-(2**63), 2**63 - 1)) == 2**64
     widest = DoubleRange(0.0, 1.7976931348623157e308, step=5e-324)
     assert value_count(widest) > 10**600
     assert last_value(widest) == 1.7976931348623157e308
-
-
-def test_without_axes_there_is_one_combination():
-    plan = BacktestPlan("any", (), ())
-    assert grid_size([]) == plan.grid_size == 1
-    assert plan.combination(0) == {}
-
-
-@given(grids)
-def test_indices_and_combinations_are_a_bijection_in_the_order_of_the_product(axes):
-    plan = BacktestPlan("any", axes, ())
-    expected = all_combinations(axes)
-    assert [plan.combination(index) for index in range(plan.grid_size)] == expected
-    assert plan.grid_size == len(expected) == grid_size([axis.values for axis in axes])
-
-
-@given(grids)
-def test_a_combination_has_the_parameters_in_the_order_of_the_axes(axes):
-    combination = BacktestPlan("any", axes, ()).combination(0)
-    assert list(combination) == [axis.name for axis in axes]
-
-
-def test_a_combination_far_inside_a_huge_grid_is_found_by_its_index():
-    axes = tuple(ParameterAxis(name, range(10**6)) for name in "abc")
-    plan = BacktestPlan("any", axes, ())
-    assert plan.combination(123_456_000_789_654_321) == {"a": 123_456, "b": 789, "c": 654_321}
-
-
-@given(grids, st.data())
-def test_columns_have_what_combinations_have(axes, data):
-    plan = BacktestPlan("any", axes, ())
-    chosen = data.draw(st.lists(st.integers(0, plan.grid_size - 1), max_size=20))
-    table = GridColumns(axes).at(np.array(chosen, dtype=np.int64))
-    assert list(table) == [axis.name for axis in axes]
-    for axis in axes:
-        expected = [plan.combination(index)[axis.name] for index in chosen]
-        assert list(table[axis.name]) == expected
-
-
-def test_columns_keep_the_type_of_the_values():
-    axes = (
-        ParameterAxis("count", range(3)),
-        ParameterAxis("share", (0.5, 1.0)),
-        ParameterAxis("on", (True, False)),
-        ParameterAxis("kind", ("simple", "exponential")),
-        ParameterAxis("edge", (-(2**63), 2**63 - 1)),
-    )
-    table = GridColumns(axes).at(np.arange(4))
-    assert table["kind"].dtype.kind == "U"
-    assert table["count"].dtype == np.int64
-    assert table["share"].dtype == np.float64
-    assert table["on"].dtype == np.bool_
-    assert set(table["kind"]) == {"simple", "exponential"}
-    assert table["edge"].tolist() == [-(2**63), 2**63 - 1] * 2
 
 
 MOST, LEAST = 2**63 - 1, -(2**63)
@@ -198,22 +127,10 @@ def test_whole_numbers_are_exact_up_to_the_ends_of_64_bits(values):
         assert exact == [
             values.start + number * values.step for number in range(value_count(values))
         ]
-    plan = BacktestPlan("any", (axis,), ())
     column = GridColumns([axis]).at(np.arange(len(exact)))["n"]
     assert column.dtype == np.int64
-    assert column.tolist() == exact == [plan.combination(at)["n"] for at in range(len(exact))]
-    assert {type(plan.combination(at)["n"]) for at in range(len(exact))} == {int}
-
-
-@given(
-    st.integers(LEAST, MOST),
-    st.integers(1, MOST),
-    st.integers(0, 20),
-)
-def test_columns_of_any_range_of_whole_numbers_are_exact(start, step, count):
-    values = range(start, min(start + count * step, MOST) + 1, step)
-    column = GridColumns([ParameterAxis("n", values)]).at(np.arange(len(values)))["n"]
-    assert (column.dtype, column.tolist()) == (np.int64, list(values))
+    assert column.tolist() == exact
+    assert {type(value) for value in exact} == {int}
 
 
 def test_numbers_of_any_list_are_kept_in_arrays_and_come_out_as_they_went_in():
@@ -225,21 +142,11 @@ def test_numbers_of_any_list_are_kept_in_arrays_and_come_out_as_they_went_in():
     assert expand(["a"]) == ("a",)
 
 
-def test_rows_of_texts_refer_to_them_and_count_the_longest():
-    texts = ["x" * 1_000, "é", ""]
-    axes = (ParameterAxis("kind", texts), ParameterAxis("n", range(3)))
-    grid = GridColumns(axes, object)
-    assert grid.row_bytes == 1_008
-    column = grid.at(np.arange(9))["kind"]
-    assert all(text is texts[at // 3] for at, text in enumerate(column))
-    assert GridColumns([ParameterAxis("kind", ["é", "日本"])]).row_bytes == 6
-
-
 def test_the_sizes_of_many_huge_axes_are_not_multiplied_out():
     widest = DoubleRange(5e-324, 1.7e308, step=5e-324)
-    size = grid_size([widest] * 20_000)
+    size = combination_count([widest] * 20_000)
     assert 10**600 < size < 10**700
-    assert grid_size([widest] + [IntegerRange(1, 2)] * 20_000) == value_count(widest)
+    assert combination_count([widest] + [IntegerRange(1, 2)] * 20_000) == value_count(widest)
 
 
 @pytest.mark.parametrize(
