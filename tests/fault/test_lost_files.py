@@ -46,6 +46,11 @@ async def replace_workers(pool: WorkerPool) -> None:
     )
 
 
+def remove_everything_in(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+
+
 @pytest.mark.parametrize("start_method", START_METHODS)
 async def test_new_workers_get_what_they_need_though_the_run_directory_is_gone(
     start_method, prices, tmp_path
@@ -65,14 +70,14 @@ async def test_new_workers_get_what_they_need_though_the_run_directory_is_gone(
             optimizer.optimize(config, lambda count, _: completed.append(count))
         )
         await until(lambda: len(completed) > 5, "it is at work")
-        shutil.rmtree(pool.directory)
+        remove_everything_in(scratch)
         await replace_workers(pool)
         result = await running
         assert result.failures == ()
         assert {row.metrics["last_close"] for row in result.ranked_results} == {CLOSES[-1]}
         again = await optimizer.optimize(config)  # the directory is made again
         assert again.failures == ()
-        shutil.rmtree(pool.directory)
+        remove_everything_in(scratch)
         loaded = pool.generation
         pool.reload()
         await until(lambda: pool.generation is not loaded, "the engine is loaded anew")

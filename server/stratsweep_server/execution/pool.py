@@ -58,7 +58,7 @@ from stratsweep_server.execution.scheduler import (
     FairScheduler,
     RunMode,
 )
-from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.execution.shared_bars import SharedBars, SharedBarsFiles
 from stratsweep_server.execution.slot import Assignment, Slot
 from stratsweep_server.market_data.bars import Bars
 from stratsweep_server.texts import counted
@@ -102,6 +102,8 @@ class BacktestPool(Protocol):
 
     def share(self, bars: Sequence[Bars]) -> SharedBars:
         """Write bars into a file that workers can map; takes as long as the writing.
+
+        Where a workload has the same bars, its file is shared.
 
         Raises:
             StorageUnavailableError: There is no place for them.
@@ -246,6 +248,7 @@ class WorkerPool:
         self._scheduler = FairScheduler(self._worker_count)
         self._workloads: dict[CombinationQueue, Workload] = {}
         self._plan_ids = itertools.count(1)
+        self._bars_files = SharedBarsFiles()
         self._slots: list[Slot] = []
         self._reloader = Reloader(self._new_trial, self._adopt)
         self._logged_sources: Sequence[ModuleSource] | None = None
@@ -259,15 +262,10 @@ class WorkerPool:
         """Return how many backtests run at a time."""
         return self._worker_count
 
-    @property
-    def directory(self) -> Path:
-        """Return where files that the workers share can be put; gone when the pool closes."""
-        return self._run_directory.path
-
     def share(self, bars: Sequence[Bars]) -> SharedBars:
         """Write bars into a file that workers can map; see `BacktestPool.share`."""
         try:
-            return SharedBars(bars, self._run_directory.ensure())
+            return self._bars_files.share(bars, self._run_directory.ensure())
         except OSError as error:
             raise self._run_directory.unavailable(error) from error
 
@@ -285,7 +283,7 @@ class WorkerPool:
         engine = pack_engine(self._engine)
         self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
         self._launcher = Launcher(engine, self._limits, self._start_method)
-        self._generations = Generations(self.directory)
+        self._generations = Generations(self._run_directory.path)
         self._slots = [
             Slot(number, self.generation, self._launcher, self, self._start_timeout, self._limits)
             for number in range(self._worker_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,6 +135,16 @@ def write_bars(file: IO[bytes], bars: Sequence[Bars]) -> None:
             rest = np.ascontiguousarray(getattr(each, name)).view(np.uint8)
             while len(rest):
                 rest = rest[file.write(rest.data) :]
+
+
+def digest_of(bars: Bars) -> str:
+    """Return the SHA-256 of all that bars are: symbol, zone, warm-up and columns; hexadecimal."""
+    digest = hashlib.sha256(
+        repr((bars.symbol, bars.timezone, bars.warm_up_count, len(bars))).encode()
+    )
+    for name in _COLUMNS:
+        digest.update(np.ascontiguousarray(getattr(bars, name)).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def map_bars(descriptor: int, headers: Mapping[str, BarsHeader]) -> dict[str, Bars]:

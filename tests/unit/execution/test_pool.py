@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.execution import pool as pool_module
+from stratsweep_server.execution import shared_bars
 from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.outcomes import FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
@@ -318,7 +319,7 @@ async def test_bars_for_which_there_is_no_place_are_a_matter_of_the_folder(monke
     def refuse(*arguments) -> None:
         raise OSError(number, os.strerror(number), "/secret")
 
-    monkeypatch.setattr(pool_module, "SharedBars", refuse)
+    monkeypatch.setattr(shared_bars, "write_bars", refuse)
     async with open_pool(SimulatedLauncher()) as pool:
         with pytest.raises(StorageUnavailableError, match="scratch directory") as caught:
             pool.share([])

@@ -26,7 +26,7 @@ from stratsweep_server.execution.messages import FrameReader
 from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.execution.session import Session
-from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.execution.shared_bars import SharedBarsFiles
 from stratsweep_server.market_data.bars import BarsHeader
 
 CHUNK_ID = 7
@@ -405,7 +405,7 @@ def test_bars_come_as_a_file_with_their_plan_and_go_with_it(tmp_path):
     plan = replace(PLAN, bar_headers={"SPY": BarsHeader(3)})
     engine = BatchEngine()
     with session_of(engine) as server:
-        shared = SharedBars([bars], tmp_path)
+        shared = SharedBarsFiles().share([bars], tmp_path)
         server.send_plan(plan, shared.fileno())
         shared.close()
         server.run_chunk([1, 2])

@@ -11,7 +11,7 @@ from stratsweep_server.backtest import (
 )
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.pool import WorkersUnavailableError
-from stratsweep_server.execution.shared_bars import SharedBars
+from stratsweep_server.execution.shared_bars import SharedBarsFiles
 
 
 class WorkerEndedError(Exception):
@@ -64,12 +64,13 @@ class InlinePool:
         self.stall_after = stall_after
         self.unavailable_after = unavailable_after
         self.workloads = []
+        self._bars_files = SharedBarsFiles()
 
     async def describe_engine(self):
         return self.description
 
     def share(self, bars):
-        return SharedBars(bars, self.directory)
+        return self._bars_files.share(bars, self.directory)
 
     def submit(self, plan, indices, *, backtest_timeout, on_outcomes, generation=None, bars=None):
         self.submitted_generation = generation
