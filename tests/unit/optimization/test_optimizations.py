@@ -17,7 +17,7 @@ from stratsweep_server.optimization.optimizations import (
 )
 from stratsweep_server.optimization.states import OptimizationState
 
-from .inline_pool import InlinePool
+from tests.inline_pool import InlinePool
 
 CONFIG = OptimizationConfig(
     strategy="any",

@@ -22,7 +22,7 @@ from stratsweep_server.optimization import (
 )
 from stratsweep_server.optimization.memory import MemoryBudget
 
-from .inline_pool import InlinePool, WorkerEndedError
+from tests.inline_pool import InlinePool, WorkerEndedError
 
 
 def score(x, y=0):

@@ -34,9 +34,8 @@ from stratsweep_server.optimization.memory import MemoryBudget, MemoryExhaustedE
 from stratsweep_server.optimization.preparation import prepare
 from stratsweep_server.optimization.validation import ViolationKind, expand_axes
 
+from tests.inline_pool import InlinePool
 from tests.waiting import until
-
-from .inline_pool import InlinePool
 
 ON_BARS = EngineDescription(uses_market_data=True)
 

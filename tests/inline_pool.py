@@ -1,6 +1,8 @@
 """A pool without processes: it runs an engine on the event loop, in the test's order."""
 
 import asyncio
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from stratsweep_server.backtest import (
@@ -9,9 +11,13 @@ from stratsweep_server.backtest import (
     EngineDescription,
     StrategyConfig,
 )
+from stratsweep_server.backtest.sources import CopyPlace
+from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.execution.shared_bars import SharedBarsFiles
+from stratsweep_server.market_data.bars import map_bars
+from stratsweep_server.market_data.storage import StorageUnavailableError
 
 
 class WorkerEndedError(Exception):
@@ -33,10 +39,11 @@ class FunctionEngine:
 
 
 class InlinePool:
-    """Follows `BacktestPool`.
+    """Follows `BacktestPool`, as far as can be without processes: nothing is killed, or dies.
 
     Args:
-        function: From the parameters to the metrics; what it raises becomes a failure.
+        function: From the parameters to the metrics, or an engine; what it raises becomes a
+            failure.
         directory: Where shared files can be put.
         description: What the engine declares.
         batches: From the indices to lists of them, in the order of completion; default: one each.
@@ -45,7 +52,6 @@ class InlinePool:
     """
 
     worker_count = 2
-    generation = None
 
     def __init__(
         self,
@@ -57,9 +63,11 @@ class InlinePool:
         stall_after=None,
         unavailable_after=None,
     ):
-        self.engine = FunctionEngine(function)
-        self.directory = directory
+        self.engine = function if hasattr(function, "run_sync") else FunctionEngine(function)
+        self.directory = directory or Path(tempfile.gettempdir())
         self.description = description or EngineDescription()
+        copies = CopyPlace(-1, self.directory, "1")
+        self.generation = Generation(1, copies, self.description)
         self.batches = batches or (lambda indices: [[index] for index in indices])
         self.stall_after = stall_after
         self.unavailable_after = unavailable_after
@@ -69,13 +77,20 @@ class InlinePool:
     async def describe_engine(self):
         return self.description
 
+    async def loaded_sources(self):
+        return ()
+
     def share(self, bars):
-        return self._bars_files.share(bars, self.directory)
+        try:
+            return self._bars_files.share(bars, self.directory)
+        except OSError as error:
+            raise StorageUnavailableError(
+                "scratch directory", self.directory, error, self.directory.stat
+            ) from error
 
     def submit(self, plan, indices, *, backtest_timeout, on_outcomes, generation=None, bars=None):
         self.submitted_generation = generation
-        workload = InlineWorkload(self, plan, indices, backtest_timeout, on_outcomes)
-        workload.bars = bars
+        workload = InlineWorkload(self, plan, indices, backtest_timeout, on_outcomes, bars)
         self.workloads.append(workload)
         return workload
 
@@ -83,11 +98,12 @@ class InlinePool:
 class InlineWorkload:
     """Follows `RunningWorkload`."""
 
-    def __init__(self, pool, plan, indices, backtest_timeout, on_outcomes):
+    def __init__(self, pool, plan, indices, backtest_timeout, on_outcomes, bars):
         self.pool = pool
         self.plan = plan
         self.indices = indices.tolist()
         self.backtest_timeout = backtest_timeout
+        self.bars = bars
         self.is_cancelled = False
         self._on_outcomes = on_outcomes
         self._end = asyncio.Event()
@@ -120,10 +136,11 @@ class InlineWorkload:
 
     def _backtest(self, indices):
         results, failures = [], []
+        bars = self.bars and map_bars(self.bars.fileno(), self.plan.bar_headers)
         for index in indices:
             strategy = StrategyConfig(self.plan.strategy, self.plan.combination(index))
             try:
-                config = BacktestConfig(strategy, self.plan.symbols)
+                config = BacktestConfig(strategy, self.plan.symbols, bars=bars)
                 results.append(self.pool.engine.run_sync(config).metrics)
             except Exception as error:
                 kind = error.kind if isinstance(error, WorkerEndedError) else FailureKind.ERROR
