@@ -24,10 +24,13 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import IO, cast
 
-_INSTALLED = {"site-packages", "dist-packages"}
-_NOT_THE_USERS = tuple(
-    f"{directory}{os.sep}" for directory in (Path(os.__file__).parent, Path(__file__).parents[1])
-)
+from stratsweep_server.backtest.late_imports import imported_names, may_import_late
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of which all is installed."""
+
+_PYTHON = f"{Path(os.__file__).parent}{os.sep}"
+_SERVER = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class ModuleSource:
             modification_time = Path(self.path).stat().st_mtime_ns
             if modification_time == self.modification_time:
                 return None
-            is_same = _digest(Path(self.path).read_bytes()) == self.digest
+            is_same = digest_of_source(Path(self.path).read_bytes()) == self.digest
         except OSError:
             return 0
         return None if is_same else modification_time
@@ -121,6 +124,25 @@ class SourceKeeper(MetaPathFinder):
         """Return the modules that were found so far, by name."""
         return tuple(self._found[module] for module in sorted(self._found))
 
+    def keep_late_imports(self) -> list[str]:
+        """Keep what the user's modules will import when their functions run, as it is now.
+
+        Returns:
+            The files of other modules that they will import.
+        """
+        pending, looked_up, others = [*self._found], set(self._found), []
+        while pending:
+            for name in self._imported_names(pending.pop()):
+                if name in looked_up or name in sys.modules:
+                    continue
+                looked_up.add(name)
+                spec = self._locate(name)
+                if name in self._found:
+                    pending.append(name)
+                elif spec is not None and spec.origin is not None:
+                    others.append(spec.origin)
+        return others
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -132,10 +154,38 @@ class SourceKeeper(MetaPathFinder):
                 return spec
             source = self._keep(fullname, spec.origin)
         self._found[fullname] = ModuleSource(
-            fullname, source.original, _digest(source.text), source.modification_time
+            fullname, source.original, digest_of_source(source.text), source.modification_time
         )
         loader = _KeptModule(fullname, source)
         return spec_from_file_location(fullname, source.original, loader=loader)
+
+    def _imported_names(self, module: str) -> list[str]:
+        """Return what a module imports that may not be loaded, packages before what is in them."""
+        source = self._find_copy(module)
+        if source is None or (module in sys.modules and not may_import_late(source.text)):
+            return []
+        is_package = Path(source.original).stem == "__init__"
+        package = module if is_package else module.rpartition(".")[0]
+        names = set()
+        for name in imported_names(source.text, package):
+            parts = name.split(".")
+            names |= {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        return sorted(names)
+
+    def _locate(self, name: str) -> ModuleSpec | None:
+        """Find a module without importing it or the packages that it is in."""
+        package, _, _ = name.rpartition(".")
+        path = None
+        if package:
+            loaded = sys.modules.get(package)
+            spec = getattr(loaded, "__spec__", None) if loaded else self._locate(package)
+            path = getattr(spec, "submodule_search_locations", None)
+            if path is None:
+                return None
+        try:
+            return self.find_spec(name, path)
+        except Exception:  # whatever a finder fails with, it will when the module is imported
+            return None
 
     def _ask_others(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None
@@ -209,14 +259,22 @@ class _KeptModule(SourceFileLoader):
         return code
 
 
+def is_of_the_program(file: str) -> bool:
+    """Return whether a module's file belongs to Python or to this server."""
+    if file.startswith(_PYTHON):
+        return not any(f"{os.sep}{folder}{os.sep}" in file for folder in INSTALLED)
+    return file.startswith(_SERVER)
+
+
 def _is_users(spec: ModuleSpec, origin: str) -> bool:
     return (
         type(spec.loader) is SourceFileLoader
-        and not origin.startswith(_NOT_THE_USERS)
-        and _INSTALLED.isdisjoint(Path(origin).parts)
+        and not is_of_the_program(origin)
+        and set(INSTALLED).isdisjoint(Path(origin).parts)
         and os.sep not in spec.name
     )
 
 
-def _digest(source: bytes) -> str:
+def digest_of_source(source: bytes) -> str:
+    """Return the SHA-256 of a module's source, in hexadecimal."""
     return hashlib.sha256(source).hexdigest()

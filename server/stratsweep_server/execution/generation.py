@@ -18,9 +18,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.sources import CopyPlace, ModuleSource
+from stratsweep_server.execution.messages import Loaded
 from stratsweep_server.texts import counted
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Generation:
         copies: Where its workers keep the sources; that of the first that has loaded them.
         description: What the engine declares; None until a worker has loaded it.
         sources: The user's modules that were loaded, by name.
+        inputs: What outcomes depend on beside the config and the bars: short texts by readable
+            names. Until a worker has loaded it, only what is known of the engine before.
         load_time: When the first worker had loaded them; nanoseconds since the epoch.
         told_changes: The changed files that the log has told of, and when they changed.
     """
@@ -46,23 +50,23 @@ class Generation:
     copies: CopyPlace
     description: EngineDescription | None = None
     sources: tuple[ModuleSource, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
     load_time: int = 0
     told_changes: dict[ModuleSource, int] = field(default_factory=dict)
 
-    def admit(
-        self, description: EngineDescription, sources: Sequence[ModuleSource], copies: CopyPlace
-    ) -> str:
+    def admit(self, loaded: Loaded, copies: CopyPlace) -> str:
         """Check a worker that has loaded its engine; the first one defines the generation.
 
         Returns:
             Why it cannot be one of the generation; empty where it can.
         """
         if self.description is None:
-            self.description, self.sources = description, tuple(sources)
+            self.description, self.sources = loaded.description, loaded.sources
+            self.inputs = {**loaded.inputs, **self.inputs}
             self.copies, self.load_time = copies, time.time_ns()
             return ""
         digests = {each.module: each.digest for each in self.sources}
-        for source in sources:
+        for source in loaded.sources:
             if digests.get(source.module, source.digest) != source.digest:
                 return (
                     f"{source.path} has changed since it was loaded, and there is no copy of it in "
@@ -108,13 +112,15 @@ class Generations:
 
     Args:
         parent: A directory in which one for the copies of sources is made.
+        inputs: What is known of the engine before it is loaded, see `Generation.inputs`.
 
     Attributes:
         current: What new optimizations run on.
     """
 
-    def __init__(self, parent: Path) -> None:
+    def __init__(self, parent: Path, inputs: Mapping[str, str] = MappingProxyType({})) -> None:
         self._numbers = itertools.count(1)
+        self._inputs = inputs
         self._directories: list[tuple[int, Path]] = []
         self.current = self.new(parent)
         self._kept = {self.current.number: self.current}
@@ -134,7 +140,9 @@ class Generations:
             path = Path(tempfile.mkdtemp(prefix="sources-", dir=parent))
             self._directories.append((os.open(path, os.O_RDONLY | os.O_DIRECTORY), path))
         number = next(self._numbers)
-        return Generation(number, CopyPlace(*self._directories[-1], str(number)))
+        return Generation(
+            number, CopyPlace(*self._directories[-1], str(number)), inputs=self._inputs
+        )
 
     def close(self) -> None:
         """Close the directories of the copies. No worker may start afterwards."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -33,6 +33,8 @@ from stratsweep_server.execution.plan import BacktestPlan
 
 MAX_BODY_BYTES = 2**32 - 1
 MAX_WORKER_BODY_BYTES = 16 * 1024 * 1024
+MAX_INPUTS = 20_000
+MAX_INPUT_CHARACTERS = 1_000
 
 _FRAME = struct.Struct("<BI")
 _CHUNK = struct.Struct("<QQQ")
@@ -145,26 +147,43 @@ def decode_chunk(body: bytes) -> tuple[int, int, NDArray[np.int64], bool]:
     return plan_id, chunk_id, np.frombuffer(body, np.int64, offset=_CHUNK.size), bool(apart)
 
 
-def encode_ready(description: EngineDescription, sources: Sequence[ModuleSource]) -> bytes:
-    """Build the READY frame: what the engine declares, and the user's modules in it."""
-    body = _json([asdict(description), [asdict(each) for each in sources]])
-    return frame(MessageKind.READY, body)
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Tell what a worker has loaded.
+
+    Attributes:
+        description: What its engine declares.
+        sources: The user's modules.
+        inputs: What outcomes depend on, see `backtest.inputs`: short texts by readable names.
+    """
+
+    description: EngineDescription
+    sources: tuple[ModuleSource, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
-def decode_ready(body: bytes) -> tuple[EngineDescription, tuple[ModuleSource, ...]]:
-    """Return what the worker's engine declares, and the user's modules that it was loaded from.
+def encode_ready(loaded: Loaded) -> bytes:
+    """Build the READY frame."""
+    sources = [asdict(each) for each in loaded.sources]
+    return frame(
+        MessageKind.READY, _json([asdict(loaded.description), sources, dict(loaded.inputs)])
+    )
+
+
+def decode_ready(body: bytes) -> Loaded:
+    """Return what a worker has loaded.
 
     Raises:
         MalformedMessageError: The body is no description.
     """
     try:
-        fields, sources = json.loads(body)
+        fields, sources, inputs = json.loads(body)
         description = EngineDescription(
             strategies=tuple(_strategy(entry) for entry in fields["strategies"]),
             metrics=tuple(_metric(entry) for entry in fields["metrics"]),
             uses_market_data=bool(fields["uses_market_data"]),
         )
-        return description, tuple(_source(entry) for entry in sources)
+        return Loaded(description, tuple(_source(entry) for entry in sources), _inputs(inputs))
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedMessageError(f"a READY message that does not parse: {error}") from error
 
@@ -176,6 +195,16 @@ def _source(fields: dict[str, Any]) -> ModuleSource:
     return ModuleSource(
         _text(fields["module"]), _text(fields["path"]), _text(fields["digest"]), time
     )
+
+
+def _inputs(fields: object) -> dict[str, str]:
+    if not isinstance(fields, dict) or len(fields) > MAX_INPUTS:
+        raise ValueError("inputs that are no mapping, or too many")
+    if any(
+        len(text) > MAX_INPUT_CHARACTERS for item in fields.items() for text in map(_text, item)
+    ):
+        raise ValueError("an input that is too long")
+    return fields
 
 
 def _metric(fields: dict[str, Any]) -> Metric:

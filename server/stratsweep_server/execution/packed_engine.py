@@ -9,15 +9,21 @@ sends is.
 from __future__ import annotations
 
 import functools
+import hashlib
 import pickle
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec
+from stratsweep_server.backtest.loading import DEFAULT_ENGINE, EngineLoadError, EngineSpec
+
+ENGINE = "engine"
+GIVEN_OBJECTS = "given objects"
+"""Functions, classes or an engine that were given to the server's program as such, not by names."""
 
 _Part = tuple[str, Any]
 
@@ -29,10 +35,13 @@ class PackedEngine:
     Attributes:
         data: What `unpack_engine` takes.
         is_default: Whether it is the engine that comes with the server.
+        inputs: What outcomes depend on and is known before it is loaded, see `backtest.inputs`: its
+            name, the version of ours, and a digest of what was given as objects.
     """
 
     data: bytes
     is_default: bool
+    inputs: Mapping[str, str]
 
 
 def pack_engine(spec: EngineSpec) -> PackedEngine:
@@ -42,11 +51,38 @@ def pack_engine(spec: EngineSpec) -> PackedEngine:
         EngineLoadError: A part of it cannot be sent to another process; the message says which.
     """
     if isinstance(spec.factory, str) and not spec.strategies:
-        return PackedEngine(pickle.dumps(spec), spec.is_default)
+        return PackedEngine(pickle.dumps(spec), spec.is_default, {ENGINE: _engine_name(spec)})
     try:
-        return PackedEngine(_dumps(spec), spec.is_default)
+        data = _dumps(spec)
+        inputs = {ENGINE: _engine_name(spec), GIVEN_OBJECTS: _digest(data)}
+        return PackedEngine(data, spec.is_default, inputs)
     except Exception as error:
         raise EngineLoadError(_explain(spec, error)) from None
+
+
+def _engine_name(spec: EngineSpec) -> str:
+    if spec.is_default:
+        return f"{DEFAULT_ENGINE} {_own_version()}"
+    return spec.factory if isinstance(spec.factory, str) else _name(spec.factory)
+
+
+def _own_version() -> str:
+    try:
+        return version("stratsweep")
+    except PackageNotFoundError:  # it runs from its sources, without having been installed
+        return "of unknown version"
+
+
+def _digest(data: bytes) -> str:
+    """Return the SHA-256 of packed objects, the same in every process.
+
+    cloudpickle calls each class that goes by value by a random name, which is left out.
+    """
+    import cloudpickle  # noqa: PLC0415 - as below
+
+    for name in getattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {}):
+        data = data.replace(name.encode(), b"")
+    return hashlib.sha256(data).hexdigest()
 
 
 def unpack_engine(data: bytes) -> EngineSpec:

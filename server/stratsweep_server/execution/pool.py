@@ -283,7 +283,7 @@ class WorkerPool:
         engine = pack_engine(self._engine)
         self._run_directory = await asyncio.to_thread(RunDirectory, self._parent_directory)
         self._launcher = Launcher(engine, self._limits, self._start_method)
-        self._generations = Generations(self._run_directory.path)
+        self._generations = Generations(self._run_directory.path, engine.inputs)
         self._slots = [
             Slot(number, self.generation, self._launcher, self, self._start_timeout, self._limits)
             for number in range(self._worker_count)

@@ -122,8 +122,8 @@ class Trial:
         if self._obstacle.done():
             return
         if kind is MessageKind.READY:
-            description, sources = messages.decode_ready(body)
-            self._conclude(self.generation.admit(description, sources, self.generation.copies))
+            loaded = messages.decode_ready(body)
+            self._conclude(self.generation.admit(loaded, self.generation.copies))
         else:
             self._conclude(body.decode(errors="replace").strip())
 

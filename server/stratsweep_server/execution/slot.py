@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -29,8 +29,6 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import EngineDescription
-from stratsweep_server.backtest.sources import ModuleSource
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Running
 from stratsweep_server.execution.blame import assign_blame
@@ -441,7 +439,7 @@ class Slot:
         if kind is MessageKind.OUTCOMES and self.state is SlotState.RUNNING:
             self._on_outcomes(messages.decode_outcomes(body, self._indices_of))
         elif kind is MessageKind.READY and self.state is SlotState.STARTING:
-            self._on_ready(*messages.decode_ready(body))
+            self._on_ready(messages.decode_ready(body))
         elif kind is MessageKind.START_FAILED and self.state is SlotState.STARTING:
             self._give_start_up(body.decode(errors="replace").strip())
         else:
@@ -451,10 +449,10 @@ class Slot:
         self.start_error = cause
         self._kill_worker(Kill(KillReason.START_FAILED))
 
-    def _on_ready(self, description: EngineDescription, sources: Sequence[ModuleSource]) -> None:
+    def _on_ready(self, loaded: messages.Loaded) -> None:
         if self._is_ending:
             return
-        if obstacle := self.generation.admit(description, sources, self._copies):
+        if obstacle := self.generation.admit(loaded, self._copies):
             self._give_start_up(obstacle)
             return
         self._set_timer(None)

@@ -22,6 +22,7 @@ from stratsweep_server.backtest.generators import (
     scatter_generators,
     seed_generators_for_loading,
 )
+from stratsweep_server.backtest.inputs import loaded_inputs
 from stratsweep_server.backtest.loading import EngineLoadError, EngineSpec, describe, load_engine
 from stratsweep_server.backtest.sources import CopyPlace, SourceKeeper
 from stratsweep_server.execution import messages
@@ -113,7 +114,11 @@ def serve() -> None:
         spec = unpack_engine(connection.packed_engine)
         _warn_unless_preloaded(spec)
         engine = load_engine(spec)
-        ready = messages.encode_ready(describe(engine), keeper.sources())
+        description = describe(engine)
+        later = keeper.keep_late_imports()
+        sources = keeper.sources()
+        inputs = loaded_inputs(sources, later)
+        ready = messages.encode_ready(messages.Loaded(description, sources, inputs))
         scatter_generators()
     except EngineLoadError as error:
         # Its text says what to change; only the traceback of the user's own code adds to that.

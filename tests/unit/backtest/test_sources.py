@@ -117,6 +117,35 @@ def test_what_a_module_imports_is_kept_too_packages_and_late_imports_included(de
     assert not hasattr(sys.modules["rare"], "level")
 
 
+def test_what_functions_import_is_kept_before_they_run_without_being_run(desk):
+    desk.write("ideas/__init__.py", "")
+    desk.write(
+        "ideas/trend.py", "def late():\n from . import rare\n import deep.down\n return rare\n"
+    )
+    desk.write("ideas/rare.py", "level = 1\ndef later():\n import rarer")
+    desk.write("rarer.py", "import rarest\nlevel = 1")
+    desk.write("rarest.py", "")
+    desk.write("deep/__init__.py", "")
+    desk.write("deep/down.py", "def f():\n import json.nothing, ideas.trend, pytest, missing")
+    module, keeper = desk.load("ideas.trend")
+    others = keeper.keep_late_imports()
+    kept = ["deep", "deep.down", "ideas", "ideas.rare", "ideas.trend", "rarer", "rarest"]
+    assert [each.module for each in keeper.sources()] == kept
+    assert {"deep", "ideas.rare", "rarer", "rarest"}.isdisjoint(sys.modules)
+    assert others == []
+    desk.write("ideas/rare.py", "level = 2")
+    assert module.late().level == 1, "as it was when the module was loaded"
+
+
+def test_the_files_of_others_that_functions_will_import_are_told(desk, monkeypatch):
+    desk.write("idea.py", "def f():\n import lib.parts\n")
+    desk.write("site-packages/lib.py", "")
+    monkeypatch.syspath_prepend(desk.path / "site-packages")
+    _, keeper = desk.load("idea")
+    assert keeper.keep_late_imports() == [str(desk.path / "site-packages" / "lib.py")]
+    assert [each.module for each in keeper.sources()] == ["idea"]
+
+
 def test_files_beside_a_module_are_found_whether_it_is_loaded_from_its_file_or_the_copy(desk):
     desk.write("ideas/__init__.py", "is_first = True")
     desk.write("ideas/levels.json", "[1, 2]")

@@ -13,7 +13,7 @@ from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.backtest.sources import CopyPlace, ModuleSource
 from stratsweep_server.execution import messages
 from stratsweep_server.execution.activity import Running
-from stratsweep_server.execution.messages import FrameReader, MessageKind
+from stratsweep_server.execution.messages import FrameReader, Loaded, MessageKind
 
 Fate = Enum("Fate", ["SUCCEED", "RAISE", "DIE", "HANG"])
 
@@ -69,7 +69,7 @@ class SimulatedWorker:
         self.say(MessageKind.START_FAILED, frame[5:])
 
     def become_ready(self) -> None:
-        frame = messages.encode_ready(EngineDescription(), self._sources)
+        frame = messages.encode_ready(Loaded(EngineDescription(), tuple(self._sources)))
         self.say(MessageKind.READY, frame[5:])
 
     def send(self, data: bytes, descriptor: int | None = None) -> None:

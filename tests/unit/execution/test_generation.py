@@ -17,6 +17,7 @@ from stratsweep_server.execution.generation import (
     choose_generation,
     log_changes,
 )
+from stratsweep_server.execution.messages import Loaded
 
 PLACE = CopyPlace(-1, Path("copies"), "1")
 DESCRIPTION = EngineDescription((Strategy("idea"),))
@@ -24,6 +25,10 @@ DESCRIPTION = EngineDescription((Strategy("idea"),))
 
 def source(module: str, digest: str = "a" * 64) -> ModuleSource:
     return ModuleSource(module, f"/desk/{module}.py", digest, 10**18)
+
+
+def loaded(*sources: ModuleSource, **inputs: str) -> Loaded:
+    return Loaded(DESCRIPTION, sources, inputs)
 
 
 def settled(slots: list[int], weights: dict[int, float], current: int) -> list[int]:
@@ -68,17 +73,24 @@ def test_slots_come_to_rest_and_no_generation_waits_while_another_has_two(slots,
 
 def test_the_first_worker_says_what_a_generation_is_and_the_others_must_have_the_same():
     generation = Generation(1, PLACE)
-    assert generation.admit(DESCRIPTION, [source("idea")], generation.copies) == ""
+    assert generation.admit(loaded(source("idea")), generation.copies) == ""
     assert generation.description == DESCRIPTION
     assert generation.sources == (source("idea"),)
-    assert generation.admit(DESCRIPTION, [source("idea")], PLACE) == ""
+    assert generation.admit(loaded(source("idea")), PLACE) == ""
     rare = [source("idea"), source("rare")]
-    assert generation.admit(DESCRIPTION, rare, PLACE) == "", "imported by one alone"
-    obstacle = generation.admit(DESCRIPTION, [source("idea", "b" * 64)], PLACE)
+    assert generation.admit(loaded(*rare), PLACE) == "", "imported by one alone"
+    obstacle = generation.admit(loaded(source("idea", "b" * 64)), PLACE)
     assert obstacle.startswith(
         "/desk/idea.py has changed since it was loaded, and there is no copy"
     )
     assert "SIGHUP or a restart" in obstacle
+
+
+def test_inputs_are_those_of_the_first_worker_and_what_was_known_before():
+    generation = Generation(1, PLACE, inputs={"engine": "mine"})
+    generation.admit(loaded(numpy="2.2.1", engine="a worker's lie"), PLACE)
+    generation.admit(loaded(numpy="2.3.0"), PLACE)
+    assert generation.inputs == {"engine": "mine", "numpy": "2.2.1"}
 
 
 def test_files_are_read_anew_after_a_failure_until_a_worker_has_loaded_them():
@@ -88,7 +100,7 @@ def test_files_are_read_anew_after_a_failure_until_a_worker_has_loaded_them():
     generation.start_over()
     assert len({PLACE, second, generation.copies}) == 3
     # The one that was started before the second failure is the first that is ready.
-    generation.admit(DESCRIPTION, [source("idea")], second)
+    generation.admit(loaded(source("idea")), second)
     generation.start_over()
     assert generation.copies == second
 

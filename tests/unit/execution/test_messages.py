@@ -25,6 +25,7 @@ from stratsweep_server.execution import messages
 from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.messages import (
     FrameReader,
+    Loaded,
     MalformedMessageError,
     MessageKind,
     Outcomes,
@@ -142,10 +143,17 @@ def test_a_chunk_survives_the_way(plan_id, chunk_id, indices, apart):
     assert (head[0], head[1], head[2].tolist(), head[3]) == (plan_id, chunk_id, indices, apart)
 
 
-@given(descriptions, st.lists(sources, max_size=3))
-def test_a_description_and_its_sources_survive_the_way(description, modules):
-    body = body_of(messages.encode_ready(description, modules), MessageKind.READY)
-    assert messages.decode_ready(body) == (description, tuple(modules))
+@given(
+    st.builds(
+        Loaded,
+        descriptions,
+        st.lists(sources, max_size=3).map(tuple),
+        st.dictionaries(text, text, max_size=3),
+    )
+)
+def test_what_is_loaded_survives_the_way(loaded):
+    body = body_of(messages.encode_ready(loaded), MessageKind.READY)
+    assert messages.decode_ready(body) == loaded
 
 
 @given(st.data())
@@ -248,7 +256,7 @@ def read_as_the_server_does(stream: bytes) -> list[EngineDescription | Outcomes]
     decoded = []
     for kind, body in FrameReader().feed(stream):
         if kind is MessageKind.READY:
-            decoded.append(messages.decode_ready(body)[0])
+            decoded.append(messages.decode_ready(body).description)
         elif kind is MessageKind.OUTCOMES:
             decoded.append(messages.decode_outcomes(body, indices_of))
     return decoded
@@ -262,16 +270,23 @@ def read_or_refuse(stream: bytes) -> list[EngineDescription | Outcomes]:
 
 
 READY_FRAME = messages.encode_ready(
-    EngineDescription(
-        (
-            Strategy(
-                "s", "d", (StrategyParameter("p", ParameterType.STRING, choices=("a",)),), "m", True
+    Loaded(
+        EngineDescription(
+            (
+                Strategy(
+                    "s",
+                    "d",
+                    (StrategyParameter("p", ParameterType.STRING, choices=("a",)),),
+                    "m",
+                    True,
+                ),
             ),
+            (Metric("m", "d", MetricUnit.DAYS), Metric("n")),
+            uses_market_data=True,
         ),
-        (Metric("m", "d", MetricUnit.DAYS), Metric("n")),
-        uses_market_data=True,
-    ),
-    [ModuleSource("ideas.trend", "/desk/ideas/trend.py", "ab" * 32, 10**18)],
+        (ModuleSource("ideas.trend", "/desk/ideas/trend.py", "ab" * 32, 10**18),),
+        {"numpy": "2.2.1"},
+    )
 )
 VALID_FRAMES = [READY_FRAME, messages.frame(MessageKind.OUTCOMES, outcomes_body())]
 
@@ -409,6 +424,30 @@ def test_a_source_with_a_time_that_is_none_is_refused(time):
     assert wrong != body
     with pytest.raises(MalformedMessageError):
         messages.decode_ready(wrong)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [],
+        None,
+        "numpy",
+        {"numpy": 2},
+        {"numpy": None},
+        {"numpy": {"2": "3"}},
+        {"numpy": "\ud800"},
+        {"x" * (messages.MAX_INPUT_CHARACTERS + 1): "1"},
+        {"x": "1" * (messages.MAX_INPUT_CHARACTERS + 1)},
+        {str(number): "" for number in range(messages.MAX_INPUTS + 1)},
+    ],
+    ids=lambda inputs: ascii(inputs)[:20],
+)
+def test_inputs_that_are_none_are_refused(inputs):
+    body = json.loads(body_of(READY_FRAME, MessageKind.READY))
+    assert messages.decode_ready(json.dumps(body).encode()).inputs == {"numpy": "2.2.1"}
+    body[2] = inputs
+    with pytest.raises(MalformedMessageError):
+        messages.decode_ready(json.dumps(body).encode())
 
 
 class Bomb:

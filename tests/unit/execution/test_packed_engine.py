@@ -4,6 +4,7 @@ import functools
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -183,3 +184,45 @@ def test_what_a_worker_cannot_import_is_said_in_one_line():
     with pytest.raises(EngineLoadError, match="No module named 'never'; its module must be") as one:
         unpack_engine(data)
     assert "\n" not in str(one.value)
+
+
+SCRIPT = """
+import sys
+from stratsweep_server.backtest import BacktestResult
+from stratsweep_server.backtest.loading import EngineSpec
+from stratsweep_server.execution.packed_engine import pack_engine
+
+class Engine:
+    level = {level}
+    def run_sync(self, config):
+        return BacktestResult({{"score": helper(self.level)}})
+
+def helper(level):
+    return level * 2
+
+for spec in (EngineSpec(Engine), EngineSpec(Engine())):
+    print(pack_engine(spec).inputs["given objects"])
+"""
+
+
+def digests_in_a_new_process(level: int) -> str:
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(level=level)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout
+
+
+def test_what_is_given_by_value_has_one_digest_in_every_process_and_another_after_a_change():
+    first = digests_in_a_new_process(level=1)
+    assert len(set(first.split())) == 2
+    assert digests_in_a_new_process(level=1) == first
+    assert digests_in_a_new_process(level=2) != first
+
+
+def test_an_engine_is_known_by_its_name_and_ours_by_its_version_too():
+    assert pack_engine(EngineSpec()).inputs == {"engine": f"default {version('stratsweep')}"}
+    assert pack_engine(EngineSpec("mine:Engine")).inputs == {"engine": "mine:Engine"}
+    assert pack_engine(EngineSpec(ScriptedEngine)).inputs["engine"] == "ScriptedEngine"
