@@ -16,8 +16,8 @@ _SUFFIXES = (".dist-info", ".egg-info")
 _WITHOUT_SEPARATORS = str.maketrans("", "", "-_.")
 
 
-def versions_of(directory: Path, names: Collection[str]) -> dict[str, str]:
-    """Return the versions of distributions by their names.
+def distributions_of(directory: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Find the distributions of modules.
 
     Args:
         directory: Where they are installed: a `site-packages`.
@@ -25,22 +25,21 @@ def versions_of(directory: Path, names: Collection[str]) -> dict[str, str]:
             `google/protobuf`.
 
     Returns:
-        Without what belongs to no distribution.
+        By module, the name and the version; without what belongs to no distribution.
     """
     distributions = {each.plain_name: each for each in _distributions(directory)}
-    versions = {}
+    found = {}
     for name in names:
         plain = _plain(name)
-        found = distributions.get(plain)
-        if found is None:
+        owner = distributions.get(plain)
+        if owner is None:
             # Most are called alike, such as `yaml` of PyYAML.
             likely = sorted(distributions, key=lambda each: plain not in each)
-            found = next(
-                (distributions[each] for each in likely if distributions[each].has(name)), None
-            )
-        if found is not None:
-            versions[found.name] = found.version
-    return versions
+            owners = (distributions[each] for each in likely if distributions[each].has(name))
+            owner = next(owners, None)
+        if owner is not None:
+            found[name] = owner.name, owner.version
+    return found
 
 
 class _Distribution:

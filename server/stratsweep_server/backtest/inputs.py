@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import TypeAlias
 
-from stratsweep_server.backtest.distributions import versions_of
+from stratsweep_server.backtest.distributions import distributions_of
 from stratsweep_server.backtest.sources import (
     INSTALLED,
     ModuleSource,
@@ -27,35 +30,39 @@ MODULE_PREFIX = "module "
 """What the names of the user's modules begin with among inputs."""
 INSTRUCTION_SET = "instruction set"
 
+_ModuleFile: TypeAlias = tuple[str, str]
+"""A module's name and its file."""
+
 _INSTALLED_FILE = re.compile(
     rf"(?P<directory>.*?/({'|'.join(INSTALLED)}))/(?P<top>[^/]+)(/(?P<rest>.*))?", re.DOTALL
 )
 
 
-def loaded_inputs(sources: Sequence[ModuleSource], later: Iterable[str] = ()) -> dict[str, str]:
+def loaded_inputs(
+    sources: Sequence[ModuleSource], later: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Return short texts by readable names, such as `{"numpy": "2.2.1", "python": "3.11.9"}`.
 
     Args:
         sources: The user's modules of which copies are kept.
-        later: Files of modules that will be imported later.
+        later: The files of further modules, by name, that will be imported later.
     """
     inputs = {
         "python": ".".join(map(str, sys.version_info[:3])),
         INSTRUCTION_SET: instruction_set(),
     }
     inputs |= {MODULE_PREFIX + each.module: each.digest for each in sources}
-    installed: dict[str, set[str]] = {}
-    for module, file in [*_loaded_files(), *(("", file) for file in later)]:
+    installed: dict[str, dict[str, list[_ModuleFile]]] = {}
+    for module, file in chain(_loaded_files(), later.items()):
         if is_of_the_program(file):
             continue
         if place := _INSTALLED_FILE.fullmatch(file):
-            installed.setdefault(place["directory"], set()).add(_name_in(place))
-        elif module and MODULE_PREFIX + module not in inputs:
-            inputs[MODULE_PREFIX + module] = _digest_of_file(Path(file))
+            names = installed.setdefault(place["directory"], {})
+            names.setdefault(_name_in(place), []).append((module, file))
+        elif MODULE_PREFIX + module not in inputs:
+            inputs |= _digests([(module, file)])
     for directory, names in installed.items():
-        # What installers let each interpreter import, such as `_virtualenv`, begins so.
-        named = sorted(name for name in names if not name.startswith("_"))
-        inputs |= versions_of(Path(directory), named)
+        inputs |= _installed_inputs(directory, names)
     return inputs
 
 
@@ -68,11 +75,31 @@ def instruction_set() -> str:
     return " ".join([os.uname().machine, *sorted(name for name in features if features[name])])
 
 
-def _loaded_files() -> Iterator[tuple[str, str]]:
+def _loaded_files() -> Iterator[_ModuleFile]:
     for name, module in [*sys.modules.items()]:
-        file = getattr(getattr(module, "__spec__", None), "origin", None)
+        if not isinstance(module, ModuleType):
+            continue
+        # Past what a module may do when it is asked, such as load itself.
+        spec = ModuleType.__getattribute__(module, "__dict__").get("__spec__")
+        file = getattr(spec, "origin", None)
         if isinstance(file, str) and os.sep in file:
             yield name, file
+
+
+def _installed_inputs(directory: str, names: Mapping[str, list[_ModuleFile]]) -> dict[str, str]:
+    """Return the versions of what is installed, and the digests of what was merely put there."""
+    # What installers let each interpreter import, such as `_virtualenv`, begins so.
+    wanted = sorted(name for name in names if not name.startswith("_"))
+    owners = distributions_of(Path(directory), wanted)
+    inputs = dict(sorted(owners.values()))
+    for name in wanted:
+        if name not in owners:
+            inputs |= _digests(names[name])
+    return inputs
+
+
+def _digests(files: Iterable[_ModuleFile]) -> dict[str, str]:
+    return {MODULE_PREFIX + module: _digest_of_file(Path(file)) for module, file in files}
 
 
 def _name_in(place: re.Match[str]) -> str:

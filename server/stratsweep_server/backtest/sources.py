@@ -124,13 +124,13 @@ class SourceKeeper(MetaPathFinder):
         """Return the modules that were found so far, by name."""
         return tuple(self._found[module] for module in sorted(self._found))
 
-    def keep_late_imports(self) -> list[str]:
+    def keep_late_imports(self) -> dict[str, str]:
         """Keep what the user's modules will import when their functions run, as it is now.
 
         Returns:
-            The files of other modules that they will import.
+            The files of the other modules that they will import, by name.
         """
-        pending, looked_up, others = [*self._found], set(self._found), []
+        pending, looked_up, others = [*self._found], set(self._found), {}
         while pending:
             for name in self._imported_names(pending.pop()):
                 if name in looked_up or name in sys.modules:
@@ -139,8 +139,8 @@ class SourceKeeper(MetaPathFinder):
                 spec = self._locate(name)
                 if name in self._found:
                     pending.append(name)
-                elif spec is not None and spec.origin is not None:
-                    others.append(spec.origin)
+                elif spec is not None and spec.has_location:
+                    others[name] = str(spec.origin)
         return others
 
     def find_spec(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stratsweep_server.backtest.distributions import versions_of
+from stratsweep_server.backtest.distributions import distributions_of
 
 
 def install(site: Path, name: str, files: str = "", top_level: str = "") -> None:
@@ -50,14 +50,14 @@ def site(tmp_path) -> Path:
     ],
 )
 def test_a_module_is_found_in_its_distribution_whatever_that_is_called(site, module, found):
-    assert versions_of(site, [module]) == found
+    assert dict(distributions_of(site, [module]).values()) == found
 
 
 def test_a_folder_that_is_gone_has_no_distributions(tmp_path):
-    assert versions_of(tmp_path / "gone", ["numpy"]) == {}
+    assert distributions_of(tmp_path / "gone", ["numpy"]) == {}
 
 
 def test_a_real_installation_has_the_versions_that_the_standard_library_finds():
     site = Path(np.__file__).parents[1]
-    assert versions_of(site, ["numpy"]) == {"numpy": version("numpy")}
-    assert versions_of(site, ["grpc"]) == {"grpcio": version("grpcio")}
+    found = distributions_of(site, ["numpy", "grpc"])
+    assert found == {"numpy": ("numpy", version("numpy")), "grpc": ("grpcio", version("grpcio"))}

@@ -57,6 +57,26 @@ def test_a_module_of_the_users_in_machine_code_is_an_input_by_its_file(tmp_path,
     assert loaded_inputs([])["module fast"] == "unknown"
 
 
+def test_a_module_that_was_put_beside_installed_ones_is_an_input_by_its_file(tmp_path, monkeypatch):
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "dropped_in.py").write_bytes(b"level = 1")
+    monkeypatch.syspath_prepend(site)
+    importlib.import_module("dropped_in")
+    assert loaded_inputs([])["module dropped_in"] == digest(b"level = 1")
+    monkeypatch.delitem(sys.modules, "dropped_in")
+
+
+def test_looking_loads_no_module_that_waits_to_be_used(monkeypatch):
+    class Waiting(ModuleType):
+        def __getattribute__(self, name):
+            raise AssertionError(f"it was asked for {name}")
+
+    monkeypatch.setitem(sys.modules, "waiting_module", Waiting("waiting_module"))
+    monkeypatch.setitem(sys.modules, "no_module", object())
+    assert "python" in loaded_inputs([])
+
+
 def test_a_module_in_an_archive_is_an_input_by_its_archive(tmp_path, monkeypatch):
     archive = tmp_path / "ideas.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -68,7 +88,7 @@ def test_a_module_in_an_archive_is_an_input_by_its_archive(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
-def test_what_will_be_imported_later_counts_where_it_is_installed(folder, tmp_path):
+def test_what_will_be_imported_later_counts(folder, tmp_path):
     site = tmp_path / folder
     for name in ("later", "space/within"):
         (site / name).mkdir(parents=True)
@@ -76,5 +96,12 @@ def test_what_will_be_imported_later_counts_where_it_is_installed(folder, tmp_pa
     for name, file in (("later-3.1", "later/__init__.py"), ("spaced-2.0", "space/within/x.py")):
         (site / f"{name}.dist-info").mkdir()
         (site / f"{name}.dist-info" / "RECORD").write_text(f"{file},,\n")
-    inputs = loaded_inputs([], [f"{site}/later/__init__.py", f"{site}/space/within/__init__.py"])
+    (tmp_path / "fast.so").write_bytes(b"machine code")
+    later = {
+        "later": f"{site}/later/__init__.py",
+        "space.within": f"{site}/space/within/__init__.py",
+        "fast": f"{tmp_path}/fast.so",
+    }
+    inputs = loaded_inputs([], later)
+    assert inputs["module fast"] == digest(b"machine code")
     assert (inputs["later"], inputs["spaced"]) == ("3.1", "2.0")

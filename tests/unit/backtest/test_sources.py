@@ -126,13 +126,15 @@ def test_what_functions_import_is_kept_before_they_run_without_being_run(desk):
     desk.write("rarer.py", "import rarest\nlevel = 1")
     desk.write("rarest.py", "")
     desk.write("deep/__init__.py", "")
-    desk.write("deep/down.py", "def f():\n import json.nothing, ideas.trend, pytest, missing")
+    desk.write(
+        "deep/down.py", "def f():\n import json.nothing, ideas.trend, pytest, missing, zipimport"
+    )
     module, keeper = desk.load("ideas.trend")
     others = keeper.keep_late_imports()
     kept = ["deep", "deep.down", "ideas", "ideas.rare", "ideas.trend", "rarer", "rarest"]
     assert [each.module for each in keeper.sources()] == kept
     assert {"deep", "ideas.rare", "rarer", "rarest"}.isdisjoint(sys.modules)
-    assert others == []
+    assert others == {}
     desk.write("ideas/rare.py", "level = 2")
     assert module.late().level == 1, "as it was when the module was loaded"
 
@@ -142,7 +144,7 @@ def test_the_files_of_others_that_functions_will_import_are_told(desk, monkeypat
     desk.write("site-packages/lib.py", "")
     monkeypatch.syspath_prepend(desk.path / "site-packages")
     _, keeper = desk.load("idea")
-    assert keeper.keep_late_imports() == [str(desk.path / "site-packages" / "lib.py")]
+    assert keeper.keep_late_imports() == {"lib": str(desk.path / "site-packages" / "lib.py")}
     assert [each.module for each in keeper.sources()] == ["idea"]
 
 
