@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
@@ -52,14 +52,45 @@ def loaded_inputs(
         INSTRUCTION_SET: instruction_set(),
     }
     inputs |= {MODULE_PREFIX + each.module: each.digest for each in sources}
+    return inputs | _remembered.inputs | _inputs_of(chain(_loaded_files(), later.items()), inputs)
+
+
+def remember_loaded() -> None:
+    """Look at what is loaded now, so that processes forked from this one need not."""
+    files = dict(_loaded_files())
+    _remembered.inputs = _inputs_of(files.items(), {})
+    _remembered.modules = files.keys()
+    _remembered.packages = {
+        (place["directory"], _name_in(place))
+        for file in files.values()
+        if (place := _INSTALLED_FILE.fullmatch(file))
+    }
+    instruction_set()
+
+
+class _Remembered:
+    """Hold what `remember_loaded` has found."""
+
+    def __init__(self) -> None:
+        self.modules: Collection[str] = ()
+        self.packages: set[tuple[str, str]] = set()
+        self.inputs: dict[str, str] = {}
+
+
+_remembered = _Remembered()
+
+
+def _inputs_of(files: Iterable[_ModuleFile], known: Collection[str]) -> dict[str, str]:
+    """Return what modules are as inputs, without those that are known."""
+    inputs: dict[str, str] = {}
     installed: dict[str, dict[str, list[_ModuleFile]]] = {}
-    for module, file in chain(_loaded_files(), later.items()):
+    for module, file in files:
         if is_of_the_program(file):
             continue
         if place := _INSTALLED_FILE.fullmatch(file):
             names = installed.setdefault(place["directory"], {})
             names.setdefault(_name_in(place), []).append((module, file))
-        elif MODULE_PREFIX + module not in inputs:
+        elif MODULE_PREFIX + module not in known:
             inputs |= _digests([(module, file)])
     for directory, names in installed.items():
         inputs |= _installed_inputs(directory, names)
@@ -77,7 +108,7 @@ def instruction_set() -> str:
 
 def _loaded_files() -> Iterator[_ModuleFile]:
     for name, module in [*sys.modules.items()]:
-        if not isinstance(module, ModuleType):
+        if name in _remembered.modules or not isinstance(module, ModuleType):
             continue
         # Past what a module may do when it is asked, such as load itself.
         spec = ModuleType.__getattribute__(module, "__dict__").get("__spec__")
@@ -89,7 +120,13 @@ def _loaded_files() -> Iterator[_ModuleFile]:
 def _installed_inputs(directory: str, names: Mapping[str, list[_ModuleFile]]) -> dict[str, str]:
     """Return the versions of what is installed, and the digests of what was merely put there."""
     # What installers let each interpreter import, such as `_virtualenv`, begins so.
-    wanted = sorted(name for name in names if not name.startswith("_"))
+    wanted = sorted(
+        name
+        for name in names
+        if not name.startswith("_") and (directory, name) not in _remembered.packages
+    )
+    if not wanted:
+        return {}
     owners = distributions_of(Path(directory), wanted)
     inputs = dict(sorted(owners.values()))
     for name in wanted:

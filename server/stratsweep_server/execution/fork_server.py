@@ -31,6 +31,8 @@ _PRELOAD = (
 DEFAULT_ENGINE_PRELOAD = "stratsweep_server.backtest.default.preload"
 """The one engine that may be imported once for all workers: ours, since it starts no thread."""
 
+_LAST_PRELOAD = "stratsweep_server.backtest.preloaded_inputs"
+
 # The name of a socket has room for 107 characters.
 _DIRECTORY_PREFIX = "ssweep-"
 
@@ -58,7 +60,8 @@ def start_fork_server(*, is_default_engine: bool) -> None:
     Raises:
         OSError: It cannot be started.
     """
-    modules = [*_PRELOAD, DEFAULT_ENGINE_PRELOAD] if is_default_engine else [*_PRELOAD]
+    engine = [DEFAULT_ENGINE_PRELOAD] if is_default_engine else []
+    modules = [*_PRELOAD, *engine, _LAST_PRELOAD]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     if _is_running() and _has_socket():
         return  # without a change of the environment, which no other thread should have to expect

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from stratsweep_server.backtest import inputs as inputs_module
 from stratsweep_server.backtest.inputs import instruction_set, loaded_inputs
 from stratsweep_server.backtest.sources import ModuleSource
 
@@ -105,3 +106,20 @@ def test_what_will_be_imported_later_counts(folder, tmp_path):
     inputs = loaded_inputs([], later)
     assert inputs["module fast"] == digest(b"machine code")
     assert (inputs["later"], inputs["spaced"]) == ("3.1", "2.0")
+
+
+def test_what_was_remembered_is_not_looked_at_again_and_what_came_after_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs_module, "_remembered", inputs_module._Remembered())
+    before = loaded_inputs([])
+    inputs_module.remember_loaded()
+    looked_up = []
+    monkeypatch.setattr(
+        inputs_module, "distributions_of", lambda *names: looked_up.append(names) or {}
+    )
+    assert loaded_inputs([]) == before
+    assert looked_up == []
+    (tmp_path / "came_later.py").write_bytes(b"level = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("came_later")
+    assert loaded_inputs([]) == before | {"module came_later": digest(b"level = 1")}
+    monkeypatch.delitem(sys.modules, "came_later")
