@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001 - what people type is what it is about
-"""Rewrite constraints that are written as in other languages into the notation used here. Pure.
+"""Rewrite conditions that are written as in other languages into the notation used here. Pure.
 
-It is looked at only where a constraint was refused, so it never changes what one means.
+It is looked at only where one was refused, so it never changes what one means.
 """
 
 from __future__ import annotations
@@ -105,16 +105,16 @@ _HABITS = (
 )
 
 
-def rewrite(text: str, parameters: Collection[str]) -> tuple[str, list[str]]:
-    """Return a constraint in the notation used here, and what was written otherwise.
+def rewrite(text: str, names: Collection[str]) -> tuple[str, list[str]]:
+    """Return a condition in the notation used here, and what was written otherwise.
 
     Whether it can be read then is for others to find out.
 
     Args:
-        text: The constraint, of bounded length.
-        parameters: The names of the grid's parameters.
+        text: The condition, of bounded length.
+        names: The names that it may have, as far as they are known.
     """
-    rewriter = _Rewriter(text.strip(), parameters)
+    rewriter = _Rewriter(text.strip(), names)
     rewriter.run()
     return rewriter.text.strip(), list(dict.fromkeys(rewriter.found))
 
@@ -122,10 +122,10 @@ def rewrite(text: str, parameters: Collection[str]) -> tuple[str, list[str]]:
 class _Rewriter:
     """Take a text through all rewritings."""
 
-    def __init__(self, text: str, parameters: Collection[str]) -> None:
+    def __init__(self, text: str, names: Collection[str]) -> None:
         self.text = text
         self.found: list[str] = []
-        self._parameters = parameters
+        self._names = names
 
     def run(self) -> None:
         self._apply("a parameter as an element", self._without_elements)
@@ -161,17 +161,17 @@ class _Rewriter:
         return re.sub(r"\b[^\W\d]\w*\[\s*([\"'])(\w+)\1\s*\]", r"\2", text)
 
     def _straight_quotes(self, text: str) -> str:
-        """Replace double quotes, except those around a parameter's name."""
+        """Replace double quotes, except those around a name."""
         return re.sub(
             r'"([^"]*)"',
-            lambda match: match[0] if match[1] in self._parameters else f"'{match[1]}'",
+            lambda match: match[0] if match[1] in self._names else f"'{match[1]}'",
             text.translate(_QUOTES),
         )
 
     def _known_name(self, match: re.Match[str]) -> str:
-        """Return the parameter that a name means: other case, an attribute, behind a factor."""
+        """Return the name that is meant: other case, an attribute, behind a factor."""
         prefix, name = match["prefix"] or "", match["name"]
-        same = [each for each in self._parameters if each.casefold() == name.casefold()]
+        same = [each for each in self._names if each.casefold() == name.casefold()]
         same = [name] if name in same else same
         if len(same) != 1:
             return match[0]

@@ -1,24 +1,23 @@
-"""Parse constraints: from a text to a tree, of a closed vocabulary. Nothing is evaluated.
+"""Parse constraints and requirements: from a text to a tree, of a closed vocabulary.
 
-It is the part of SQL that a condition over the parameters needs: parameters, numbers, texts,
-operators, and the words below.
+It is the part of SQL that a condition over parameters or metrics needs: their names, numbers,
+texts, operators, and the words below. Nothing is evaluated.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from stratsweep_server.backtest import ParameterValue
+from stratsweep_server.optimization.condition_names import KEYWORDS, Names, unquoted
 from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINT_CHARACTERS,
     MAX_CONSTRAINT_DEPTH,
 )
-from stratsweep_server.texts import counted, listed, quoted
+from stratsweep_server.texts import counted, quoted
 
 FUNCTIONS = {
     "abs": (1, 1),
@@ -35,7 +34,7 @@ FUNCTIONS = {
 }
 """How many arguments each takes, at least and at most."""
 
-_KEYWORDS = ("and", "or", "not", "in", "between", "is", "null", "true", "false", "like")
+_AGGREGATES = ("avg", "max", "min")
 _CONSTANTS = {"null": None, "true": True, "false": False}
 _COMPARISONS = {"==": "=", "!=": "<>"} | {sign: sign for sign in ("=", "<>", "<", "<=", ">", ">=")}
 _OF_THE_GRID = (
@@ -67,7 +66,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Name a parameter of the grid."""
+    """Name a parameter of the grid, or a metric."""
 
     name: str
 
@@ -89,12 +88,12 @@ class Call:
 Node: TypeAlias = Literal | Name | Call
 
 
-def read_constraint(text: str, parameters: Collection[str]) -> Node:
-    """Return what a constraint says, as a tree.
+def read_condition(text: str, names: Names) -> Node:
+    """Return what a constraint or a requirement says, as a tree.
 
     Args:
         text: Such as `fast < slow`.
-        parameters: The names of the grid's parameters.
+        names: What it may name.
 
     Raises:
         ConstraintTextError: The text is no condition, or has something that is not allowed.
@@ -102,19 +101,19 @@ def read_constraint(text: str, parameters: Collection[str]) -> Node:
     if len(text) > MAX_CONSTRAINT_CHARACTERS:
         raise ConstraintTextError(
             f"has {len(text):,} characters, {MAX_CONSTRAINT_CHARACTERS} are allowed; "
-            "write several constraints instead of one with AND"
+            "write several conditions instead of one with AND"
         )
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(text)]
     if not tokens:
-        raise ConstraintTextError("is empty; write it like `fast < slow`, or leave it out")
-    return _Parser(tokens, parameters).constraint()
+        raise ConstraintTextError(f"is empty; write it like `{names.example}`, or leave it out")
+    return _Parser(tokens, names).condition()
 
 
 class _Parser:
     """Read tokens from left to right, one method for each level of precedence."""
 
-    def __init__(self, tokens: list[tuple[str, str]], parameters: Collection[str]) -> None:
-        self._parameters = parameters
+    def __init__(self, tokens: list[tuple[str, str]], names: Names) -> None:
+        self._names = names
         followers = [follower for _, follower in tokens[1:]] + [""]
         self._tokens = [
             self._classified(kind, token, is_call=follower == "(")
@@ -123,7 +122,7 @@ class _Parser:
         self._place = 0
         self._depth = 0
 
-    def constraint(self) -> Node:
+    def condition(self) -> Node:
         tree = self._alternatives()
         if self._place < len(self._tokens):
             self._fail("an operator, such as < or AND,")
@@ -210,21 +209,34 @@ class _Parser:
     def _operand(self) -> Node:
         kind = self._next_kind()
         if kind == "text":
-            return Literal(self._take()[1:-1].replace("''", "'"))
-        if kind == "parameter":
+            return self._text()
+        if kind == "variable":
             return Name(self._take())
         if kind == "function":
             return self._call(self._take())
         if kind == "word" and self._next_token() in _CONSTANTS:
             return Literal(_CONSTANTS[self._take()])
         if self._next_token() != "(":
-            self._fail("a parameter, a number or a text")
+            self._fail(self._names.operands)
         self._open()
         tree = self._alternatives()
         self._close()
         return tree
 
+    def _text(self) -> Node:
+        text = self._take()[1:-1].replace("''", "'")
+        if not self._names.are_of_grid:
+            raise ConstraintTextError(
+                f"has the text {quoted(text)}; metrics are numbers, written without quotes"
+            )
+        return Literal(text)
+
     def _call(self, function: str) -> Node:
+        if function in _AGGREGATES and not self._names.are_of_grid:
+            raise ConstraintTextError(
+                f"calls {function}, which is over all combinations; a requirement looks at each "
+                "result alone, so compare with a number"
+            )
         self._open()
         arguments = self._list()
         least, most = FUNCTIONS[function]
@@ -280,11 +292,11 @@ class _Parser:
     def _fail(self, wanted: str) -> NoReturn:
         found = f"has {quoted(self._next_token())}" if self._next_token() else "ends"
         raise ConstraintTextError(
-            f"{found} where {wanted} should be; write it like `fast < slow AND slow < 200`"
+            f"{found} where {wanted} should be; write it like `{self._names.long_example}`"
         )
 
     def _classified(self, kind: str, token: str, *, is_call: bool) -> tuple[str, str]:
-        """Return a token's kind and text; a word is a parameter before it is anything else."""
+        """Return a token's kind and text; a name comes before a word of the notation."""
         if kind == "other":
             raise ConstraintTextError(
                 f"has {quoted(token)}, which means nothing here; there are the operators "
@@ -295,22 +307,15 @@ class _Parser:
         word = token.lower()
         if is_call and word in FUNCTIONS:
             return "function", word
-        name = token.strip('"')
-        if name in self._parameters and not is_call:
-            return "parameter", name
-        if word in _KEYWORDS:
+        if self._names.has(token) and not is_call:
+            return "variable", unquoted(token)
+        if word in KEYWORDS:
             return "word", word
         if is_call:
             raise ConstraintTextError(
-                f"calls {quoted(name)}; the functions are {', '.join(FUNCTIONS)}"
+                f"calls {quoted(unquoted(token))}; the functions are {', '.join(FUNCTIONS)}"
             )
-        near = difflib.get_close_matches(name, self._parameters, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"a text is written {quoted(name)}"
-        raise ConstraintTextError(
-            f"names {quoted(name)}, which the grid does not have; "
-            f"its parameters are {listed(self._parameters) or 'none'}; "
-            f"one that has its default can be given as its only value; {hint}"
-        )
+        raise ConstraintTextError(self._names.refusal(unquoted(token)))
 
 
 def _number(token: str, *, is_negative: bool) -> Literal:

@@ -1,4 +1,4 @@
-"""Type constraints: what each part of a tree is, within which bounds, and how it is evaluated.
+"""Type conditions: what each part of a tree is, within which bounds, and how it is evaluated.
 
 Whole numbers are computed in 64 bits where the bounds of the parameters say that nothing overflows,
 else as doubles. What has no value (a division by zero, the root of a negative number) is undefined
@@ -88,26 +88,26 @@ class Expression:
         return self.bounds[0] <= 0 <= self.bounds[1]
 
 
-def typed(node: Node, parameters: Mapping[str, Expression]) -> Expression:
+def typed(node: Node, variable_of: Callable[[str], Expression]) -> Expression:
     """Return the typed form of a tree.
 
     Args:
         node: The tree.
-        parameters: What each parameter of the grid is; see `parameter`.
+        variable_of: Gives what each parameter of the grid, or each metric, is; see `variable`.
 
     Raises:
         ConstraintTextError: It applies something to what it does not go with.
     """
     if isinstance(node, Name):
-        return parameters[node.name]
+        return variable_of(node.name)
     if isinstance(node, Literal):
         return _literal(node.value)
-    arguments = [typed(argument, parameters) for argument in node.arguments]
+    arguments = [typed(argument, variable_of) for argument in node.arguments]
     return _RULES[node.function](node.function, *arguments)
 
 
-def parameter(name: str, kind: Kind, bounds: tuple[int, int] = (0, 0)) -> Expression:
-    """Return a parameter as an expression; bounds are those of its values, if whole numbers."""
+def variable(name: str, kind: Kind, bounds: tuple[int, int] = (0, 0)) -> Expression:
+    """Return a parameter or a metric as an expression; bounds are of its values, if whole."""
     if kind is Kind.TRUTH:
         return Expression(kind, lambda block: _truth(block.column(name)), names=frozenset({name}))
     return Expression(kind, lambda block: (block.column(name), True), bounds, frozenset({name}))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -22,30 +22,21 @@ from numpy.typing import NDArray
 from stratsweep_server.execution.grid import ParameterAxis, axis_column
 from stratsweep_server.optimization.axes import expand
 from stratsweep_server.optimization.background import checkpoint
+from stratsweep_server.optimization.condition_names import ParameterNames
+from stratsweep_server.optimization.conditions import InvalidConditionError, compile_condition
 from stratsweep_server.optimization.config import DoubleRange, IntegerRange, ParameterValues
-from stratsweep_server.optimization.constraint_hints import rewrite
-from stratsweep_server.optimization.constraint_text import ConstraintTextError, read_constraint
 from stratsweep_server.optimization.constraint_types import (
     Expression,
     Kind,
     Values,
-    parameter,
-    typed,
+    variable,
 )
 from stratsweep_server.optimization.like import LikePattern
-from stratsweep_server.optimization.limits import (
-    MAX_CONSTRAINT_CHARACTERS,
-    MAX_CONSTRAINT_SECONDS,
-)
-from stratsweep_server.texts import quoted
+from stratsweep_server.optimization.limits import MAX_CONSTRAINT_SECONDS
 
 _BLOCK_ROWS = 1 << 16
 _SORTED_TEXTS = 10_000
 """At a time: the interpreter switches between threads only before and after a sort."""
-
-
-class InvalidConstraintError(ValueError):
-    """Report a constraint that cannot be applied; the text says why and what to do."""
 
 
 def grid_parameters(axes: Mapping[str, ParameterValues]) -> dict[str, Expression]:
@@ -53,43 +44,21 @@ def grid_parameters(axes: Mapping[str, ParameterValues]) -> dict[str, Expression
     return {name: _parameter(name, values) for name, values in axes.items()}
 
 
-def compiled(text: str, parameters: Mapping[str, Expression]) -> Expression:
+def compiled(
+    text: str, parameters: Mapping[str, Expression], metrics: Collection[str] = ()
+) -> Expression:
     """Return a constraint that can be evaluated on the grid.
 
     Args:
         text: Such as `fast < slow`.
         parameters: What `grid_parameters` says of the grid.
+        metrics: What is none of them, but a metric.
 
     Raises:
-        InvalidConstraintError: It does not parse, names what the grid does not have, applies
+        InvalidConditionError: It does not parse, names what the grid does not have, applies
             something to what it does not go with, or is not true or false.
     """
-    try:
-        return _condition(text, parameters)
-    except ConstraintTextError as error:
-        what = _correction(text, parameters) or str(error)
-        raise InvalidConstraintError(f"{quoted(text)} {what}") from error
-
-
-def _condition(text: str, parameters: Mapping[str, Expression]) -> Expression:
-    expression = typed(read_constraint(text, parameters), parameters)
-    if expression.kind not in (Kind.TRUTH, Kind.NOTHING):
-        raise ConstraintTextError(
-            f"gives {expression.kind.value}, not true or false; compare it with something"
-        )
-    return expression
-
-
-def _correction(text: str, parameters: Mapping[str, Expression]) -> str:
-    """Return what to write instead, if that can be told and read; else nothing."""
-    if len(text) > MAX_CONSTRAINT_CHARACTERS or not text.isprintable():
-        return ""
-    rewritten, found = rewrite(text, parameters)
-    try:
-        _condition(rewritten, parameters)
-    except ConstraintTextError:
-        return ""
-    return f"has {' and '.join(found)}; write `{rewritten}`" if found else ""
+    return compile_condition(text, ParameterNames(parameters, metrics), parameters.__getitem__)
 
 
 def accepted_indices(
@@ -102,7 +71,7 @@ def accepted_indices(
         constraints: See `compiled`.
 
     Raises:
-        InvalidConstraintError: One that cannot be applied, or all of them take too long.
+        InvalidConditionError: One that cannot be applied, or all of them take too long.
     """
     parameters = grid_parameters({axis.name: axis.values for axis in axes})
     conditions = [compiled(text, parameters) for text in constraints]
@@ -189,7 +158,7 @@ class _Grid:
     def _go_on(self) -> None:
         checkpoint()
         if time.thread_time() - self._start > MAX_CONSTRAINT_SECONDS:
-            raise InvalidConstraintError(
+            raise InvalidConditionError(
                 f"take more than {MAX_CONSTRAINT_SECONDS:g} s to evaluate on this grid; "
                 "write fewer or shorter ones"
             )
@@ -239,16 +208,16 @@ class _Block:
 
 def _parameter(name: str, values: ParameterValues) -> Expression:
     if isinstance(values, DoubleRange):
-        return parameter(name, Kind.FRACTION)
+        return variable(name, Kind.FRACTION)
     numbers = expand(values) if isinstance(values, IntegerRange) else values
     if isinstance(numbers, range):
-        return parameter(name, Kind.WHOLE, (numbers[0], numbers[-1]))
+        return variable(name, Kind.WHOLE, (numbers[0], numbers[-1]))
     types = {type(value) for value in (numbers[:1] if isinstance(numbers, array) else numbers)}
     if types == {int}:
         least, most = np.min(numbers), np.max(numbers)
-        return parameter(name, Kind.WHOLE, (int(least), int(most)))
+        return variable(name, Kind.WHOLE, (int(least), int(most)))
     kinds = {str: Kind.TEXT, bool: Kind.TRUTH}
-    return parameter(name, kinds.get(types.pop(), Kind.FRACTION))
+    return variable(name, kinds.get(types.pop(), Kind.FRACTION))
 
 
 def _in_order(texts: Iterable[str]) -> list[str]:

@@ -26,8 +26,9 @@ from stratsweep_server.market_data.daily_bars import aligned_by_date
 from stratsweep_server.market_data.data_directory import DataDirectory, SymbolCoverage, coverage_of
 from stratsweep_server.market_data.errors import MarketDataError, NoBarsError, UnknownSymbolError
 from stratsweep_server.optimization.background import checkpoint, in_background
+from stratsweep_server.optimization.conditions import InvalidConditionError
 from stratsweep_server.optimization.config import OptimizationConfig
-from stratsweep_server.optimization.constraints import InvalidConstraintError, accepted_indices
+from stratsweep_server.optimization.constraints import accepted_indices
 from stratsweep_server.optimization.limits import MAX_SYMBOLS, MAX_VIOLATIONS
 from stratsweep_server.optimization.memory import (
     UNDECLARED_METRICS,
@@ -261,7 +262,7 @@ def _select(
     """Return the combinations that the constraints accept, and what is wrong with those."""
     try:
         indices = accepted_indices(axes, constraints)
-    except InvalidConstraintError as error:
+    except InvalidConditionError as error:
         return np.empty(0, dtype=np.int64), [Violation("constraints", str(error))]
     if len(indices) == 0:
         size = prod(len(axis.values) for axis in axes)

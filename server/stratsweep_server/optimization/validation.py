@@ -35,6 +35,7 @@ from stratsweep_server.optimization.axes import (
     last_value,
 )
 from stratsweep_server.optimization.background import checkpoint
+from stratsweep_server.optimization.conditions import InvalidConditionError
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
@@ -42,11 +43,7 @@ from stratsweep_server.optimization.config import (
     Parameter,
     ParameterValues,
 )
-from stratsweep_server.optimization.constraints import (
-    InvalidConstraintError,
-    compiled,
-    grid_parameters,
-)
+from stratsweep_server.optimization.constraints import compiled, grid_parameters
 from stratsweep_server.optimization.limits import (
     MAX_BACKTEST_TIMEOUT_SECONDS,
     MAX_CONSTRAINTS,
@@ -404,7 +401,7 @@ def _check_constraints(
         checkpoint()
         try:
             compiled(text, parameters)
-        except InvalidConstraintError as error:
+        except InvalidConditionError as error:
             yield Violation(f"constraints[{number}]", str(error))
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from stratsweep_server.execution.grid import ParameterAxis
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.axes import expand
+from stratsweep_server.optimization.conditions import InvalidConditionError
 from stratsweep_server.optimization.config import IntegerRange
 from stratsweep_server.optimization.constraint_text import FUNCTIONS
 from stratsweep_server.optimization.constraints import (
-    InvalidConstraintError,
     accepted_indices,
     compiled,
     grid_parameters,
@@ -66,7 +66,7 @@ def accepted_values(constraint, **values):
 
 
 def refusal(constraint, sample=SAMPLE):
-    with pytest.raises(InvalidConstraintError) as caught:
+    with pytest.raises(InvalidConditionError) as caught:
         check_constraint(constraint, sample)
     return str(caught.value)
 
@@ -377,7 +377,7 @@ meant_conditions = st.recursive(
 def test_conditions_are_true_where_their_exact_meaning_is(condition):
     text, meaning = condition
     plan = BacktestPlan("any", PAIR, ())
-    with contextlib.suppress(InvalidConstraintError):  # of NULLs alone, or longer than allowed
+    with contextlib.suppress(InvalidConditionError):  # of NULLs alone, or longer than allowed
         found = accepted(text, axes=PAIR)
         expected = [
             index for index in range(plan.grid_size) if meaning(plan.combination(index)) is True
@@ -636,12 +636,12 @@ words = operands | operators | keywords | calls
 
 @given(st.lists(words, max_size=12).map(" ".join))
 def test_any_row_of_allowed_words_is_evaluated_or_refused(constraint):
-    with contextlib.suppress(InvalidConstraintError):
+    with contextlib.suppress(InvalidConditionError):
         check_constraint(constraint, SAMPLE)
         assert set(accepted(constraint)) <= set(range(GRID.grid_size))
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_evaluated_or_refused(constraint):
-    with contextlib.suppress(InvalidConstraintError):
+    with contextlib.suppress(InvalidConditionError):
         check_constraint(constraint, SAMPLE)
