@@ -22,6 +22,7 @@ from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
     MetricUnit,
+    OptimizationDirection,
     ParameterType,
     Strategy,
     StrategyConfig,
@@ -135,12 +136,16 @@ class DeclaringEngine:
                     ),
                 ),
             ),
-            metrics=(Metric("height", "How high.", MetricUnit.RATIO),),
+            metrics=(
+                Metric("height", "How high.", MetricUnit.RATIO),
+                Metric("depth", "How low.", MetricUnit.RATIO, OptimizationDirection.MINIMIZE),
+            ),
         )
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:
         values = config.strategy.parameters
-        return BacktestResult({"height": -((values["x"] - values.get("shift", 3)) ** 2)})
+        depth = (values["x"] - values.get("shift", 3)) ** 2
+        return BacktestResult({"height": -depth, "depth": depth})
 
 
 def thread_count() -> int:

@@ -13,6 +13,9 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from stratsweep.v1 import (
+    optimization_config_pb2 as config_pb2,
+)
+from stratsweep.v1 import (
     optimization_event_pb2,
     optimization_service_pb2,
     outcome_pb2,
@@ -24,6 +27,11 @@ from stratsweep_server.rpc.events import formats
 
 from tests.requests import optimize_request, seconds
 from tests.waiting import is_alive, until
+
+UNSPECIFIED = config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED
+MAXIMIZE = config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
+MINIMIZE = config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
+BEST = config_pb2.OPTIMIZATION_DIRECTION_BEST
 
 
 async def events_of(call) -> list[optimization_event_pb2.OptimizationEvent]:
@@ -432,7 +440,7 @@ async def test_list_strategies_names_what_the_engine_declares(start_server):
     assert not required.HasField("default_value")
     assert (required.minimum, required.maximum) == (-10.0, 10.0)
     assert optional.default_value.integer_value == 3
-    assert [metric.name for metric in answer.metrics] == ["height"]
+    assert [metric.name for metric in answer.metrics] == ["height", "depth"]
     assert not answer.symbols
     assert not answer.accepts_any_strategy
 
@@ -443,8 +451,49 @@ async def test_the_start_names_the_metrics_with_their_units(start_server):
     request.config.optimization_target = "height"
     (event,) = await events_of(connected.stub.Optimize(request))
     answer = await connected.stub.ListStrategies(optimization_service_pb2.ListStrategiesRequest())
-    assert [each.unit for each in event.started.metrics] == [strategy_pb2.METRIC_UNIT_RATIO]
+    assert {each.unit for each in event.started.metrics} == {strategy_pb2.METRIC_UNIT_RATIO}
     assert event.started.metrics == answer.metrics
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "expected"),
+    [("depth", BEST, MINIMIZE), ("height", BEST, MAXIMIZE), ("depth", UNSPECIFIED, MAXIMIZE)],
+)
+async def test_the_start_says_which_end_the_best_one_is(start_server, target, asked, expected):
+    connected = await start_server(engine="tests.engines:DeclaringEngine")
+    request = optimize_request("parabola", 6)
+    request.config.optimization_target, request.config.direction = target, asked
+    started, *_, end = await events_of(connected.stub.Optimize(request))
+    assert started.started.config.direction == expected
+    declared = {each.name: each.best_direction for each in started.started.metrics}
+    assert declared == {"height": UNSPECIFIED, "depth": MINIMIZE}
+    depths = [row.metrics["depth"] for row in end.result.ranked_results]
+    assert depths == sorted(depths, reverse=asked == UNSPECIFIED)
+
+
+@pytest.mark.parametrize("interval", [None, 0.05], ids=["a message each", "grouped"])
+async def test_the_best_so_far_meets_the_requirements_and_what_does_not_is_counted(
+    start_server, interval
+):
+    connected = await start_server(engine="tests.engines:DeclaringEngine")
+    request = optimize_request("parabola", 9)
+    request.config.optimization_target = "height"
+    request.config.requirements.extend(["depth > 3", "depth < 30"])
+    if interval is not None:
+        request.progress_interval.CopyFrom(seconds(interval))
+    started, *progress, end = await events_of(connected.stub.Optimize(request))
+    assert started.started.config.requirements == ["depth > 3", "depth < 30"]
+    seen: list[float] = []
+    for each in progress:
+        seen += [row.result.metrics["depth"] for row in each.progress.outcomes]
+        qualified = [depth for depth in seen if 3 < depth < 30]
+        assert each.progress.HasField("best") is bool(qualified)
+        if qualified:
+            assert each.progress.best.metrics["depth"] == min(qualified)
+    ranked = [row.parameters["x"].integer_value for row in end.result.ranked_results]
+    assert ranked == [1.0, 5.0, 0.0, 6.0, 7.0, 8.0]
+    assert (end.result.succeeded_count, end.result.unqualified_count) == (9, 3)
+    assert end.result.without_target_count == 0
 
 
 async def test_list_strategies_of_the_default_engine_has_symbols_and_dates(start_server, real_data):

@@ -203,19 +203,33 @@ class MetricUnit(Enum):
     """A span in days, with fractions."""
 
 
+class OptimizationDirection(Enum):
+    """Name which end of a metric is best."""
+
+    MAXIMIZE = "maximize"
+    """The largest value."""
+    MINIMIZE = "minimize"
+    """The smallest value."""
+    BEST = "best"
+    """The one that the metric declares as its better end; the largest where it declares none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Declare one metric.
 
     Attributes:
         name: The metric's id.
-        description: Its definition with units.
+        description: Its definition with units. Where it has no value, a sentence that begins with
+            "Absent" says so: it is shown where results lack the metric that ranks them.
         unit: What its values are counted in.
+        best_direction: Its better end, MAXIMIZE or MINIMIZE; None where neither is better.
     """
 
     name: str
     description: str = ""
     unit: MetricUnit = MetricUnit.UNSPECIFIED
+    best_direction: OptimizationDirection | None = None
 
 
 @dataclass(frozen=True, slots=True)

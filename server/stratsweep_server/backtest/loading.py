@@ -13,6 +13,7 @@ from stratsweep_server.backtest.engine import (
     EngineDescription,
     Metric,
     MetricUnit,
+    OptimizationDirection,
     Strategy,
 )
 from stratsweep_server.backtest.importing import EngineLoadError, import_named
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 DEFAULT_ENGINE = "default"
+_BEST_DIRECTIONS = (None, OptimizationDirection.MAXIMIZE, OptimizationDirection.MINIMIZE)
 EngineSource: TypeAlias = str | Callable[[], BacktestEngine] | BacktestEngine
 
 
@@ -106,6 +108,11 @@ def describe(engine: BacktestEngine) -> EngineDescription:
         if not isinstance(metric.unit, MetricUnit):
             raise EngineLoadError(
                 f"{where}.metrics: the unit of {metric.name!r} is {metric.unit!r}, not a MetricUnit"
+            )
+        if metric.best_direction not in _BEST_DIRECTIONS:
+            raise EngineLoadError(
+                f"{where}.metrics: the best_direction of {metric.name!r} is "
+                f"{metric.best_direction!r}; say OptimizationDirection.MAXIMIZE, MINIMIZE, or None"
             )
     return description
 

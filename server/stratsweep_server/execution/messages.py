@@ -23,6 +23,7 @@ from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
     MetricUnit,
+    OptimizationDirection,
     ParameterType,
     Strategy,
     StrategyParameter,
@@ -208,7 +209,16 @@ def _inputs(fields: object) -> dict[str, str]:
 
 
 def _metric(fields: dict[str, Any]) -> Metric:
-    return Metric(**{**fields, "unit": MetricUnit(fields["unit"])})
+    direction = fields["best_direction"]
+    if direction == OptimizationDirection.BEST.value:
+        raise ValueError(f"{direction!r} is no end")
+    return Metric(
+        **{
+            **fields,
+            "unit": MetricUnit(fields["unit"]),
+            "best_direction": None if direction is None else OptimizationDirection(direction),
+        }
+    )
 
 
 def _strategy(fields: dict[str, Any]) -> Strategy:

@@ -1,5 +1,6 @@
 """Find the best parameters of a strategy: config, grid, validation, ranking, and the optimizer."""
 
+from stratsweep_server.backtest import OptimizationDirection
 from stratsweep_server.backtest.importing import EngineLoadError
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.execution.pool import WorkersUnavailableError
@@ -7,7 +8,6 @@ from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
     OptimizationConfig,
-    OptimizationDirection,
     Parameter,
 )
 from stratsweep_server.optimization.optimizer import GridSearchOptimizer

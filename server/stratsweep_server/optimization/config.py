@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from enum import Enum
 from typing import TypeAlias
 
-from stratsweep_server.backtest import ParameterValue
+from stratsweep_server.backtest import OptimizationDirection, ParameterValue
 from stratsweep_server.backtest.settings import BacktestSettings
-
-
-class OptimizationDirection(Enum):
-    """Name which end of the optimization target is best."""
-
-    MAXIMIZE = "maximize"
-    MINIMIZE = "minimize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +73,10 @@ class OptimizationConfig(BacktestSettings):
         constraints: SQL boolean expressions over the parameters, such as `fast < slow`; a
             combination for which any is not true is not run. What they may say, and the limits of
             everything here, are documented at the contract's `OptimizationConfig`.
+        requirements: SQL boolean expressions over metrics, such as `trade_count >= 30`; a result
+            for which any is not true is not ranked.
         optimization_target: The metric to rank by.
-        direction: Which end of the target is best.
+        direction: Which end of the target is best; that of a config that runs is not BEST.
         backtest_timeout: Seconds that one backtest may run, from its own start, positive.
         max_ranked_results: Rows of the ranking to keep; 0 keeps all.
         warm_up_bar_count: Bars before the first day that strategies see of each symbol, as far as
@@ -99,6 +93,7 @@ class OptimizationConfig(BacktestSettings):
     start_date: date | None = None
     end_date: date | None = None
     constraints: Sequence[str] = ()
+    requirements: Sequence[str] = ()
     optimization_target: str = "sharpe_ratio"
     direction: OptimizationDirection = OptimizationDirection.MAXIMIZE
     backtest_timeout: float = 300.0

@@ -12,8 +12,9 @@ MAX_PARAMETERS = 64
 """Axes of a grid."""
 MAX_SYMBOLS = 1_000
 MAX_CONSTRAINTS = 100
+MAX_REQUIREMENTS = 100
 MAX_CONSTRAINT_CHARACTERS = 500
-"""Of one constraint."""
+"""Of one constraint or requirement."""
 MAX_CONSTRAINT_DEPTH = 8
 """Parentheses within parentheses."""
 MAX_CONSTRAINT_SECONDS = 60.0

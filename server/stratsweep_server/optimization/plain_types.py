@@ -12,11 +12,11 @@ from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from typing import Any, SupportsFloat
 
+from stratsweep_server.backtest import OptimizationDirection
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
     OptimizationConfig,
-    OptimizationDirection,
     Parameter,
     ParameterValues,
 )
@@ -158,6 +158,7 @@ _CONVERSIONS: Mapping[str, Callable[[object], object]] = {
     "symbols": _texts,
     "parameters": _parameters,
     "constraints": _texts,
+    "requirements": _texts,
     "backtest_timeout": _seconds,
 }
 _CONVERSIONS_BY_TYPE: Mapping[str, Callable[[object], object]] = {

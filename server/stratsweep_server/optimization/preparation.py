@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.backtest import EngineDescription, Metric
+from stratsweep_server.backtest import EngineDescription, Metric, OptimizationDirection
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.generation import Generation
 from stratsweep_server.execution.grid import GridColumns, ParameterAxis
@@ -279,7 +279,9 @@ def _assemble(
     indices: NDArray[np.int64],
 ) -> PreparedOptimization:
     bars, axes = checked.bars, checked.axes
-    config = replace(config, timezone=checked.timezone)
+    config = replace(
+        config, timezone=checked.timezone, direction=_resolved_direction(config, engine)
+    )
     summary = _summarize(bars) if bars else None
     if summary is not None:
         config = replace(
@@ -305,6 +307,16 @@ def _assemble(
     return PreparedOptimization(
         config, plan, grid, indices, metric_count, memory_bytes, bars, summary, engine.metrics
     )
+
+
+def _resolved_direction(
+    config: OptimizationConfig, engine: EngineDescription
+) -> OptimizationDirection:
+    """Return which end of the target is best: as asked for, or as the metric declares."""
+    if config.direction is not OptimizationDirection.BEST:
+        return config.direction
+    declared = {each.name: each.best_direction for each in engine.metrics}
+    return declared.get(config.optimization_target) or OptimizationDirection.MAXIMIZE
 
 
 def _traded(bars: Sequence[Bars]) -> list[Bars]:

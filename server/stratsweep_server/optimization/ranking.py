@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.optimization.config import OptimizationDirection
+from stratsweep_server.backtest import OptimizationDirection
 
 
 def rank(

@@ -103,6 +103,8 @@ class OptimizationResult:
         total_count: Combinations that were to run.
         succeeded_count: Those that gave metrics.
         failed_count: Those that failed.
+        unqualified_count: Results that do not meet the requirements, and so are not ranked.
+        without_target_count: Results that meet them, but have no value of the target.
         execution_time: Seconds from start to end.
         end_time: When it ended, in seconds since the epoch.
         message: Why the state is FAILED; else empty.
@@ -115,6 +117,8 @@ class OptimizationResult:
     total_count: int
     succeeded_count: int
     failed_count: int
+    unqualified_count: int
+    without_target_count: int
     execution_time: float
     end_time: float
     message: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -49,10 +49,12 @@ from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINTS,
     MAX_NAME_CHARACTERS,
     MAX_PARAMETERS,
+    MAX_REQUIREMENTS,
     MAX_SYMBOLS,
     MAX_TEXT_CHARACTERS,
     MAX_VIOLATIONS,
 )
+from stratsweep_server.optimization.requirements import compiled_requirement
 from stratsweep_server.texts import listed, quoted
 
 _Value = TypeVar("_Value", bound=ParameterValue)
@@ -119,23 +121,25 @@ def find_violations(
         engine: What the engine declares; what it leaves open is not checked.
         max_combinations: The largest grid allowed, before constraints.
     """
-    counts = len(config.symbols), len(config.axes), len(config.constraints)
-    excess = find_excess(*counts)
+    excess = find_excess(config.symbols, config.axes, config.constraints, config.requirements)
     found = iter(excess) if excess else _check(config, engine, max_combinations)
     return list(islice(found, MAX_VIOLATIONS))
 
 
-def find_excess(symbol_count: int, parameter_count: int, constraint_count: int) -> list[Violation]:
+def find_excess(
+    symbols: Sized, parameters: Sized, constraints: Sized, requirements: Sized
+) -> list[Violation]:
     """Return a violation for each kind of part of which a request has more than it may."""
     limits = (
-        ("symbols", symbol_count, MAX_SYMBOLS),
-        ("parameters", parameter_count, MAX_PARAMETERS),
-        ("constraints", constraint_count, MAX_CONSTRAINTS),
+        ("symbols", symbols, MAX_SYMBOLS),
+        ("parameters", parameters, MAX_PARAMETERS),
+        ("constraints", constraints, MAX_CONSTRAINTS),
+        ("requirements", requirements, MAX_REQUIREMENTS),
     )
     return [
-        Violation(field, f"are {count:,}; {limit:,} are allowed")
-        for field, count, limit in limits
-        if count > limit
+        Violation(field, f"are {len(parts):,}; {limit:,} are allowed")
+        for field, parts, limit in limits
+        if len(parts) > limit
     ]
 
 
@@ -149,7 +153,8 @@ def _check(
     yield from _check_parameters(config, engine, max_combinations, sound)
     if len(sound) == len(config.axes):
         yield from _check_size([values for _, values in sound], max_combinations)
-        yield from _check_constraints(config, dict(sound))
+        yield from _check_constraints(config, engine, dict(sound))
+    yield from _check_requirements(config, engine)
     yield from _check_target(config, engine)
     yield from _check_numbers(config)
 
@@ -392,21 +397,35 @@ def _check_size(axes: Sequence[ParameterValues], max_combinations: int) -> Itera
 
 
 def _check_constraints(
-    config: OptimizationConfig, axes: Mapping[str, ParameterValues]
+    config: OptimizationConfig, engine: EngineDescription, axes: Mapping[str, ParameterValues]
 ) -> Iterator[Violation]:
     if not config.constraints:
         return
-    parameters = grid_parameters(axes)
+    parameters, metrics = grid_parameters(axes), _metric_names(engine)
     for number, text in enumerate(config.constraints):
         checkpoint()
         try:
-            compiled(text, parameters)
+            compiled(text, parameters, metrics)
         except InvalidConditionError as error:
             yield Violation(f"constraints[{number}]", str(error))
 
 
+def _check_requirements(
+    config: OptimizationConfig, engine: EngineDescription
+) -> Iterator[Violation]:
+    strategy = _declared(config, engine)
+    parameters = {axis.name for axis in config.axes}
+    parameters.update(each.name for each in (strategy.parameters if strategy is not None else ()))
+    for number, text in enumerate(config.requirements):
+        checkpoint()
+        try:
+            compiled_requirement(text, _metric_names(engine), parameters)
+        except InvalidConditionError as error:
+            yield Violation(f"requirements[{number}]", str(error))
+
+
 def _check_target(config: OptimizationConfig, engine: EngineDescription) -> Iterator[Violation]:
-    names = [metric.name for metric in engine.metrics]
+    names = _metric_names(engine)
     target = config.optimization_target
     if not target:
         yield Violation("optimization_target", "is empty; name the metric to rank by")
@@ -448,6 +467,10 @@ def unnamed_defaults(
         for parameter in (strategy.parameters if strategy is not None else ())
         if parameter.default is not None and parameter.name not in named
     }
+
+
+def _metric_names(engine: EngineDescription) -> list[str]:
+    return [metric.name for metric in engine.metrics]
 
 
 def _declared(config: OptimizationConfig, engine: EngineDescription) -> Strategy | None:

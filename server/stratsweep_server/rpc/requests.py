@@ -14,12 +14,12 @@ from stratsweep.v1 import optimization_config_pb2 as config_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1 import outcome_pb2, parameter_pb2
 
+from stratsweep_server.backtest import OptimizationDirection
 from stratsweep_server.optimization.axes import number_array
 from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
     OptimizationConfig,
-    OptimizationDirection,
     Parameter,
     ParameterValues,
 )
@@ -33,6 +33,7 @@ _DIRECTIONS = {
     config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED: OptimizationDirection.MAXIMIZE,
     config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE: OptimizationDirection.MAXIMIZE,
     config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE: OptimizationDirection.MINIMIZE,
+    config_pb2.OPTIMIZATION_DIRECTION_BEST: OptimizationDirection.BEST,
 }
 _ARRAY_TYPES = {"integer_list": "q", "double_list": "d"}
 _DURATION_SECONDS = 315_576_000_000
@@ -81,7 +82,9 @@ def read_config(
     Raises:
         InvalidConfigError: It has more parts than it may; they have not been read.
     """
-    excess = find_excess(len(message.symbols), len(message.parameters), len(message.constraints))
+    excess = find_excess(
+        message.symbols, message.parameters, message.constraints, message.requirements
+    )
     if excess:
         raise InvalidConfigError(excess)
     violations: list[Violation] = []
@@ -103,6 +106,7 @@ def read_config(
         start_date=_read_date("start_date", message.date_range.start_date, violations),
         end_date=_read_date("end_date", message.date_range.end_date, violations),
         constraints=tuple(message.constraints),
+        requirements=tuple(message.requirements),
         direction=direction or OptimizationDirection.MAXIMIZE,
     )
     return config, violations

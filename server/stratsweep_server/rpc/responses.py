@@ -19,6 +19,7 @@ from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
     MetricUnit,
+    OptimizationDirection,
     ParameterType,
     ParameterValue,
     Strategy,
@@ -30,7 +31,6 @@ from stratsweep_server.optimization.config import (
     DoubleRange,
     IntegerRange,
     OptimizationConfig,
-    OptimizationDirection,
     Parameter,
 )
 from stratsweep_server.optimization.preparation import MarketDataSummary, PreparedOptimization
@@ -39,6 +39,8 @@ from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 _DIRECTIONS = {
     OptimizationDirection.MAXIMIZE: optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE,
     OptimizationDirection.MINIMIZE: optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE,
+    OptimizationDirection.BEST: optimization_config_pb2.OPTIMIZATION_DIRECTION_BEST,
+    None: optimization_config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED,
 }
 _PARAMETER_TYPES = {
     ParameterType.INTEGER: strategy_pb2.PARAMETER_TYPE_INTEGER,
@@ -114,6 +116,7 @@ def config(value: OptimizationConfig) -> optimization_config_pb2.OptimizationCon
         ),
         parameters=[_parameter(axis) for axis in value.axes],
         constraints=value.constraints,
+        requirements=value.requirements,
         direction=_DIRECTIONS[value.direction],
         backtest_timeout=duration(value.backtest_timeout),
     )
@@ -147,7 +150,10 @@ def metrics(declared: Iterable[Metric]) -> list[strategy_pb2.Metric]:
     """Return the declared metrics, in the engine's order."""
     return [
         strategy_pb2.Metric(
-            name=each.name, description=each.description, unit=_METRIC_UNITS[each.unit]
+            name=each.name,
+            description=each.description,
+            unit=_METRIC_UNITS[each.unit],
+            best_direction=_DIRECTIONS[each.best_direction],
         )
         for each in declared
     ]

@@ -11,6 +11,7 @@ from stratsweep_server.backtest import (
     BacktestResult,
     EngineDescription,
     Metric,
+    OptimizationDirection,
     Strategy,
     registry,
 )
@@ -285,6 +286,10 @@ def test_a_description_is_passed_on():
         (
             EngineDescription(metrics=(Metric("a", unit="percent"),)),
             "the unit of 'a' is 'percent', not a MetricUnit",
+        ),
+        (
+            EngineDescription(metrics=(Metric("a", best_direction=OptimizationDirection.BEST),)),
+            "the best_direction of 'a' is .*BEST.*; say OptimizationDirection.MAXIMIZE, MINIMIZE",
         ),
         (EngineDescription(strategies=None), "strategies is of type NoneType, not a tuple"),
     ],

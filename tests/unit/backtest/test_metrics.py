@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from stratsweep_server.backtest import OptimizationDirection
 from stratsweep_server.backtest.default.figures import Figures, Sums
 from stratsweep_server.backtest.default.metrics import METRICS, compute_metrics
 
@@ -131,6 +132,13 @@ def test_every_metric_is_declared_once_with_its_definition():
     names = [metric.name for metric in METRICS]
     assert len(names) == len(set(names)) == 16
     assert all(metric.description.endswith(".") for metric in METRICS)
+
+
+def test_every_metric_declares_its_better_end_unless_neither_is_better():
+    ends = {metric.name: metric.best_direction for metric in METRICS}
+    smaller = {"annualized_volatility", "max_drawdown", "max_drawdown_duration"}
+    assert {name for name in ends if ends[name] is OptimizationDirection.MINIMIZE} == smaller
+    assert {name for name in ends if ends[name] is None} == {"trade_count", "exposure_time"}
 
 
 def test_a_price_that_stands_still_gives_no_losses_whatever_rounding_makes_of_it():

@@ -16,6 +16,7 @@ from stratsweep_server.backtest import (
     EngineDescription,
     Metric,
     MetricUnit,
+    OptimizationDirection,
     ParameterType,
     Strategy,
     StrategyParameter,
@@ -114,7 +115,16 @@ descriptions = st.builds(
         ),
         max_size=3,
     ).map(tuple),
-    metrics=st.lists(st.builds(Metric, text, text), max_size=3).map(tuple),
+    metrics=st.lists(
+        st.builds(
+            Metric,
+            text,
+            text,
+            st.sampled_from(MetricUnit),
+            st.sampled_from([None, OptimizationDirection.MAXIMIZE, OptimizationDirection.MINIMIZE]),
+        ),
+        max_size=3,
+    ).map(tuple),
     uses_market_data=st.booleans(),
 )
 
@@ -281,7 +291,7 @@ READY_FRAME = messages.encode_ready(
                     True,
                 ),
             ),
-            (Metric("m", "d", MetricUnit.DAYS), Metric("n")),
+            (Metric("m", "d", MetricUnit.DAYS, OptimizationDirection.MINIMIZE), Metric("n")),
             uses_market_data=True,
         ),
         (ModuleSource("ideas.trend", "/desk/ideas/trend.py", "ab" * 32, 10**18),),

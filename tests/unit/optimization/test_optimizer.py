@@ -24,6 +24,8 @@ from stratsweep_server.optimization.memory import MemoryBudget
 
 from tests.inline_pool import InlinePool, WorkerEndedError
 
+MAXIMIZE, MINIMIZE = OptimizationDirection.MAXIMIZE, OptimizationDirection.MINIMIZE
+
 
 def score(x, y=0):
     """A score with its best value at x = 3, y = 2, and ties."""
@@ -75,6 +77,28 @@ async def test_results_are_ranked_by_score_and_then_by_combination():
 async def test_minimizing_puts_the_smallest_first():
     result = await optimize(score, {"direction": OptimizationDirection.MINIMIZE})
     assert result.best.parameters == {"x": 1, "y": 0}
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [(MINIMIZE, MINIMIZE), (MAXIMIZE, MAXIMIZE), (None, MAXIMIZE)],
+)
+async def test_the_best_end_is_the_one_that_the_metric_declares(declared, expected):
+    description = EngineDescription(metrics=(Metric("score", best_direction=declared),))
+    best = {"direction": OptimizationDirection.BEST}
+    result = await optimize(score, best, description=description)
+    assert table(result) == table(await optimize(score, {"direction": expected}))
+
+
+async def test_the_best_end_of_a_metric_that_nobody_declares_is_the_largest():
+    result = await optimize(score, {"direction": OptimizationDirection.BEST})
+    assert result.best.parameters == {"x": 3, "y": 2}
+
+
+async def test_without_a_word_the_largest_is_first_whatever_the_metric_declares():
+    description = EngineDescription(metrics=(Metric("score", best_direction=MINIMIZE),))
+    result = await optimize(score, description=description)
+    assert result.best.parameters == {"x": 3, "y": 2}
 
 
 async def test_parameters_may_be_given_as_a_list_of_axes():
@@ -214,6 +238,70 @@ async def test_results_without_any_metric_cannot_be_ranked():
     result = await optimize(lambda x, y: {})
     assert result.state is OptimizationState.FAILED
     assert result.message == "no result has any metric"
+
+
+def figures(x):
+    """A score of x, trades of 10 x; of each fourth the score has no value."""
+    return {"trades": 10.0 * x} | ({} if x % 4 == 0 else {"score": x})
+
+
+async def test_what_does_not_meet_the_requirements_is_counted_and_not_ranked():
+    grid = {"parameters": {"x": IntegerRange(1, 10)}}
+    result = await optimize(figures, grid | {"requirements": ["trades >= 30", "trades < 90"]})
+    assert result.state is OptimizationState.SUCCEEDED
+    assert [row.parameters["x"] for row in result.ranked_results] == [7, 6, 5, 3, 4, 8]
+    assert (result.succeeded_count, result.unqualified_count) == (10, 4)
+    assert result.without_target_count == 2
+    assert result.best == result.ranked_results[0]
+
+
+async def test_what_does_not_meet_the_requirements_takes_no_place_of_the_best_few():
+    grid = {"parameters": {"x": IntegerRange(1, 10)}, "max_ranked_results": 2}
+    result = await optimize(figures, grid | {"requirements": "trades < 75"})
+    assert [row.parameters["x"] for row in result.ranked_results] == [7, 6]
+    assert (result.unqualified_count, result.without_target_count) == (3, 1)
+
+
+async def test_without_requirements_only_what_lacks_the_target_is_counted():
+    result = await optimize(figures, {"parameters": {"x": IntegerRange(1, 10)}})
+    assert (result.unqualified_count, result.without_target_count) == (0, 2)
+
+
+async def test_a_failure_is_neither_unqualified_nor_without_target():
+    result = await optimize(some_metrics, {"parameters": {"x": [1, 3]}, "requirements": "only_1>0"})
+    assert (result.failed_count, result.unqualified_count, result.without_target_count) == (1, 0, 0)
+
+
+async def test_when_nothing_meets_the_requirements_the_message_says_which_rejected_how_many():
+    grid = {"parameters": {"x": IntegerRange(1, 10)}}
+    requirements = {"requirements": ["trades > 70", "trades < 30", "trades > 0"]}
+    result = await optimize(figures, grid | requirements)
+    assert result.state is OptimizationState.FAILED
+    assert result.best is None
+    assert list(result.ranked_results) == []
+    assert result.unqualified_count == 10
+    assert result.message == (
+        "none of the 10 results meets the requirements: 'trades > 70' rejects 7, "
+        "'trades < 30' rejects 8; loosen one of them"
+    )
+
+
+async def test_the_only_result_may_not_meet_the_requirements():
+    result = await optimize(figures, {"parameters": {"x": [1]}, "requirements": ["trades > 70"]})
+    assert result.message == (
+        "the only result does not meet the requirements: 'trades > 70' rejects 1; loosen one of "
+        "them"
+    )
+
+
+async def test_what_meets_the_requirements_may_all_lack_the_target():
+    grid = {"parameters": {"x": IntegerRange(1, 4)}, "requirements": ["trades > 30"]}
+    result = await optimize(figures, grid)
+    assert result.state is OptimizationState.FAILED
+    assert (result.unqualified_count, result.without_target_count) == (3, 1)
+    assert result.message.startswith(
+        "no result that meets the requirements has a value for the optimization target 'score'; "
+    )
 
 
 async def test_results_without_the_target_are_last_in_the_order_of_combinations():
@@ -429,7 +517,7 @@ def completions(draw, total):
     return [list(order[start:end]) for start, end in zip([0, *cuts], [*cuts, total], strict=True)]
 
 
-@given(completions(30), st.sampled_from(OptimizationDirection))
+@given(completions(30), st.sampled_from([MAXIMIZE, MINIMIZE]))
 def test_the_result_is_the_same_for_any_order_of_completion_and_any_batches(batches, direction):
     def run(**pool_options):
         changes = {"parameters": {"x": IntegerRange(0, 29)}, "direction": direction}

@@ -491,6 +491,49 @@ def test_the_number_of_constraints_is_limited():
     )
 
 
+def test_requirements_are_checked_one_by_one():
+    texts = ["sharpe_ratio > 1", "shape_ratio > 1", "sharpe_ratio >", "sharpe_ratio"]
+    found = violations(requirements=texts, parameters={"fast": [1]})
+    assert [field for field, _ in found] == [
+        "parameters[0]",
+        "requirements[1]",
+        "requirements[2]",
+        "requirements[3]",
+    ]
+    assert "did you mean sharpe_ratio?" in found[1][1]
+
+
+def test_the_number_of_requirements_is_limited():
+    assert violations(requirements=["sharpe_ratio < 7"] * 100) == []
+    assert only_violation(requirements=["sharpe_ratio < 7"] * 101) == (
+        "requirements",
+        "are 101; 100 are allowed",
+    )
+
+
+@pytest.mark.parametrize("name", ["fast", "slow"])
+@pytest.mark.parametrize("engine", [DECLARED, EngineDescription(strategies=(CROSS,))])
+def test_a_parameter_in_a_requirement_belongs_into_a_constraint(name, engine):
+    assert only_violation(engine=engine, requirements=[f"{name} > 5"]) == (
+        "requirements[0]",
+        f"'{name} > 5' names '{name}', a parameter; conditions on those are `constraints`",
+    )
+
+
+def test_a_metric_in_a_constraint_belongs_into_a_requirement():
+    field, description = only_violation(constraints=["fast < 7 AND total_return > 0"])
+    assert field == "constraints[0]"
+    assert description == (
+        "'fast < 7 AND total_return > 0' names 'total_return', a metric, which is known only when "
+        "a backtest has run; conditions on metrics are `requirements`"
+    )
+
+
+def test_where_an_engine_declares_no_metrics_any_name_is_one():
+    requirements = ['whatever > 0.5 AND "their own figure" IS NOT NULL']
+    assert violations(engine=UNDECLARED, requirements=requirements) == []
+
+
 def test_constraints_are_checked_beside_values_that_do_not_fit():
     found = violations(parameters={"fast": [1]}, constraints=["slow < 7"])
     assert [field for field, _ in found] == ["parameters[0]", "constraints[0]"]

@@ -60,6 +60,8 @@ class Ended:
             total_count=log.total_count,
             succeeded_count=len(succeeded),
             failed_count=log.failed_count,
+            unqualified_count=0,
+            without_target_count=0,
             execution_time=77.25,
             end_time=log.runs[-1].time_at(77.25),
         )

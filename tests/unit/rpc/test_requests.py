@@ -4,8 +4,11 @@ import math
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from stratsweep.v1 import optimization_config_pb2 as config_pb2
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
+from stratsweep_server.backtest import OptimizationDirection
 from stratsweep_server.optimization.validation import InvalidConfigError
+from stratsweep_server.rpc import responses
 from stratsweep_server.rpc.requests import read_request
 
 SECONDS = 315_576_000_000
@@ -46,13 +49,44 @@ def test_a_request_with_more_parts_than_allowed_is_refused_with_all_their_counts
         message.config.parameters.add()
         message.config.symbols.append("")
         message.config.constraints.append("")
+        message.config.requirements.append("")
     with pytest.raises(InvalidConfigError) as refused:
         read_request(message)
     assert [(each.field, each.description) for each in refused.value.violations] == [
         ("symbols", "are 1,901; 1,000 are allowed"),
         ("parameters", "are 1,900; 64 are allowed"),
         ("constraints", "are 1,900; 100 are allowed"),
+        ("requirements", "are 1,900; 100 are allowed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED, OptimizationDirection.MAXIMIZE),
+        (config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE, OptimizationDirection.MAXIMIZE),
+        (config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE, OptimizationDirection.MINIMIZE),
+        (config_pb2.OPTIMIZATION_DIRECTION_BEST, OptimizationDirection.BEST),
+    ],
+)
+def test_each_direction_is_read_and_written_again(sent, read):
+    message = request()
+    message.config.direction = sent
+    config, _, violations = read_request(message)
+    assert violations == []
+    assert config.direction is read
+    assert responses.config(config).direction == (
+        sent or config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
+    )
+
+
+def test_requirements_are_read_and_written_again():
+    message = request()
+    message.config.requirements.extend(["a > 1", "b < 2"])
+    config, _, violations = read_request(message)
+    assert violations == []
+    assert config.requirements == ("a > 1", "b < 2")
+    assert responses.config(config).requirements == ["a > 1", "b < 2"]
 
 
 @pytest.mark.parametrize("field", ["progress_interval", "backtest_timeout"])

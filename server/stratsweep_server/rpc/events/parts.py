@@ -53,6 +53,8 @@ def _fill(part: ResultPart, result: OptimizationResult, part_index: int) -> None
     message.total_count = result.total_count
     message.succeeded_count = result.succeeded_count
     message.failed_count = result.failed_count
+    message.unqualified_count = result.unqualified_count
+    message.without_target_count = result.without_target_count
     fill_seconds(message.execution_duration, result.execution_time)
     message.message = result.message
     message.part_index = part_index

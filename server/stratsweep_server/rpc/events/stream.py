@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from stratsweep.v1.optimization_event_pb2 import OptimizationEvent
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
@@ -21,6 +22,7 @@ from stratsweep.v1.optimization_service_pb2 import OptimizeResponse
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.ranking import best_row, is_better
+from stratsweep_server.optimization.requirements import Requirements, qualifies
 from stratsweep_server.optimization.result import OptimizationResult
 from stratsweep_server.rpc.events.arrow import ArrowProgress, ArrowRanking
 from stratsweep_server.rpc.events.followed import Followed
@@ -76,6 +78,7 @@ class EventStream:
         self._grid = followed.grid
         self._target = followed.config.optimization_target
         self._direction = followed.config.direction
+        self._requirements = Requirements(followed.config.requirements)
         self._interval = options.progress_interval
         self._heartbeat_interval = heartbeat_interval
         self._after = after_sequence_number
@@ -156,10 +159,15 @@ class EventStream:
 
     def _better_row(self, start: int, stop: int) -> int | None:
         """Return the best of a range of outcomes; None when it is not better than the best yet."""
-        scores, indices = (
-            self._log.metric(self._target, start, stop),
-            self._log.indices(start, stop),
-        )
+        scores = self._log.metric(self._target, start, stop)
+        row = self._better_of(scores, start, stop)
+        if row is not None and self._requirements:  # seldom: few are better than the best yet
+            qualified = qualifies(self._log, self._requirements, np.arange(start, stop))
+            row = self._better_of(np.where(qualified, scores, np.nan), start, stop)
+        return row
+
+    def _better_of(self, scores: NDArray[np.float64], start: int, stop: int) -> int | None:
+        indices = self._log.indices(start, stop)
         row = best_row(scores, indices, self._direction)
         if row is None:
             return None
