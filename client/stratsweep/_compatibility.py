@@ -9,10 +9,15 @@ from __future__ import annotations
 import warnings
 
 from stratsweep._version import CONTRACT_VERSION, __version__
-from stratsweep.errors import VersionMismatchWarning
+from stratsweep.errors import VersionMismatchWarning, Violation
 from stratsweep.server_info import ServerInfo
-from stratsweep.v1 import optimization_event_pb2, optimization_service_pb2
+from stratsweep.v1 import (
+    optimization_config_pb2,
+    optimization_event_pb2,
+    optimization_service_pb2,
+)
 
+_BEST = optimization_config_pb2.OPTIMIZATION_DIRECTION_BEST
 _CLIENT = f"this client (stratsweep {__version__}, contract {CONTRACT_VERSION})"
 
 
@@ -32,6 +37,17 @@ def warn_if_ignored(
             f"the server has ignored {', '.join(ignored)}: it is older than {_CLIENT}; "
             "upgrade the server, or do not set what it does not know"
         )
+
+
+def explained(violation: Violation) -> Violation:
+    """Return a violation, in other words where it is of a direction that a server does not know."""
+    field, description = violation.field, violation.description
+    if field.endswith("direction") and description == f"{_BEST} is no direction":
+        description = (
+            "the server does not know each metric's better end, which is the default here: it is "
+            f"older than {_CLIENT}; upgrade the server, or say maximize or minimize"
+        )
+    return Violation(field, description)
 
 
 def warn_if_incompatible(info: ServerInfo) -> None:

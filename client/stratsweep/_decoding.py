@@ -56,6 +56,10 @@ _FAILURE_KINDS = _members(FailureKind, "FAILURE_KIND_", outcome_pb2.FailureKind.
 _STATES = _members(
     OptimizationState, "OPTIMIZATION_STATE_", optimization_event_pb2.OptimizationState.items()
 )
+_DIRECTIONS = {
+    optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE: OptimizationDirection.MAXIMIZE,
+    optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE: OptimizationDirection.MINIMIZE,
+}
 _TYPES = _members(ParameterType, "PARAMETER_TYPE_", strategy_pb2.ParameterType.items())
 _UNITS = _members(MetricUnit, "METRIC_UNIT_", strategy_pb2.MetricUnit.items())
 
@@ -150,6 +154,8 @@ def optimization_result(
         labels=started.labels,
         market_data=started.market_data,
         metrics=started.metrics,
+        unqualified_count=last_part.unqualified_count,
+        without_target_count=last_part.without_target_count,
     )
 
 
@@ -201,7 +207,10 @@ def result_blocks(stream: bytes) -> Sequence[Block[ParameterResult]]:
 
 def _metric(message: strategy_pb2.Metric) -> Metric:
     return Metric(
-        message.name, message.description, _UNITS.get(message.unit, MetricUnit.UNSPECIFIED)
+        message.name,
+        message.description,
+        _UNITS.get(message.unit, MetricUnit.UNSPECIFIED),
+        _DIRECTIONS.get(message.best_direction),
     )
 
 
@@ -256,7 +265,6 @@ def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDat
 
 
 def _config(message: optimization_config_pb2.OptimizationConfig) -> OptimizationConfig:
-    minimize = message.direction == optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
     return OptimizationConfig(
         **plain_values(message),
         symbols=tuple(message.symbols),
@@ -264,7 +272,8 @@ def _config(message: optimization_config_pb2.OptimizationConfig) -> Optimization
         end_date=_date(message.date_range.end_date),
         parameters={each.name: _grid_values(each) for each in message.parameters},
         constraints=tuple(message.constraints),
-        direction=OptimizationDirection.MINIMIZE if minimize else OptimizationDirection.MAXIMIZE,
+        requirements=tuple(message.requirements),
+        direction=_DIRECTIONS.get(message.direction, OptimizationDirection.MAXIMIZE),
         backtest_timeout=_span(message.backtest_timeout),
     )
 

@@ -68,7 +68,8 @@ def optimization_config(
     Raises:
         TypeError: A keyword is unknown, a parameter's values are not of one usable type, or a value
             is not of its field's type.
-        ValueError: A parameter has no values, or a number does not fit into its field.
+        ValueError: A parameter has no values, a number does not fit into its field, or `minimize`
+            and `maximize` contradict each other.
     """
     _check_names(options)
     given: dict[str, Any] = {name: each for name, each in options.items() if each is not None}
@@ -77,13 +78,13 @@ def optimization_config(
         symbols=texts("symbols", options["symbols"], "SPY"),
         parameters=_parameters(given.get("parameters", {})),
         constraints=texts("constraints", given.get("constraints", ()), "fast < slow"),
+        requirements=texts("requirements", given.get("requirements", ()), "trade_count >= 30"),
+        direction=_direction(given),
     )
     for name in given.keys() & _PLAIN_FIELDS:
         setattr(config, name, _plain_value(name, given[name]))
     for name in given.keys() & {"start_date", "end_date"}:
         setattr(config.date_range, name, day(name, given[name]))
-    if switch("minimize", given.get("minimize", False)):
-        config.direction = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
     if "backtest_timeout" in given:
         _set_duration("backtest_timeout", config.backtest_timeout, given["backtest_timeout"])
     return config
@@ -114,6 +115,24 @@ def _labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     if not isinstance(labels, Mapping):
         raise TypeError(f"labels: expected texts by key, not {type(labels).__name__}")
     return {text("labels", key): text(f"labels[{key!r}]", labels[key]) for key in labels}
+
+
+def _direction(
+    given: Mapping[str, Any],
+) -> optimization_config_pb2.OptimizationDirection.ValueType:
+    """Return the end that is asked for; the metric's better one where none is."""
+    ends = {
+        switch(name, given[name]) is (name == "maximize")
+        for name in ("maximize", "minimize")
+        if name in given
+    }
+    if len(ends) > 1:
+        raise ValueError("minimize and maximize contradict each other; give one of them")
+    if not ends:
+        return optimization_config_pb2.OPTIMIZATION_DIRECTION_BEST
+    if ends.pop():
+        return optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
+    return optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
 
 
 def _parameters(values: Mapping[str, ParameterValues]) -> list[parameter_pb2.Parameter]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from stratsweep._ranking_columns import RankingColumn, ranking_columns
+from stratsweep._ranking_words import order_of, shortfalls
 from stratsweep.events import OptimizationResult
 
 _ROWS = 20
@@ -19,6 +20,7 @@ def result_html(result: OptimizationResult) -> str:
         f"{result.config.strategy} on {', '.join(result.config.symbols)}{_dates(result)}: "
         f"{row_count:,} of {result.succeeded_count:,} results, {result.failed_count:,} failed"
     )
+    text = ", ".join([text, *shortfalls(result), order_of(result)])
     if result.message:
         text += f"; nothing could be ranked: {result.message}"
     paragraph = f"<p>{escape(text)}</p>"

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from stratsweep._compatibility import unknown_call_text
+from stratsweep._compatibility import explained, unknown_call_text
 from stratsweep.errors import (
     DeadlineExceededError,
     InvalidConfigError,
@@ -53,7 +53,8 @@ class _Details:
     @property
     def violations(self) -> tuple[Violation, ...]:
         return tuple(
-            Violation(each.field, each.description) for each in self.bad_request.field_violations
+            explained(Violation(each.field, each.description))
+            for each in self.bad_request.field_violations
         )
 
 

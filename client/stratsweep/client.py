@@ -103,6 +103,7 @@ class Client:
                   (both include their end), or one value. Default: none; what is not named keeps
                   the strategy's default.
                 - `constraints`: SQL boolean expressions such as "fast < slow".
+                - `requirements`: the same over metrics; only results that meet them are ranked.
                 - `start_date`, `end_date`: first and last day, both included; a date, a time of
                   that day (datetime, `numpy.datetime64`, `pandas.Timestamp`) or "YYYY-MM-DD".
                   Default: all bars.
@@ -110,7 +111,7 @@ class Client:
                   of times in price files that have none. Default: the data directory's, else the
                   server's.
                 - `optimization_target`: the metric to rank by. Default: "sharpe_ratio".
-                - `minimize`: rank the smallest value first. Default: False.
+                - `minimize`, `maximize`: which end is first. Default: the metric's better one.
                 - `backtest_timeout`: how long one backtest may run, in seconds or as a timedelta,
                   positive. Default: 300 s.
                 - `starting_cash`: positive, in the prices' currency. Default: 10,000.
@@ -126,7 +127,7 @@ class Client:
         Raises:
             TypeError: A keyword is unknown, or its value is of no type that it takes; or a
                 parameter's values are not of one usable type.
-            ValueError: A parameter has no values, or a number does not fit into its field.
+            ValueError: A parameter has no values, a number does not fit, or both ends come first.
         """
         request = optimize_request(
             optimization_config(strategy, **config),

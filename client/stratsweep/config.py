@@ -35,10 +35,12 @@ class ConfigOptions(TypedDict, total=False):
     symbols: Required[str | Iterable[str]]
     parameters: Mapping[str, ParameterValues]
     constraints: str | Iterable[str]
+    requirements: str | Iterable[str]
     start_date: Day | None
     end_date: Day | None
     optimization_target: str | None
     minimize: bool | None
+    maximize: bool | None
     backtest_timeout: Span | None
     starting_cash: SupportsFloat | None
     commission: SupportsFloat | None
@@ -54,6 +56,8 @@ class OptimizationDirection(StrEnum):
 
     MAXIMIZE = "MAXIMIZE"
     MINIMIZE = "MINIMIZE"
+    BEST = "BEST"
+    """The one that the metric declares as its better end; what runs has one of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class OptimizationConfig:
         parameters: The axes of the grid, in grid order: the last varies fastest.
         constraints: SQL boolean expressions that every combination fulfils.
         optimization_target: The metric to rank by.
-        direction: Which end of the target is best.
+        direction: Which end of the target is best: as asked for, or as the metric declares.
         backtest_timeout: How long one backtest may run.
         starting_cash: The account at the start, in the prices' currency.
         commission: Fraction of each fill's value, per side.
@@ -78,6 +82,7 @@ class OptimizationConfig:
         seed: What random numbers in backtests follow from, with each one's parameter values.
         timezone: IANA name of the zone of the dates, and of times in price files that have none;
             empty where the engine loads its own data and nobody has said one.
+        requirements: SQL boolean expressions over metrics; only results that fulfil all are ranked.
     """
 
     strategy: str
@@ -96,3 +101,4 @@ class OptimizationConfig:
     warm_up_bar_count: int = 0
     seed: int = 0
     timezone: str = ""
+    requirements: tuple[str, ...] = ()

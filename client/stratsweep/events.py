@@ -133,6 +133,10 @@ class OptimizationResult:
         labels: What the caller calls it, by key.
         market_data: The bars, as in `OptimizationStarted`.
         metrics: The figures that every backtest reports, as in `OptimizationStarted`.
+        unqualified_count: The number of results that do not meet the requirements, and so are not
+            ranked.
+        without_target_count: The number of results that do meet them, but have no value of the
+            target.
     """
 
     optimization_id: str
@@ -148,6 +152,8 @@ class OptimizationResult:
     labels: Mapping[str, str] = field(default_factory=dict)
     market_data: MarketDataSummary | None = None
     metrics: tuple[Metric, ...] = field(default=(), repr=False)
+    unqualified_count: int = 0
+    without_target_count: int = 0
 
     @property
     def best(self) -> ParameterResult | None:

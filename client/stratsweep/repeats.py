@@ -12,7 +12,7 @@ from stratsweep.outcomes import ParameterResult
 from stratsweep.parameters import ParameterValue
 
 # Of a grid, not of a combination.
-_NOT_REPEATED = {"parameters", "constraints", "max_ranked_results"}
+_NOT_REPEATED = {"parameters", "constraints", "requirements", "max_ranked_results"}
 
 
 @dataclass(frozen=True, slots=True)

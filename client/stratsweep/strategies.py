@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from stratsweep.config import OptimizationDirection
 from stratsweep.parameters import ParameterValue
 
 
@@ -90,11 +91,13 @@ class Metric:
         name: The metric's id.
         description: Its definition with units.
         unit: What its values are counted in.
+        best_direction: Its better end; None where the engine does not say, or neither is better.
     """
 
     name: str
     description: str
     unit: MetricUnit = MetricUnit.UNSPECIFIED
+    best_direction: OptimizationDirection | None = None
 
 
 def counts_of(metrics: Iterable[Metric]) -> frozenset[str]:

@@ -151,6 +151,8 @@ def _document(result: OptimizationResult) -> dict[str, object]:
         "total_count": result.total_count,
         "succeeded_count": result.succeeded_count,
         "failed_count": result.failed_count,
+        "unqualified_count": result.unqualified_count,
+        "without_target_count": result.without_target_count,
         "ranked_results": [
             {
                 "rank": row.rank,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from stratsweep._formatting import format_figure
 from stratsweep._ranking_columns import metric_named
+from stratsweep._ranking_words import shortfalls
 from stratsweep.cli.formatting import counted, format_amount, in_lines, listed, wrapped
 from stratsweep.config import OptimizationConfig
 from stratsweep.events import (
@@ -58,6 +59,7 @@ def describe_end(end: SymbolResult, width: int | None = None) -> str:
         parts.append(counted(result.market_data.bar_count, "bar"))
     if result.failed_count:
         parts.append(f"{result.failed_count:,} failed")
+    parts += shortfalls(result)
     parts.append(_best(result))
     notes = [wrapped(note, width) for note in _beyond_bars(result.config, result.market_data)]
     return "\n".join([in_lines(parts, width), *notes])

@@ -91,7 +91,19 @@ Example:
     metavar="METRIC",
     help="The metric to rank by. Default: the server's, sharpe_ratio.",
 )
-@click.option("--minimize", is_flag=True, help="Rank the smallest value first.")
+@click.option(
+    "--require",
+    "requirements",
+    multiple=True,
+    metavar="CONDITION",
+    help='Rank only results that fulfil this, such as "trade_count >= 30". Repeatable.',
+)
+@click.option("--maximize", is_flag=True, help="Rank the largest value first.")
+@click.option(
+    "--minimize",
+    is_flag=True,
+    help="Rank the smallest value first. Default: the metric's better end.",
+)
 @click.option("--from", "start_date", type=DayType(), metavar="DATE", help="First day, YYYY-MM-DD.")
 @click.option("--to", "end_date", type=DayType(), metavar="DATE", help="Last day, included.")
 @click.option(
@@ -192,6 +204,8 @@ def optimize(
     labels: tuple[tuple[str, str], ...],
     choice: ServerChoice,
     overwrite: bool,
+    maximize: bool,
+    minimize: bool,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
     """Run one backtest per combination of the parameters' values and rank them.
@@ -200,12 +214,16 @@ def optimize(
     """
     shape = OutputShape(**{each.name: options.pop(each.name) for each in fields(OutputShape)})
     shape.check()
+    if maximize and minimize:
+        raise click.UsageError("--maximize and --minimize: give one of them")
     keep_existing(shape.outputs, overwrite=overwrite)
     config = cast(
         ConfigOptions,
         options
         | {
             "parameters": _by_name(parameters, "--param", "join its values"),
+            "maximize": maximize or None,
+            "minimize": minimize or None,
             "max_ranked_results": shape.needed_row_count,
         },
     )

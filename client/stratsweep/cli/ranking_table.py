@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stratsweep._ranking_columns import RankingColumn, ranking_columns, summary_columns
+from stratsweep._ranking_words import order_of, shortfalls, why_without_target
 from stratsweep._rows import names_of
 from stratsweep.cli.formatting import counted, format_span, in_lines, listed, wrapped
 from stratsweep.cli.tables import console_of_output, rendered
@@ -35,7 +36,9 @@ def ranking_table(
     terminal_width = console.width
     table, hidden = fitted_table(columns, console)
     row_count = len(columns[0].cells)
-    lines = [_count_line(result, row_count)]
+    lines = [in_lines(_counts_and_order(result, row_count), terminal_width)]
+    if result.without_target_count:
+        lines.append(wrapped(why_without_target(result), terminal_width))
     if hidden:
         note = f"not shown in {terminal_width} columns: {listed(hidden)}"
         lines.append(wrapped(note, terminal_width))
@@ -116,8 +119,11 @@ def _width(columns: Sequence[RankingColumn], *, is_narrow: bool) -> int:
     )
 
 
-def _count_line(result: OptimizationResult, row_count: int) -> str:
-    return (
-        f"{row_count:,} of {counted(result.succeeded_count, 'result')}, "
-        f"{result.failed_count:,} failed, in {format_span(result.execution_duration)}"
-    )
+def _counts_and_order(result: OptimizationResult, row_count: int) -> list[str]:
+    parts = [
+        f"{row_count:,} of {counted(result.succeeded_count, 'result')}",
+        f"{result.failed_count:,} failed",
+        *shortfalls(result),
+        f"in {format_span(result.execution_duration)}",
+    ]
+    return [", ".join(parts), order_of(result)]

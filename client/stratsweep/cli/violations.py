@@ -13,13 +13,14 @@ from stratsweep.errors import Violation
 
 # Fields that no parameter of the command has the name of.
 _OTHERS = {
-    "direction": "--minimize",
+    "direction": "--maximize/--minimize",
     "date_range": "--from/--to",
     "date_range.start_date": "--from",
     "date_range.end_date": "--to",
     "max_ranked_results": "--top",
 }
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\.?(.*)")
+_NAMED_FIELD = re.compile("`(constraints|requirements)`")
 _ENTRY = re.compile(r"(\w+)\['(.*)'\]")
 _RANGE_FIELDS = ("start", "stop", "step")
 
@@ -34,7 +35,7 @@ def in_command_line_words(
     Args:
         violations: What the server refused.
         elements: What was given, in order, for each repeated field: `symbols`, `parameters` (their
-            values by name) and `constraints`.
+            values by name), `constraints` and `requirements`.
         command: The command, whose parameters have the names of the fields that they set.
     """
     words = _OTHERS | {
@@ -42,7 +43,11 @@ def in_command_line_words(
         for each in command.params
         if each.name
     }
-    return tuple(Violation(*_translate(each, elements, words)) for each in violations)
+    translated = (_translate(each, elements, words) for each in violations)
+    return tuple(
+        Violation(field, _NAMED_FIELD.sub(lambda match: words[match[1]], description))
+        for field, description in translated
+    )
 
 
 def given_by(config: ConfigOptions) -> dict[str, Collection[str]]:
@@ -51,6 +56,7 @@ def given_by(config: ConfigOptions) -> dict[str, Collection[str]]:
         "symbols": list(config["symbols"]),
         "parameters": config.get("parameters", {}),
         "constraints": list(config.get("constraints", ())),
+        "requirements": list(config.get("requirements", ())),
     }
 
 

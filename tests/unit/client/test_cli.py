@@ -61,7 +61,7 @@ def test_a_table_of_the_ranking_is_printed(run, server, script):
     assert first[:4] == ["1", "100", "5", "1.5000"]
     assert second[:4] == ["2", "50", "5", "0.5000"]
     assert third[:4] == ["3", "100", "10", "-"]
-    assert " ".join(caption) == "3 of 3 results, 1 failed, in 0.42 s"
+    assert " ".join(caption) == "3 of 3 results, 1 failed, in 0.42 s · largest sharpe_ratio first"
 
 
 def test_progress_goes_to_standard_error_as_plain_lines(run, server, script):
@@ -247,6 +247,8 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "total_count",
         "succeeded_count",
         "failed_count",
+        "unqualified_count",
+        "without_target_count",
         "ranked_results",
         "failures",
     ]
@@ -268,6 +270,7 @@ def test_json_is_one_document_with_the_designs_keys(run, server, script):
         "warm_up_bar_count": 0,
         "seed": 0,
         "timezone": "",
+        "requirements": [],
     }
     assert document["ranked_results"][0] == {
         "rank": 1,
@@ -561,6 +564,7 @@ def test_every_option_reaches_the_request(run, server, script):
         *("--commission", "0.001", "--slippage", "0.0005", "--warm-up", "200", "--seed", "7"),
         *("--label", "desk=rates", "--label", "note=a=b, c"),
         *("--timezone", "America/New_York"),
+        *("--require", "trade_count >= 30", "--require", "cagr > 0"),
     )
     (request,) = server.requests
     config = request.config
@@ -575,7 +579,24 @@ def test_every_option_reaches_the_request(run, server, script):
     assert (config.warm_up_bar_count, config.seed) == (200, 7)
     assert request.labels == {"desk": "rates", "note": "a=b, c"}
     assert config.timezone == "America/New_York"
+    assert list(config.requirements) == ["trade_count >= 30", "cagr > 0"]
     assert request.progress_interval.ToMilliseconds() == 100
+
+
+@pytest.mark.parametrize(("options", "direction"), [([], 3), (["--maximize"], 1)])
+def test_the_metrics_better_end_is_asked_for_unless_another_is(
+    run, server, script, options, direction
+):
+    server.steps = script.whole()
+    run(*OPTIMIZE, *options)
+    assert server.requests[0].config.direction == direction
+
+
+def test_not_both_ends_can_be_first(run, server):
+    result = run(*OPTIMIZE, "--maximize", "--minimize")
+    assert result.exit_code == 2
+    assert "--maximize and --minimize: give one of them" in result.stderr
+    assert server.requests == []
 
 
 def test_nothing_to_rank_exits_with_3(run, server, script):

@@ -11,7 +11,7 @@ from stratsweep import (
     OptimizationState,
     ParameterType,
 )
-from stratsweep._decoding import started_event, strategy_list
+from stratsweep._decoding import optimization_result, started_event, strategy_list
 from stratsweep.v1 import (
     optimization_config_pb2,
     optimization_event_pb2,
@@ -45,6 +45,31 @@ def test_a_type_that_only_a_newer_server_knows_is_unspecified(script):
     catalogue.strategies[0].parameters[0].type = 99
     (parameter,) = strategy_list(catalogue).strategies[0].parameters
     assert parameter.type is ParameterType.UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (optimization_config_pb2.OPTIMIZATION_DIRECTION_UNSPECIFIED, None),
+        (optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE, OptimizationDirection.MAXIMIZE),
+        (optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE, OptimizationDirection.MINIMIZE),
+        (99, None),
+    ],
+)
+def test_the_better_end_of_a_metric_is_told(script, sent, told):
+    message = script.started().event.started
+    message.metrics[0].best_direction = sent
+    assert started_event(message).metrics[0].best_direction is told
+
+
+def test_what_is_left_out_of_a_ranking_is_told(script):
+    started = script.started(requirements=["trade_count > 3"]).event.started
+    last_part = optimization_event_pb2.OptimizationResult(
+        unqualified_count=5, without_target_count=2
+    )
+    result = optimization_result(last_part, started_event(started), (), ())
+    assert result.config.requirements == ("trade_count > 3",)
+    assert (result.unqualified_count, result.without_target_count) == (5, 2)
 
 
 def test_a_minimized_target_is_told(script):

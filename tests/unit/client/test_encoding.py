@@ -13,12 +13,16 @@ from stratsweep._encoding import optimization_config, optimize_request
 from stratsweep.config import ConfigOptions
 from stratsweep.v1 import optimization_config_pb2, outcome_pb2
 
+MAXIMIZE = optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
+BEST = optimization_config_pb2.OPTIMIZATION_DIRECTION_BEST
 MINIMIZE = optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
 
 
 def test_what_is_not_given_is_left_to_the_server():
     config = optimization_config("sma_cross", symbols="SPY", parameters={})
-    expected = optimization_config_pb2.OptimizationConfig(strategy="sma_cross", symbols=["SPY"])
+    expected = optimization_config_pb2.OptimizationConfig(
+        strategy="sma_cross", symbols=["SPY"], direction=BEST
+    )
     assert config == expected
     assert not optimize_request(config).HasField("progress_interval")
     assert optimize_request(config).result_format == outcome_pb2.RESULT_FORMAT_UNSPECIFIED
@@ -41,6 +45,7 @@ def test_every_keyword_reaches_its_field():
         start_date=date(2020, 1, 2),
         end_date="2020-12-31",
         optimization_target="cagr",
+        requirements=["trade_count > 9", "cagr > 0"],
         minimize=True,
         backtest_timeout=timedelta(seconds=90),
         starting_cash=5_000,
@@ -61,7 +66,8 @@ def test_every_keyword_reaches_its_field():
         parameters { name: "doubles" double_list { values: [0.5, 1] } }
         parameters { name: "texts" string_list { values: "a" } }
         parameters { name: "bools" bool_list { values: [true, false] } }
-        constraints: "whole < 30" optimization_target: "cagr"
+        constraints: "whole < 30"
+        requirements: ["trade_count > 9", "cagr > 0"] optimization_target: "cagr"
         direction: OPTIMIZATION_DIRECTION_MINIMIZE backtest_timeout { seconds: 90 }
         starting_cash: 5000 commission: 0.001 slippage: 0.0005 max_ranked_results: 7
         warm_up_bar_count: 250 seed: 18446744073709551615
@@ -137,6 +143,28 @@ def test_a_switch_may_be_one_of_numpys(minimize):
     assert optimization_config("s", symbols="X", minimize=minimize).direction == MINIMIZE
 
 
+@pytest.mark.parametrize(
+    ("options", "direction"),
+    [
+        ({}, BEST),
+        ({"minimize": None, "maximize": None}, BEST),
+        ({"minimize": True}, MINIMIZE),
+        ({"maximize": True}, MAXIMIZE),
+        ({"minimize": False}, MAXIMIZE),
+        ({"maximize": False}, MINIMIZE),
+        ({"minimize": True, "maximize": False}, MINIMIZE),
+    ],
+)
+def test_the_metrics_better_end_is_first_unless_one_is_asked_for(options, direction):
+    assert optimization_config("s", symbols="X", **options).direction == direction
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_not_both_ends_are_first(value):
+    with pytest.raises(ValueError, match="minimize and maximize contradict each other"):
+        optimization_config("s", symbols="X", minimize=value, maximize=value)
+
+
 WRONG_TYPES = [
     ("symbols", 5, "a text such as 'SPY', or several, not 5"),
     ("symbols", ["SPY", 5], "a text such as 'SPY', or several, not 5"),
@@ -155,6 +183,8 @@ WRONG_TYPES = [
     ("optimization_target", 5, "a text, not 5"),
     ("backtest_timeout", np.array([1, 2], "m8[s]"), "seconds or a timedelta, not ndarray"),
     ("minimize", "no", "True or False, not 'no'"),
+    ("maximize", "no", "True or False, not 'no'"),
+    ("requirements", 5, "a text such as 'trade_count >= 30', or several, not 5"),
     ("backtest_timeout", "5", "seconds or a timedelta, not '5'"),
     ("backtest_timeout", True, "seconds or a timedelta, not True"),
     ("starting_cash", "10000", "a number, not '10000'"),
@@ -207,7 +237,8 @@ def test_labels_are_texts_by_text():
 def test_every_field_of_the_config_has_a_keyword():
     fields = {each.name for each in optimization_config_pb2.OptimizationConfig.DESCRIPTOR.fields}
     keywords = {*ConfigOptions.__annotations__, "strategy"}
-    renamed = {"minimize": "direction", "start_date": "date_range", "end_date": "date_range"}
+    renamed = {"minimize": "direction", "maximize": "direction"}
+    renamed |= {"start_date": "date_range", "end_date": "date_range"}
     assert {renamed.get(each, each) for each in keywords} == fields
 
 

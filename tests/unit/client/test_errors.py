@@ -252,6 +252,19 @@ def test_an_unknown_symbol_is_not_found(server, statuses):
     assert error.violations[0].field == "symbols[0]"
 
 
+def test_a_server_that_does_not_know_better_ends_is_told_of(server, statuses):
+    bad_request = error_details_pb2.BadRequest()
+    bad_request.field_violations.add(field="config.direction", description="3 is no direction")
+    info = statuses["error_info"]("INVALID_CONFIG")
+    error = refusal(
+        server, statuses["status"](code_pb2.INVALID_ARGUMENT, "invalid", info, bad_request)
+    )
+    [violation] = error.violations
+    assert violation.field == "config.direction"
+    assert violation.description.startswith("the server does not know each metric's better end")
+    assert violation.description.endswith("upgrade the server, or say maximize or minimize")
+
+
 def test_a_busy_server_says_when_to_ask_again(server, statuses):
     info = statuses["error_info"]("TOO_MANY_OPTIMIZATIONS", limit="64")
     retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2))

@@ -5,7 +5,14 @@ import sys
 from dataclasses import replace
 
 import pytest
-from stratsweep import Metric, MetricUnit, ParameterResult, StratsweepError, SymbolResult
+from stratsweep import (
+    Metric,
+    MetricUnit,
+    OptimizationDirection,
+    ParameterResult,
+    StratsweepError,
+    SymbolResult,
+)
 from stratsweep._assembler import EventAssembler
 from stratsweep._formatting import format_figures
 from stratsweep.cli.ranking_table import ranking_table, summary_table
@@ -61,13 +68,39 @@ def test_target_and_drawdown_are_shown_on_any_terminal_and_no_figure_is_cut(resu
         assert "…" not in "".join(shown)
 
 
+def test_the_line_below_says_which_end_is_first(result):
+    smallest = replace(
+        result, config=replace(result.config, direction=OptimizationDirection.MINIMIZE)
+    )
+    assert lines(smallest)[-1].endswith(" · smallest sharpe_ratio first")
+
+
+def test_what_is_left_out_and_what_lacks_the_target_is_counted(result):
+    definition = "Mean over deviation (Sharpe 1994). Absent without deviation."
+    metrics = (Metric("sharpe_ratio", definition, MetricUnit.RATIO),)
+    short = replace(result, unqualified_count=1_200, without_target_count=1, metrics=metrics)
+    *_, counts, reason = lines(short)
+    assert counts == (
+        "3 of 3 results, 1 failed, 1,200 left out by requirements, 1 without sharpe_ratio, "
+        "in 0.42 s · largest sharpe_ratio first"
+    )
+    assert reason == "sharpe_ratio is absent without deviation; what lacks it is last"
+
+
+def test_where_nobody_says_when_the_target_is_absent_it_has_no_finite_value(result):
+    short = replace(result, without_target_count=2, metrics=())
+    assert lines(short)[-1] == (
+        "sharpe_ratio has no finite value in some results; what lacks it is last"
+    )
+
+
 def test_metrics_are_left_out_from_the_last_one_on_and_named(result, terminal):
     terminal(48)
     shown = lines(result)
     assert shown[-2:] == ["not shown in 48 columns: total_return,", "trade_count"]
-    assert shown[-3] == "3 of 3 results, 1 failed, in 0.42 s"
+    assert shown[-4:-2] == ["3 of 3 results, 1 failed, in 0.42 s", "largest sharpe_ratio first"]
     terminal(len(WIDE) + 2)
-    assert lines(result)[-1] == "3 of 3 results, 1 failed, in 0.42 s"
+    assert lines(result)[-1] == "3 of 3 results, 1 failed, in 0.42 s · largest sharpe_ratio first"
 
 
 def test_a_summary_leaves_out_failures_and_trades_before_anything_else(result, terminal):
