@@ -267,6 +267,13 @@ def test_each_symbol_alone_has_a_ranking_and_a_row_of_the_summary(desk):
     assert [line.split()[0] for line in printed.splitlines()[-2:]] == ["SPY", "QQQ"]
 
 
+def test_what_never_trades_is_left_out_of_the_ranking(desk):
+    printed = desk.shell("requirements")
+    assert len(ranking(printed)) == 4
+    assert printed.splitlines()[-1].endswith(" · smallest max_drawdown first")
+    assert "4 left out by requirements" in printed
+
+
 def test_several_symbols_are_optimized_as_they_end(served_desk):
     lines = dict(line.split(" ", 1) for line in served_desk.python("many").splitlines())
     assert lines.keys() == {"SPY", "QQQ", "TYPO"}

@@ -9,7 +9,7 @@ import pytest
 from stratsweep.cli import main as command_line
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep_server.__main__ import main as server_command_line
-from stratsweep_server.backtest import Strategy, StrategyParameter
+from stratsweep_server.backtest import OptimizationDirection, Strategy, StrategyParameter
 from stratsweep_server.backtest.default import DefaultEngine
 from stratsweep_server.backtest.default.strategies import BUILT_IN
 from stratsweep_server.market_data.importing.__main__ import main as import_command_line
@@ -94,8 +94,14 @@ def test_every_make_target_that_is_named_exists(document: Document):
 
 def test_every_metric_is_defined_as_the_engine_defines_it():
     metrics = DefaultEngine().describe().metrics
+    ends = {
+        OptimizationDirection.MAXIMIZE: "largest",
+        OptimizationDirection.MINIMIZE: "smallest",
+        None: "neither",
+    }
     assert Document("docs/trading-model.md").rows("Metrics") == [
-        f"| `{metric.name}` | {metric.description} |" for metric in metrics
+        f"| `{metric.name}` | {ends[metric.best_direction]} | {metric.description} |"
+        for metric in metrics
     ]
 
 

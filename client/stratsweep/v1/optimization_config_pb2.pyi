@@ -59,7 +59,7 @@ class OptimizationConfig(message.Message):
 
     Limits: a request has at most 4 MB; names (of the strategy, symbols, parameters, the target) have
     at most 250 characters and no NUL. A refusal names every reason, up to 100; where there are more
-    symbols, parameters or constraints than allowed, it names that alone.
+    symbols, parameters, constraints or requirements than allowed, it names that alone.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -172,6 +172,11 @@ class OptimizationConfig(message.Message):
         words as constraints. A result for which any of them is not true is kept and can be listed, but
         is not ranked; it counts in OptimizationResult.unqualified_count. At most 100, each of at most
         500 characters.
+
+        - Metrics are doubles. One without a value is NULL: a comparison with it is not true.
+        - Each result is looked at alone: avg, max and min, which are over all, are refused.
+        - Where the engine declares its metrics, these can be named; else any name is a metric, but for
+          those of parameters.
         """
 
     def __init__(
