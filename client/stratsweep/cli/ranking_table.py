@@ -36,13 +36,13 @@ def ranking_table(
     terminal_width = console.width
     table, hidden = fitted_table(columns, console)
     row_count = len(columns[0].cells)
-    lines = [in_lines(_counts_and_order(result, row_count), terminal_width)]
+    lines = in_lines(_counts_and_order(result, row_count), terminal_width).split("\n")
     if result.without_target_count:
-        lines.append(wrapped(why_without_target(result), terminal_width))
+        lines.append(why_without_target(result))
     if hidden:
-        note = f"not shown in {terminal_width} columns: {listed(hidden)}"
-        lines.append(wrapped(note, terminal_width))
-    return f"{rendered(console, table)}\n" + "\n".join(lines) + "\n"
+        lines.append(f"not shown in {terminal_width} columns: {listed(hidden)}")
+    below = "\n".join(wrapped(line, terminal_width) for line in lines)
+    return f"{rendered(console, table)}\n{below}\n"
 
 
 def summary_table(ends: Sequence[SymbolResult]) -> str:

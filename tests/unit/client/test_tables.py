@@ -87,6 +87,15 @@ def test_what_is_left_out_and_what_lacks_the_target_is_counted(result):
     assert reason == "sharpe_ratio is absent without deviation; what lacks it is last"
 
 
+def test_no_line_below_the_table_is_wider_than_the_terminal(result, terminal):
+    terminal(60)
+    short = replace(result, unqualified_count=1_200, without_target_count=100)
+    below = lines(short)[-6:]
+    assert "3 of 3 results, 1 failed, 1,200 left out by requirements," in below
+    assert "largest sharpe_ratio first" in below
+    assert max(map(len, below)) <= 60
+
+
 def test_where_nobody_says_when_the_target_is_absent_it_has_no_finite_value(result):
     short = replace(result, without_target_count=2, metrics=())
     assert lines(short)[-1] == (
