@@ -138,14 +138,16 @@ class DeclaringEngine:
             ),
             metrics=(
                 Metric("height", "How high.", MetricUnit.RATIO),
-                Metric("depth", "How low.", MetricUnit.RATIO, OptimizationDirection.MINIMIZE),
+                Metric(
+                    "distance", "How far away.", MetricUnit.RATIO, OptimizationDirection.MINIMIZE
+                ),
             ),
         )
 
     def run_sync(self, config: BacktestConfig) -> BacktestResult:
         values = config.strategy.parameters
-        depth = (values["x"] - values.get("shift", 3)) ** 2
-        return BacktestResult({"height": -depth, "depth": depth})
+        distance = (values["x"] - values.get("shift", 3)) ** 2
+        return BacktestResult({"height": -distance, "distance": distance})
 
 
 def thread_count() -> int:

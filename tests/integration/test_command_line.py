@@ -147,6 +147,8 @@ def test_json_is_one_strict_document_with_the_effective_config(
         "total_count",
         "succeeded_count",
         "failed_count",
+        "unqualified_count",
+        "without_target_count",
         "ranked_results",
         "failures",
     ]
@@ -171,6 +173,7 @@ def test_json_is_one_strict_document_with_the_effective_config(
         "warm_up_bar_count": 0,
         "seed": 0,
         "timezone": "UTC",
+        "requirements": [],
     }
     counts = [document[name] for name in ("total_count", "succeeded_count", "failed_count")]
     assert counts == [90, 90, 0]

@@ -440,7 +440,7 @@ async def test_list_strategies_names_what_the_engine_declares(start_server):
     assert not required.HasField("default_value")
     assert (required.minimum, required.maximum) == (-10.0, 10.0)
     assert optional.default_value.integer_value == 3
-    assert [metric.name for metric in answer.metrics] == ["height", "depth"]
+    assert [metric.name for metric in answer.metrics] == ["height", "distance"]
     assert not answer.symbols
     assert not answer.accepts_any_strategy
 
@@ -457,7 +457,7 @@ async def test_the_start_names_the_metrics_with_their_units(start_server):
 
 @pytest.mark.parametrize(
     ("target", "asked", "expected"),
-    [("depth", BEST, MINIMIZE), ("height", BEST, MAXIMIZE), ("depth", UNSPECIFIED, MAXIMIZE)],
+    [("distance", BEST, MINIMIZE), ("height", BEST, MAXIMIZE), ("distance", UNSPECIFIED, MAXIMIZE)],
 )
 async def test_the_start_says_which_end_the_best_one_is(start_server, target, asked, expected):
     connected = await start_server(engine="tests.engines:DeclaringEngine")
@@ -466,9 +466,9 @@ async def test_the_start_says_which_end_the_best_one_is(start_server, target, as
     started, *_, end = await events_of(connected.stub.Optimize(request))
     assert started.started.config.direction == expected
     declared = {each.name: each.best_direction for each in started.started.metrics}
-    assert declared == {"height": UNSPECIFIED, "depth": MINIMIZE}
-    depths = [row.metrics["depth"] for row in end.result.ranked_results]
-    assert depths == sorted(depths, reverse=asked == UNSPECIFIED)
+    assert declared == {"height": UNSPECIFIED, "distance": MINIMIZE}
+    distances = [row.metrics["distance"] for row in end.result.ranked_results]
+    assert distances == sorted(distances, reverse=asked == UNSPECIFIED)
 
 
 @pytest.mark.parametrize("interval", [None, 0.05], ids=["a message each", "grouped"])
@@ -478,18 +478,18 @@ async def test_the_best_so_far_meets_the_requirements_and_what_does_not_is_count
     connected = await start_server(engine="tests.engines:DeclaringEngine")
     request = optimize_request("parabola", 9)
     request.config.optimization_target = "height"
-    request.config.requirements.extend(["depth > 3", "depth < 30"])
+    request.config.requirements.extend(["distance > 3", "distance < 30"])
     if interval is not None:
         request.progress_interval.CopyFrom(seconds(interval))
     started, *progress, end = await events_of(connected.stub.Optimize(request))
-    assert started.started.config.requirements == ["depth > 3", "depth < 30"]
+    assert started.started.config.requirements == ["distance > 3", "distance < 30"]
     seen: list[float] = []
     for each in progress:
-        seen += [row.result.metrics["depth"] for row in each.progress.outcomes]
-        qualified = [depth for depth in seen if 3 < depth < 30]
+        seen += [row.result.metrics["distance"] for row in each.progress.outcomes]
+        qualified = [distance for distance in seen if 3 < distance < 30]
         assert each.progress.HasField("best") is bool(qualified)
         if qualified:
-            assert each.progress.best.metrics["depth"] == min(qualified)
+            assert each.progress.best.metrics["distance"] == min(qualified)
     ranked = [row.parameters["x"].integer_value for row in end.result.ranked_results]
     assert ranked == [1.0, 5.0, 0.0, 6.0, 7.0, 8.0]
     assert (end.result.succeeded_count, end.result.unqualified_count) == (9, 3)

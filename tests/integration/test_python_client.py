@@ -455,7 +455,7 @@ async def test_what_can_be_run_is_typed(face, start_server):
     (strategy,) = catalogue.strategies
     x, shift = strategy.parameters
     assert (strategy.name, x.default, x.minimum, shift.default) == ("parabola", None, -10.0, 3)
-    assert [metric.name for metric in catalogue.metrics] == ["height", "depth"]
+    assert [metric.name for metric in catalogue.metrics] == ["height", "distance"]
     assert not catalogue.accepts_any_strategy
 
 

@@ -171,7 +171,7 @@ class OptimizationConfig(message.Message):
         """requirements are SQL boolean expressions over metrics, such as "trade_count >= 30", in the same
         words as constraints. A result for which any of them is not true is kept and can be listed, but
         is not ranked; it counts in OptimizationResult.unqualified_count. At most 100, each of at most
-        500 characters.
+        500 characters, all together of at most 2,000.
 
         - Metrics are doubles. One without a value is NULL: a comparison with it is not true.
         - Each result is looked at alone: avg, max and min, which are over all, are refused.

@@ -15,6 +15,8 @@ MAX_CONSTRAINTS = 100
 MAX_REQUIREMENTS = 100
 MAX_CONSTRAINT_CHARACTERS = 500
 """Of one constraint or requirement."""
+MAX_REQUIREMENT_CHARACTERS = 2_000
+"""Of all requirements together: what they take is taken for each result, on the event loop, too."""
 MAX_CONSTRAINT_DEPTH = 8
 """Parentheses within parentheses."""
 MAX_CONSTRAINT_SECONDS = 60.0

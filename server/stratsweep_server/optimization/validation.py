@@ -49,6 +49,7 @@ from stratsweep_server.optimization.limits import (
     MAX_CONSTRAINTS,
     MAX_NAME_CHARACTERS,
     MAX_PARAMETERS,
+    MAX_REQUIREMENT_CHARACTERS,
     MAX_REQUIREMENTS,
     MAX_SYMBOLS,
     MAX_TEXT_CHARACTERS,
@@ -413,6 +414,14 @@ def _check_constraints(
 def _check_requirements(
     config: OptimizationConfig, engine: EngineDescription
 ) -> Iterator[Violation]:
+    character_count = sum(map(len, config.requirements))
+    if character_count > MAX_REQUIREMENT_CHARACTERS:
+        yield Violation(
+            "requirements",
+            f"have {character_count:,} characters together; {MAX_REQUIREMENT_CHARACTERS:,} are "
+            "allowed",
+        )
+        return
     strategy = _declared(config, engine)
     parameters = {axis.name for axis in config.axes}
     parameters.update(each.name for each in (strategy.parameters if strategy is not None else ()))

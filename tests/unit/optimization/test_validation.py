@@ -504,10 +504,14 @@ def test_requirements_are_checked_one_by_one():
 
 
 def test_the_number_of_requirements_is_limited():
-    assert violations(requirements=["sharpe_ratio < 7"] * 100) == []
+    assert violations(requirements=["total_return<7"] * 100) == []
     assert only_violation(requirements=["sharpe_ratio < 7"] * 101) == (
         "requirements",
         "are 101; 100 are allowed",
+    )
+    assert only_violation(requirements=["total_return < 0.1234"] * 100) == (
+        "requirements",
+        "have 2,100 characters together; 2,000 are allowed",
     )
 
 
