@@ -17,7 +17,7 @@ CLIENT = REPOSITORY / "client"
 SERVER = REPOSITORY / "server"
 GENERATED = CLIENT / "stratsweep" / "v1"
 
-FLOORS = ["rpc", "optimization", "execution", "backtest", "market_data"]
+FLOORS = ["rpc", "optimization", "execution", "backtest", "market_data", "arrow"]
 """Each may import the ones after it."""
 TOP = {"app", "config", "logs", "options", "__main__"}
 """Above the floors; `config` is data that `app` wires."""

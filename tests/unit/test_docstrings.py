@@ -25,10 +25,11 @@ Ensure Escape Estimate Evaluate Expand Explain Export Extend Fill Find Fit Follo
 Gather Give Go Group Hand Handle Have Hear Hold Implement Import Iterate Join Keep Kill Learn Let
 Limit List Load Locate Log Look Make Map Mark Match Measure Merge Move Name Note Number Open
 Optimize Own Pack Parse Pass Prepare Print Probe Put Queue Quote Raise Rank Read Receive Record
-Refuse Register Release Remember Remove Render Repeat Replace Report Request Resolve Restore Return
-Round Run Save Say Scale Search See Select Send Separate Serve Set Share Shorten Show Simulate Skip
-Sort Split Stand Start Stop Store Stream Summarize Take Tell Track Trade Translate Trim Try Turn
-Understand Unmap Unpack Update Use Validate View Wait Walk Warn Watch Wire Wrap Write Yield
+Refuse Register Release Remember Remove Rename Render Repeat Replace Report Request Resolve Restore
+Return Round Run Save Say Scale Search See Select Send Separate Serve Set Share Shorten Show
+Simulate Skip Sort Split Stand Start Stop Store Stream Summarize Sync Take Tell Track Trade
+Translate Trim Try Turn Understand Unmap Unpack Update Use Validate View Wait Walk Warn Watch Wire
+Wrap Write Yield
 """
 """Add a verb that is missing. "Whether", "The" and "How" are none: "Return whether" is."""
 
