@@ -1,0 +1,1 @@
+"""Keep optimizations and their outcomes on the disk: the state directory of a server."""

@@ -1,0 +1,129 @@
+"""Put one file of large record batches in the place of many or small ones, at the end of a log.
+
+The new file is written and synced under another name; then the rename makes it count, and the old
+ones not. Killed before it, the log is what it was; killed after it, the old files are only rubbish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stratsweep_server.arrow.messages import END_OF_STREAM
+from stratsweep_server.storage.file_layer import FileLayer
+from stratsweep_server.storage.outcome_batches import OutcomeRows
+from stratsweep_server.storage.outcome_files import (
+    MOST_ROWS,
+    OutcomeFile,
+    current_files,
+    outcome_files,
+)
+from stratsweep_server.storage.stored_log import StoredLog
+
+SMALL_BATCH = 1_024
+"""Outcomes: of batches that have fewer on average, their metadata are worth a rewrite."""
+
+_UNFINISHED = ".new"
+
+logger = logging.getLogger(__name__)
+
+
+def conclude_log(files: FileLayer, folder: Path) -> int:
+    """Write a log, to which nobody appends any more, in its final form where that is smaller.
+
+    Where the disk does not take the new file, the log stays as it is, which is noted in the
+    server's log.
+
+    Returns:
+        The bytes that the log takes.
+
+    Raises:
+        StoreUnavailableError: The log cannot be read.
+    """
+    log = StoredLog(files, folder, total_count=0)
+    try:
+        _remove_rubbish(files, folder)
+        if log.batch_count > 1 and log.count < SMALL_BATCH * log.batch_count:
+            _rewrite(files, folder, log)
+            log = StoredLog(files, folder, total_count=0)
+    except OSError as error:
+        logger.warning("outcomes in %s are not written anew: %s", folder, error)
+    return log.stored_bytes
+
+
+def settle_log(files: FileLayer, folder: Path) -> None:
+    """Sync what a process that was killed has left, before somebody is told of it.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    try:
+        names = files.names(folder)
+    except FileNotFoundError:
+        return
+    for file in current_files(names):
+        files.sync(folder / file.name)
+    files.sync_folder(folder)
+    files.sync_folder(folder.parent)
+
+
+def _rewrite(files: FileLayer, folder: Path, log: StoredLog) -> None:
+    old = current_files(files.names(folder))
+    new = OutcomeFile(old[0].first, old[-1].last)
+    unfinished = folder / f"{new.name}{_UNFINISHED}"
+    try:
+        _write(files, unfinished, log)
+    except OSError:
+        with contextlib.suppress(OSError):
+            files.remove(unfinished)
+        raise
+    files.rename(unfinished, folder / new.name)
+    _remove_rubbish(files, folder)
+
+
+def _write(files: FileLayer, path: Path, log: StoredLog) -> None:
+    file = files.create(path)
+    try:
+        file.append([log.schema.message(log.runs)])
+        for rows in _large_batches(log):
+            file.append(log.schema.encode(rows))
+        file.append([END_OF_STREAM])
+        file.sync()
+    finally:
+        file.close()
+
+
+def _large_batches(log: StoredLog) -> Iterator[OutcomeRows]:
+    for start in range(0, log.count, MOST_ROWS):
+        stop = min(start + MOST_ROWS, log.count)
+        names = log.schema.metric_names
+        metrics = np.empty((stop - start, len(names)), order="F")
+        for position, name in enumerate(names):
+            metrics[:, position] = log.metric(name, start, stop)
+        failed = np.flatnonzero(log.is_failure(start, stop)).tolist()
+        yield OutcomeRows(
+            log.indices(start, stop),
+            log.elapsed_range(start, stop),
+            log.durations(start, stop),
+            metrics,
+            {row: log.failure(start + row) for row in failed},
+        )
+
+
+def _remove_rubbish(files: FileLayer, folder: Path) -> None:
+    """Remove what is unfinished, and files whose outcomes another one has."""
+    try:
+        names = files.names(folder)
+    except FileNotFoundError:
+        return
+    current = current_files(names)
+    superseded = [file.name for file in outcome_files(names) if file not in current]
+    rubbish = [name for name in names if name.endswith(_UNFINISHED)] + superseded
+    if rubbish:
+        files.sync_folder(folder)  # the rename first, or a crash could undo it alone
+    for name in rubbish:
+        files.remove(folder / name)

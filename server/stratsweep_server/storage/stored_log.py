@@ -1,0 +1,202 @@
+"""Read an outcome log from its files, which are mapped, so that memory does not follow its size."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stratsweep_server.arrow.messages import MessageKind, read_messages
+from stratsweep_server.execution.outcomes import BacktestFailure
+from stratsweep_server.optimization.store import Run, StoreUnavailableError
+from stratsweep_server.storage.file_layer import FileLayer, unload
+from stratsweep_server.storage.outcome_batches import (
+    OutcomeSchema,
+    StoredOutcomes,
+    read_outcome_schema,
+)
+from stratsweep_server.storage.outcome_files import current_files
+
+_ATTEMPTS = 10
+_NO_ROWS = np.empty(0, np.intp)
+_Item = TypeVar("_Item", bound=np.generic)
+
+Rows = slice | NDArray[np.intp]
+"""Row numbers: a range, or one by one."""
+
+
+class StoredLog:
+    """Implement `LogView` over the files of a folder, as they are now.
+
+    A file counts up to the first message that is not whole. What is mapped stays readable when the
+    files are written anew or removed.
+
+    Args:
+        files: Where the files are.
+        folder: The log's folder; a log without one is empty.
+        total_count: Outcomes that there will be when nothing is missing.
+
+    Attributes:
+        runs: Who wrote which stretch, in order.
+        schema: The columns of all of its files.
+        stored_bytes: What its files take.
+
+    Raises:
+        StoreUnavailableError: The files cannot be read, or are of a newer version.
+    """
+
+    def __init__(self, files: FileLayer, folder: Path, total_count: int) -> None:
+        self.total_count = total_count
+        self.runs: list[Run] = []
+        self.schema = OutcomeSchema()
+        self.stored_bytes = 0
+        self._batches: list[StoredOutcomes] = []
+        for content in _map_files(files, folder):
+            self._read(content)
+        self._starts = np.cumsum([0, *map(len, self._batches)]).tolist()
+
+    @property
+    def count(self) -> int:
+        """Return how many outcomes there are."""
+        return int(self._starts[-1])
+
+    @property
+    def batch_count(self) -> int:
+        """Return in how many record batches they are."""
+        return len(self._batches)
+
+    @cached_property
+    def failures(self) -> Mapping[int, BacktestFailure]:
+        """Return the failures by combination index, in order; each is read when it is looked up."""
+        return _StoredFailures(self)
+
+    def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the combination indices of a range of outcomes (int64)."""
+        return self._column(StoredOutcomes.indices, np.int64, start, stop)
+
+    def durations(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the seconds that each of a range of backtests ran (float64)."""
+        return self._column(StoredOutcomes.durations, np.float64, start, stop)
+
+    def elapsed(self, row: int) -> float:
+        """Return for how many seconds the optimization had run when an outcome arrived."""
+        return float(self.elapsed_range(row, row + 1)[0])
+
+    def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the same of a range of outcomes (float64)."""
+        return self._column(StoredOutcomes.elapsed, np.float64, start, stop)
+
+    def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Return for each of a range of outcomes whether it is a failure (bool)."""
+        return self._column(StoredOutcomes.is_failure, np.bool_, start, stop)
+
+    def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return one metric of a range of outcomes (float64); NaN where it has no value."""
+        return self._column(lambda batch: batch.metric(name), np.float64, start, stop)
+
+    def metric_names(self, rows: Rows | None = None) -> tuple[str, ...]:
+        """Return by name the metrics that any of some outcomes has a value of; default: of all."""
+        missing = set(self.schema.metric_names)
+        for batch, of_batch in self._parts(slice(0, self.count) if rows is None else rows):
+            missing -= {name for name in missing if _has_a_value(batch.metric(name)[of_batch])}
+        return tuple(sorted(set(self.schema.metric_names) - missing))
+
+    def failure(self, row: int) -> BacktestFailure:
+        """Return the failure in a row."""
+        batch = bisect_right(self._starts, row) - 1
+        return self._batches[batch].failure(row - self._starts[batch])
+
+    def _read(self, content: memoryview) -> None:
+        schema = None
+        for message in read_messages(content):
+            if schema is None:
+                schema, runs = read_outcome_schema(message)
+                self.schema = self.schema.including(schema)
+                self.runs += [run for run in runs if run not in self.runs]
+            elif message.kind == MessageKind.RECORD_BATCH:
+                self._batches.append(schema.decode(message))
+        self.stored_bytes += len(content)
+        unload(content)  # all of it was read for its checksums
+
+    def _column(
+        self,
+        read: Callable[[StoredOutcomes], NDArray[_Item]],
+        dtype: type[_Item],
+        start: int,
+        stop: int | None,
+    ) -> NDArray[_Item]:
+        rows = slice(start, self.count if stop is None else stop)
+        parts = [read(batch)[of_batch] for batch, of_batch in self._parts(rows)]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    def _parts(self, rows: Rows) -> Iterator[tuple[StoredOutcomes, Rows]]:
+        """Yield the batches that have some of the rows, and where these are in them."""
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.count)
+            first = max(bisect_right(self._starts, start) - 1, 0)
+            for position in range(first, len(self._batches)):
+                begin, end = self._starts[position : position + 2]
+                if begin >= stop:
+                    return
+                yield self._batches[position], slice(max(start - begin, 0), min(stop, end) - begin)
+        else:
+            positions = np.searchsorted(self._starts, rows, side="right") - 1
+            for position in np.unique(positions).tolist():
+                of_batch = rows[positions == position] - self._starts[position]
+                yield self._batches[position], of_batch
+
+
+class _StoredFailures(Mapping[int, BacktestFailure]):
+    """Give failures by combination index, with 16 bytes of memory for each."""
+
+    def __init__(self, log: StoredLog) -> None:
+        self._log = log
+        self._rows = np.flatnonzero(log.is_failure()) if log.schema.has_failures else _NO_ROWS
+        self._indices = log.indices()[self._rows]
+        self._order = np.argsort(self._indices, kind="stable")
+
+    def __getitem__(self, index: int) -> BacktestFailure:
+        place = int(np.searchsorted(self._indices, index, sorter=self._order))
+        if place < len(self._order) and self._indices[self._order[place]] == index:
+            return self._log.failure(int(self._rows[self._order[place]]))
+        raise KeyError(index)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices.tolist())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _map_files(files: FileLayer, folder: Path) -> list[memoryview]:
+    for attempt in range(_ATTEMPTS):
+        try:
+            names = files.names(folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(error) from error
+        try:
+            return [files.map(folder / file.name) for file in current_files(names)]
+        except FileNotFoundError as error:  # written anew since we looked
+            if attempt == _ATTEMPTS - 1:
+                raise _unreadable(error) from error
+        except OSError as error:
+            raise _unreadable(error) from error
+    return []
+
+
+def _unreadable(error: OSError) -> StoreUnavailableError:
+    return StoreUnavailableError(f"outcomes cannot be read: {error.strerror}; look at the disk")
+
+
+def _has_a_value(values: NDArray[np.float64]) -> bool:
+    # The first one nearly always has.
+    return not (np.isnan(values[:1]).all() and np.isnan(values).all())
