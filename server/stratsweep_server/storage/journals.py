@@ -202,9 +202,9 @@ class DiskJournal:
             self._writer.close()
 
     def _break(self, error: Exception) -> None:
-        logger.error(
-            "outcomes cannot be kept in %s: %s", self._writer.folder, error, exc_info=error
-        )
+        unexpected = None if isinstance(error, OSError) else error
+        folder = self._writer.folder
+        logger.error("outcomes cannot be kept in %s: %s", folder, error, exc_info=unexpected)
         self._is_broken = True
         reason = error.strerror if isinstance(error, OSError) else None
         failure = StoreUnavailableError(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stratsweep_server.arrow.messages import END_OF_STREAM
+from stratsweep_server.optimization.store import StoreUnavailableError
 from stratsweep_server.storage.file_layer import FileLayer
 from stratsweep_server.storage.outcome_batches import OutcomeRows
 from stratsweep_server.storage.outcome_files import (
@@ -59,16 +60,18 @@ def settle_log(files: FileLayer, folder: Path) -> None:
     """Sync what a process that was killed has left, before somebody is told of it.
 
     Raises:
-        OSError: It cannot be.
+        StoreUnavailableError: It cannot be synced.
     """
     try:
-        names = files.names(folder)
+        for file in current_files(files.names(folder)):
+            files.sync(folder / file.name)
+        files.sync_folder(folder)
     except FileNotFoundError:
-        return
-    for file in current_files(names):
-        files.sync(folder / file.name)
-    files.sync_folder(folder)
-    files.sync_folder(folder.parent)
+        return  # there are no outcomes
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"outcomes cannot be synced: {error.strerror}; look at the disk"
+        ) from error
 
 
 def _rewrite(files: FileLayer, folder: Path, log: StoredLog) -> None:
