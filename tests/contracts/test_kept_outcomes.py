@@ -100,7 +100,7 @@ def test_nothing_that_was_reported_is_missing_after_a_crash_at_any_step(is_hasty
             assert len(found) >= reported, (step, survives)
 
 
-@pytest.mark.parametrize("survives", SURVIVALS)
+@pytest.mark.parametrize("survives", ["nothing", "everything", "removals", "chance 1"])
 def test_after_a_crash_at_any_step_the_rest_is_kept_and_each_outcome_once(survives):
     for step in range(STEPS):
         dying = ForgetfulFiles(power=step)

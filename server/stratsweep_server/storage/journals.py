@@ -78,9 +78,15 @@ class OutcomeJournals:
             self._condition.notify()
         self._thread.join()
 
-    def add(self, journal: DiskJournal, batch: TimedBatch | None) -> None:
-        """Have outcomes written soon; None: have what waits written at once."""
+    def add(self, journal: DiskJournal, batch: TimedBatch | None) -> bool:
+        """Have outcomes written soon; None: have what waits written at once.
+
+        Returns:
+            False after the end, when nothing is written any more.
+        """
         with self._condition:
+            if self._is_closed:
+                return False
             is_first = not self._waiting
             batches = self._waiting.setdefault(journal, [])
             if batch is None:
@@ -90,6 +96,7 @@ class OutcomeJournals:
                 self._waiting_rows += len(batch[0])
             if is_first or self._is_worth_a_sync():
                 self._condition.notify()
+            return True
 
     def _run(self) -> None:
         open_journals: set[DiskJournal] = set()
@@ -162,9 +169,10 @@ class DiskJournal:
         if self._failure is not None:
             raise self._failure
         if self._durable_count < self._appended_count:
+            if not self._journals.add(self, None):
+                raise StoreUnavailableError("outcomes are not kept any more: the store is closed")
             done = self._loop.create_future()
             self._flushes.append((self._appended_count, done))
-            self._journals.add(self, None)
             await done
 
     def close(self) -> None:
