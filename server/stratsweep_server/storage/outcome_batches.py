@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ _FAILURE_COLUMNS = (
     Column("failure_message", ColumnType.TEXT, is_nullable=True),
     Column("failure_traceback", ColumnType.TEXT, is_nullable=True),
 )
+_Item = TypeVar("_Item", bound=np.generic)
 _LARGEST_SMALL_INDEX = np.iinfo(np.uint32).max
 
 
@@ -117,14 +119,9 @@ class OutcomeSchema:
         Args:
             batches: The outcomes, and for how many seconds the optimization had run.
         """
-        sizes = [len(batch) for batch, _ in batches]
-        if len(batches) == 1:
-            (batch, _), *_ = batches
-            indices, durations = batch.indices, batch.durations
-        else:
-            indices = np.concatenate([batch.indices for batch, _ in batches])
-            durations = np.concatenate([batch.durations for batch, _ in batches])
-        elapsed = np.repeat([elapsed for _, elapsed in batches], sizes)
+        indices = _concatenated([batch.indices for batch, _ in batches])
+        durations = _concatenated([batch.durations for batch, _ in batches])
+        elapsed = _concatenated([np.full(len(batch), elapsed) for batch, elapsed in batches])
         failures = {
             failure.combination_index: failure for batch, _ in batches for failure in batch.failures
         }
@@ -133,20 +130,28 @@ class OutcomeSchema:
             for row, index in enumerate(indices.tolist() if failures else ())
             if index in failures
         }
-        return OutcomeRows(indices, elapsed, durations, self._metrics(batches, sizes), by_row)
+        metrics = self._metrics([batch for batch, _ in batches], len(indices))
+        return OutcomeRows(indices, elapsed, durations, metrics, by_row)
 
-    def _metrics(
-        self, batches: Sequence[tuple[OutcomeBatch, float]], sizes: Sequence[int]
-    ) -> NDArray[np.float64]:
-        first = batches[0][0]
-        if len(batches) == 1 and first.metric_names == self.metric_names:
-            return first.metrics
-        table = np.empty((sum(sizes), len(self.metric_names)), order="F")
+    def _metrics(self, batches: Sequence[OutcomeBatch], row_count: int) -> NDArray[np.float64]:
+        """Return a table with the file's columns; that of a single batch where it has them."""
+        if len(batches) == 1 and batches[0].metric_names == self.metric_names:
+            return batches[0].metrics
+        table = np.empty((row_count, len(self.metric_names)), order="F")
         end = 0
-        for (batch, _), size in zip(batches, sizes, strict=True):
-            start, end = end, end + size
-            copy_metrics(batch.metrics, batch.metric_names, table[start:end], self.metric_names)
+        for batch in batches:
+            start, end = end, end + len(batch)
+            self._fill(table[start:end], batch)
         return table
+
+    def _fill(self, table: NDArray[np.float64], batch: OutcomeBatch) -> None:
+        if batch.metric_names == self.metric_names:
+            table[:] = batch.metrics
+            return
+        table[:] = np.nan
+        places = {name: place for place, name in enumerate(self.metric_names)}
+        for position, name in enumerate(batch.metric_names):
+            table[:, places[name]] = batch.metrics[:, position]
 
     @cached_property
     def _layout(self) -> BatchLayout:
@@ -238,19 +243,8 @@ def read_outcome_schema(message: Message) -> tuple[OutcomeSchema, list[Run]]:
     return schema, [Run(*described) for described in json.loads(metadata[RUNS_KEY])]
 
 
-def copy_metrics(
-    source: NDArray[np.float64],
-    source_names: Sequence[str],
-    target: NDArray[np.float64],
-    target_names: Sequence[str],
-) -> None:
-    """Fill a table of metrics from another; NaN where the other has no such metric."""
-    if source_names == target_names:
-        target[:] = source
-        return
-    positions = {name: position for position, name in enumerate(source_names)}
-    for column, name in enumerate(target_names):
-        target[:, column] = source[:, positions[name]] if name in positions else np.nan
+def _concatenated(arrays: Sequence[NDArray[_Item]]) -> NDArray[_Item]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _failure_columns(rows: OutcomeRows) -> list[Values]:
