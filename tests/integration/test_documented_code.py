@@ -26,15 +26,22 @@ import pytest
 from stratsweep import AsyncClient, Client, ServerProcess
 from stratsweep_server.market_data.folder_settings import FolderSettings, parse_settings
 from stratsweep_server.market_data.price_file import read_price_file
+from stratsweep_server.optimization.store import Run
+from stratsweep_server.storage.file_layer import SystemFiles
+from stratsweep_server.storage.outcome_files import OutcomeWriter
 
 from examples.demo import write_synthetic_market
 from tests.documents import GUIDES, README, ROOT, Document
+from tests.outcome_batches import succeeded
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 needs_buf = pytest.mark.skipif(
     shutil.which("buf", path=SEARCH_PATH) is None, reason="buf is not installed"
+)
+needs_duckdb = pytest.mark.skipif(
+    importlib.util.find_spec("duckdb") is None, reason="duckdb is not installed"
 )
 needs_grpc_tools = pytest.mark.skipif(
     importlib.util.find_spec("grpc_tools") is None, reason="grpcio-tools is not installed"
@@ -289,6 +296,37 @@ def test_the_optimizer_works_without_grpc(desk):
     *progress, last = desk.python("grid-search").splitlines()
     assert progress == [f"{completed} 25" for completed in range(1, 26)]
     assert last.startswith("SUCCEEDED {'period': ")
+
+
+@pytest.fixture
+def kept_desk(desk) -> Desk:
+    """A folder in which outcomes of an optimization were kept, in two files."""
+    names = ("sharpe_ratio", "trade_count")
+    folder = desk.path / "state" / "optimizations" / "0000000001"
+    folder.parent.mkdir(parents=True)
+    writer = OutcomeWriter(SystemFiles(), folder, Run(0, 0, 0.0))
+    writer.append([(succeeded([0, 3, 5], names[:1]), 0.5), (succeeded([4, 1], names), 1.0)])
+    writer.close()
+    return desk
+
+
+def test_kept_outcomes_are_read_with_polars(kept_desk):
+    table = kept_desk.python("state-polars")
+    assert [line.split()[1] for line in table.splitlines() if line.startswith("│ ")][-3:] == [
+        *"543"
+    ]
+
+
+def test_kept_outcomes_are_read_with_pyarrow(kept_desk):
+    rows = ast.literal_eval(kept_desk.python("state-pyarrow"))
+    assert [row["combination_index"] for row in rows] == [5, 4, 3]
+    assert [row["metrics.trade_count"] for row in rows] == [None, 4.125, None]
+
+
+@needs_duckdb
+def test_kept_outcomes_are_read_with_duckdb(kept_desk):
+    rows = ast.literal_eval(kept_desk.python("state-duckdb"))
+    assert rows == [(5, 5.0), (4, 4.0), (3, 3.0)]
 
 
 @needs_buf
