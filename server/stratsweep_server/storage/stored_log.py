@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.arrow.messages import MessageKind, read_messages
 from stratsweep_server.execution.outcomes import BacktestFailure
+from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeRow
 from stratsweep_server.optimization.store import Run, StoreUnavailableError
 from stratsweep_server.storage.file_layer import FileLayer, unload
 from stratsweep_server.storage.outcome_batches import (
@@ -31,7 +33,7 @@ Rows = slice | NDArray[np.intp]
 
 
 class StoredLog:
-    """Implement `LogView` over the files of a folder, as they are now.
+    """Implement `LogView` and `FollowedLog` over the files of a folder, as they are now.
 
     A file counts up to the first message that is not whole. What is mapped stays readable when the
     files are written anew or removed.
@@ -42,6 +44,7 @@ class StoredLog:
         total_count: Outcomes that there will be when nothing is missing.
 
     Attributes:
+        is_closed: True, since nothing will follow.
         runs: Who wrote which stretch, in order.
         schema: The columns of all of its files.
         stored_bytes: What its files take.
@@ -52,6 +55,7 @@ class StoredLog:
 
     def __init__(self, files: FileLayer, folder: Path, total_count: int) -> None:
         self.total_count = total_count
+        self.is_closed = True
         self.runs: list[Run] = []
         self.schema = OutcomeSchema()
         self.stored_bytes = 0
@@ -70,6 +74,11 @@ class StoredLog:
         """Return in how many record batches they are."""
         return len(self._batches)
 
+    @property
+    def metric_count(self) -> int:
+        """Return how many metrics have a column."""
+        return len(self.schema.metric_names)
+
     @cached_property
     def failures(self) -> Mapping[int, BacktestFailure]:
         """Return the failures by combination index, in order; each is read when it is looked up."""
@@ -77,34 +86,60 @@ class StoredLog:
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the combination indices of a range of outcomes (int64)."""
-        return self._column(StoredOutcomes.indices, np.int64, start, stop)
+        return self._column(StoredOutcomes.indices, np.int64, self._range(start, stop))
 
     def durations(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return the seconds that each of a range of backtests ran (float64)."""
-        return self._column(StoredOutcomes.durations, np.float64, start, stop)
+        return self._column(StoredOutcomes.durations, np.float64, self._range(start, stop))
 
     def elapsed(self, row: int) -> float:
         """Return for how many seconds the optimization had run when an outcome arrived."""
         return float(self.elapsed_range(row, row + 1)[0])
 
-    def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
-        """Return the same of a range of outcomes (float64)."""
-        return self._column(StoredOutcomes.elapsed, np.float64, start, stop)
+    def event_time(self, row: int) -> float:
+        """Return when an outcome arrived, in seconds since the epoch."""
+        run = next(run for run in reversed(self.runs) if run.first_row <= row)
+        return run.time_at(self.elapsed(row))
+
+    def elapsed_range(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return `elapsed` of a range of outcomes (float64)."""
+        return self._column(StoredOutcomes.elapsed, np.float64, slice(start, stop))
 
     def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
         """Return for each of a range of outcomes whether it is a failure (bool)."""
-        return self._column(StoredOutcomes.is_failure, np.bool_, start, stop)
+        return self._column(StoredOutcomes.is_failure, np.bool_, self._range(start, stop))
 
     def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return one metric of a range of outcomes (float64); NaN where it has no value."""
-        return self._column(lambda batch: batch.metric(name), np.float64, start, stop)
+        return self._metric(name, self._range(start, stop))
 
     def metric_names(self, rows: Rows | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""
         missing = set(self.schema.metric_names)
-        for batch, of_batch in self._parts(slice(0, self.count) if rows is None else rows):
+        for batch, of_batch, _ in self._parts(self._range(0, None) if rows is None else rows):
             missing -= {name for name in missing if _has_a_value(batch.metric(name)[of_batch])}
         return tuple(sorted(set(self.schema.metric_names) - missing))
+
+    def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
+        """Return outcomes by row number, in columns; default: with every metric in the log."""
+        names = self.schema.metric_names if metric_names is None else metric_names
+        return OutcomeColumns(
+            self._column(StoredOutcomes.indices, np.int64, rows),
+            self._column(StoredOutcomes.durations, np.float64, rows),
+            {name: self._metric(name, rows) for name in names},
+        )
+
+    def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
+        """Return outcomes by row number, as objects."""
+        columns = self.columns(np.asarray(numbers, dtype=np.intp))
+        return [
+            OutcomeRow(index, duration, metrics, self.failures.get(index))
+            for index, duration, metrics in columns.rows()
+        ]
+
+    async def wait_beyond(self, position: int, patience: float | None = None) -> bool:  # noqa: ARG002
+        """Return True at once: nothing will follow."""
+        return True
 
     def failure(self, row: int) -> BacktestFailure:
         """Return the failure in a row."""
@@ -123,34 +158,43 @@ class StoredLog:
         self.stored_bytes += len(content)
         unload(content)  # all of it was read for its checksums
 
-    def _column(
-        self,
-        read: Callable[[StoredOutcomes], NDArray[_Item]],
-        dtype: type[_Item],
-        start: int,
-        stop: int | None,
-    ) -> NDArray[_Item]:
-        rows = slice(start, self.count if stop is None else stop)
-        parts = [read(batch)[of_batch] for batch, of_batch in self._parts(rows)]
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else np.empty(0, dtype)
+    def _range(self, start: int, stop: int | None) -> slice:
+        return slice(start, self.count if stop is None else stop)
 
-    def _parts(self, rows: Rows) -> Iterator[tuple[StoredOutcomes, Rows]]:
-        """Yield the batches that have some of the rows, and where these are in them."""
+    def _metric(self, name: str, rows: Rows) -> NDArray[np.float64]:
+        return self._column(lambda batch: batch.metric(name), np.float64, rows)
+
+    def _column(
+        self, read: Callable[[StoredOutcomes], NDArray[_Item]], dtype: type[_Item], rows: Rows
+    ) -> NDArray[_Item]:
+        """Return a column of some outcomes: a view where they are a range in one batch."""
+        if isinstance(rows, slice):
+            parts = [read(batch)[of_batch] for batch, of_batch, _ in self._parts(rows)]
+            if len(parts) == 1:
+                return parts[0]
+            return np.concatenate(parts) if parts else np.empty(0, dtype)
+        column = np.empty(len(rows), dtype)
+        for batch, of_batch, places in self._parts(rows):
+            column[places] = read(batch)[of_batch]
+        return column
+
+    def _parts(self, rows: Rows) -> Iterator[tuple[StoredOutcomes, Rows, Rows]]:
+        """Yield the batches that have some of the rows: where these are there, and in `rows`."""
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.count)
             first = max(bisect_right(self._starts, start) - 1, 0)
-            for position in range(first, len(self._batches)):
-                begin, end = self._starts[position : position + 2]
+            for batch, (begin, end) in zip(
+                self._batches[first:], pairwise(self._starts[first:]), strict=True
+            ):
                 if begin >= stop:
                     return
-                yield self._batches[position], slice(max(start - begin, 0), min(stop, end) - begin)
+                low, high = max(start, begin), min(stop, end)
+                yield batch, slice(low - begin, high - begin), slice(low - start, high - start)
         else:
-            positions = np.searchsorted(self._starts, rows, side="right") - 1
-            for position in np.unique(positions).tolist():
-                of_batch = rows[positions == position] - self._starts[position]
-                yield self._batches[position], of_batch
+            numbers = np.searchsorted(self._starts, rows, side="right") - 1
+            for number in np.unique(numbers).tolist():
+                places = np.flatnonzero(numbers == number)
+                yield self._batches[number], rows[places] - self._starts[number], places
 
 
 class _StoredFailures(Mapping[int, BacktestFailure]):
