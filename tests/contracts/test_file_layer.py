@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
 import pytest
-from stratsweep_server.storage.file_layer import FileLayer, SystemFiles
+from stratsweep_server.storage.file_layer import FileLayer, SystemFiles, unload
 
 from tests.forgetful_files import EVERYTHING, NOTHING, ForgetfulFiles
 
@@ -73,11 +74,13 @@ def test_a_renamed_file_takes_the_place_of_another(files):
     assert bytes(files.map(FOLDER / "old")) == b"new"
 
 
-def test_what_is_mapped_stays_when_the_file_is_removed(files):
-    written(files)
-    content = files.map(FILE)
+@pytest.mark.parametrize("content", [b"abc", bytes(range(256)) * 1_000], ids=["small", "large"])
+def test_what_is_mapped_stays_when_the_file_is_removed(files, content):
+    written(files, content=content)
+    mapped = files.map(FILE)
+    unload(mapped)
     files.remove(FILE)
-    assert bytes(content) == b"abc"
+    assert bytes(mapped) == content
     assert files.names(FOLDER) == []
 
 
@@ -101,6 +104,17 @@ def test_a_system_that_takes_a_part_is_given_the_rest(tmp_path, monkeypatch):
     file.append([b"abc", b"defgh", b"i"])
     file.close()
     assert (tmp_path / "a").read_bytes() == b"abcdefghi"
+
+
+def test_small_files_are_not_kept_open(tmp_path):
+    files = SystemFiles()
+    written(files, tmp_path / "small")
+    written(files, tmp_path / "large", bytes(1 << 20))
+    before = len(list(Path("/dev/fd").iterdir()))
+    small = [files.map(tmp_path / "small") for _ in range(5)]
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert not isinstance(small[0].obj, mmap.mmap)
+    assert isinstance(files.map(tmp_path / "large").obj, mmap.mmap)
 
 
 def test_others_may_not_look_into_files_or_folders(tmp_path):

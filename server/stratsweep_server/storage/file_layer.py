@@ -16,6 +16,8 @@ from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 
+_LEAST_MAPPED = 1 << 16
+"""Bytes: what has fewer is read, since each mapping keeps a file open."""
 _MOST_PIECES = 1_024  # of a call of writev, on Linux and macOS
 
 
@@ -70,8 +72,8 @@ class SystemFiles:
     def map(self, path: Path) -> memoryview:
         """Return what a file has now."""
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return memoryview(b"")  # nothing cannot be mapped
+            if os.fstat(file.fileno()).st_size < _LEAST_MAPPED:
+                return memoryview(file.read())
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def names(self, folder: Path) -> list[str]:
