@@ -157,7 +157,7 @@ class _Body:
             self._add_validity(~np.isnan(values))
         else:
             self._add_complete()
-        self._add(values.data, values.nbytes)
+        self._add(np.ascontiguousarray(values).data, values.nbytes)
 
     def add_texts(self, texts: Mapping[int, str]) -> None:
         contents = {row: texts[row].encode() for row in sorted(texts)}

@@ -97,12 +97,16 @@ class SystemFiles:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             _sync(descriptor)
+            if hasattr(os, "posix_fadvise"):
+                # After a sync that failed, Linux has pages in memory that are not on the disk and
+                # takes them for written: read what is there instead.
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
 
     def sync_folder(self, folder: Path) -> None:
         """Return once the names in a folder survive a loss of power."""
-        self.sync(folder)  # Linux and macOS open folders as they open files
+        self.sync(folder)  # folders are opened as files are
 
 
 def unload(content: memoryview) -> None:

@@ -102,7 +102,11 @@ class OutcomeSchema:
     def encode(self, rows: OutcomeRows) -> tuple[Piece, ...]:
         """Return a record batch, in pieces."""
         index_type = np.int64 if self.has_large_indices else np.uint32
-        columns: list[Values] = [rows.indices.astype(index_type), rows.elapsed, rows.durations]
+        columns: list[Values] = [
+            rows.indices.astype(index_type, copy=False),
+            rows.elapsed,
+            rows.durations,
+        ]
         if self.metric_names:
             columns.append(rows.metrics)
         if self.has_failures:
@@ -224,9 +228,15 @@ def read_outcome_schema(message: Message) -> tuple[OutcomeSchema, list[Run]]:
     """Return the columns of a file, and who wrote its outcomes, of the message it begins with.
 
     Raises:
-        StoreUnavailableError: It is of a newer version.
+        StoreUnavailableError: It was written by a newer version.
     """
-    columns, metadata = read_schema(bytes(message.start))
+    try:
+        columns, metadata = read_schema(bytes(message.start))
+    except ValueError as error:
+        raise StoreUnavailableError(
+            f"outcomes are kept in columns that this version of Stratsweep cannot read: {error}; "
+            "use the version that wrote them, or a newer one"
+        ) from error
     version = int(metadata[VERSION_KEY])
     if version > FORMAT_VERSION:
         raise StoreUnavailableError(

@@ -25,7 +25,7 @@ from stratsweep_server.storage.outcome_files import (
 )
 from stratsweep_server.storage.stored_log import StoredLog
 
-SMALL_BATCH = 1_024
+SMALL_BATCH = 256
 """Outcomes: of batches that have fewer on average, their metadata are worth a rewrite."""
 
 _UNFINISHED = ".new"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stratsweep_server.arrow.schema import ColumnType
 from stratsweep_server.optimization.store import LogView, Run, StoreUnavailableError
 from stratsweep_server.storage import outcome_batches
 from stratsweep_server.storage.file_layer import SystemFiles
@@ -106,6 +107,12 @@ def test_what_was_opened_stays_readable_when_the_files_are_removed(folder):
 def test_a_newer_format_is_refused(folder, monkeypatch):
     monkeypatch.setattr(outcome_batches, "FORMAT_VERSION", 0)
     with pytest.raises(StoreUnavailableError, match="format 1, and this version"):
+        read(folder)
+
+
+def test_columns_of_a_newer_version_are_refused(folder, monkeypatch):
+    monkeypatch.delitem(ColumnType._member_map_, "INT8")
+    with pytest.raises(StoreUnavailableError, match="cannot read: the column 'failure_kind' has"):
         read(folder)
 
 
