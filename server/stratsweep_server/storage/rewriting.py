@@ -25,8 +25,10 @@ from stratsweep_server.storage.outcome_files import (
 )
 from stratsweep_server.storage.stored_log import StoredLog
 
-SMALL_BATCH = 256
-"""Outcomes: of batches that have fewer on average, their metadata are worth a rewrite."""
+SMALL_BATCH = 1_024
+"""Outcomes: batches that have fewer on average are written anew. Then a reader of one metric loads
+its pages and few others; the metadata, 1.3 KB of a batch with sixteen metrics, are the lesser part.
+"""
 
 _UNFINISHED = ".new"
 

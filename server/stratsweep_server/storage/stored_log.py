@@ -60,8 +60,10 @@ class StoredLog:
         self.schema = OutcomeSchema()
         self.stored_bytes = 0
         self._batches: list[StoredOutcomes] = []
-        for content in _map_files(files, folder):
+        self._contents = _map_files(files, folder)
+        for content in self._contents:
             self._read(content)
+        self.unload()  # all of it was read for its checksums
         self._starts = np.cumsum([0, *map(len, self._batches)]).tolist()
 
     @property
@@ -123,11 +125,14 @@ class StoredLog:
     def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
         """Return outcomes by row number, in columns; default: with every metric in the log."""
         names = self.schema.metric_names if metric_names is None else metric_names
-        return OutcomeColumns(
+        columns = OutcomeColumns(
             self._column(StoredOutcomes.indices, np.int64, rows),
             self._column(StoredOutcomes.durations, np.float64, rows),
             {name: self._metric(name, rows) for name in names},
         )
+        if not isinstance(rows, slice):
+            self.unload()  # a few rows here and there are most of a file's pages
+        return columns
 
     def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
         """Return outcomes by row number, as objects."""
@@ -140,6 +145,11 @@ class StoredLog:
     async def wait_beyond(self, position: int, patience: float | None = None) -> bool:  # noqa: ARG002
         """Return True at once: nothing will follow."""
         return True
+
+    def unload(self) -> None:
+        """Let the system take back the memory of what was read; views of it stay valid."""
+        for content in self._contents:
+            unload(content)
 
     def failure(self, row: int) -> BacktestFailure:
         """Return the failure in a row."""
@@ -156,7 +166,6 @@ class StoredLog:
             elif message.kind == MessageKind.RECORD_BATCH:
                 self._batches.append(schema.decode(message))
         self.stored_bytes += len(content)
-        unload(content)  # all of it was read for its checksums
 
     def _range(self, start: int, stop: int | None) -> slice:
         return slice(start, self.count if stop is None else stop)
@@ -203,7 +212,7 @@ class _StoredFailures(Mapping[int, BacktestFailure]):
     def __init__(self, log: StoredLog) -> None:
         self._log = log
         self._rows = np.flatnonzero(log.is_failure()) if log.schema.has_failures else _NO_ROWS
-        self._indices = log.indices()[self._rows]
+        self._indices = log.columns(self._rows, ()).indices
         self._order = np.argsort(self._indices, kind="stable")
 
     def __getitem__(self, index: int) -> BacktestFailure:
