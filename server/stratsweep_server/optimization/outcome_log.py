@@ -103,6 +103,10 @@ class OutcomeLog:
         """Return the combination indices of a range of outcomes (int64)."""
         return self._indices[start : self.count if stop is None else stop]
 
+    def durations(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the seconds that each of a range of backtests ran (float64)."""
+        return self._durations[start : self.count if stop is None else stop]
+
     def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
         """Return for each of a range of outcomes whether it is a failure (bool)."""
         return self._is_failure[start : self.count if stop is None else stop]

@@ -33,11 +33,12 @@ class HeldElsewhereError(Exception):
     """Report that another living process holds an optimization.
 
     Attributes:
-        address: Where that process listens.
+        address: Where that process listens; empty where that is not known.
     """
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"it runs on the server at {address}")
+        where = f" on the server at {address}" if address else ""
+        super().__init__(f"it is queued or runs{where}")
         self.address = address
 
 
@@ -88,7 +89,9 @@ class OptimizationRecord:
         running_seconds: How long it has run, as far as is known.
         message: Why it failed, was cancelled or interrupted.
         holder_address: Where the process listens that holds it; empty where none does.
-        stored_bytes: What its outcome log takes.
+        stored_bytes: What its outcome log takes; the store itself finds out.
+        dates: From when to when its bars are, as an ISO 8601 interval of days; for people.
+        grid_digest: Tells its grid from others; for people.
     """
 
     caller: str
@@ -112,6 +115,8 @@ class OptimizationRecord:
     message: str = ""
     holder_address: str = ""
     stored_bytes: int = 0
+    dates: str = ""
+    grid_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +143,23 @@ class OptimizationFilter:
 
 
 class LogView(Protocol):
-    """Give the outcomes of a log that nobody appends to, without loading it whole.
+    """Give the outcomes of a log that nobody appends to, without loading it whole."""
 
-    Attributes:
-        total_count: Outcomes that there will be when nothing is missing.
-        count: Outcomes that there are.
-        failures: The failures among them, by combination index.
-        runs: Who wrote which stretch, in order.
-    """
+    @property
+    def total_count(self) -> int:
+        """Return how many outcomes there will be when nothing is missing."""
 
-    total_count: int
-    count: int
-    failures: Mapping[int, BacktestFailure]
-    runs: Sequence[Run]
+    @property
+    def count(self) -> int:
+        """Return how many outcomes there are."""
+
+    @property
+    def failures(self) -> Mapping[int, BacktestFailure]:
+        """Return the failures among them, by combination index."""
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """Return who wrote which stretch, in order."""
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the combination indices of a range of outcomes (int64)."""
@@ -225,12 +234,18 @@ class Store(Protocol):
     ) -> tuple[list[OptimizationRecord], str]:
         """Return up to `limit` optimizations, newest first, and the token of the page after.
 
+        They come without their requests. What is created meanwhile is on no later page. An empty
+        token stands for the first page, and says that there is no page after.
+
         Raises:
             ValueError: The token is none of this store's.
         """
 
     def claim(self, caller: str, optimization_id: str) -> OptimizationRecord:
         """Hold an optimization that nobody holds any more, in the state that it has.
+
+        One that has ended is returned as it is, held by nobody; `move` to the same state lets go of
+        one that stays INTERRUPTED.
 
         Raises:
             HeldElsewhereError: A living process holds it.
@@ -240,11 +255,14 @@ class Store(Protocol):
     def move(self, record: OptimizationRecord) -> None:
         """Write the state, counts, times and message of an optimization that this process holds.
 
-        The move must be one that `require_transition` allows, or to the same state. One that is
-        neither QUEUED nor RUNNING is held by nobody afterwards.
+        Whether it is detached, and its first event, are written, too; all else stays as it was
+        created. The move must be one that `require_transition` allows, or to the same state. One
+        that is neither QUEUED nor RUNNING is held by nobody afterwards.
 
         Raises:
-            ForbiddenTransitionError: It may not move so.
+            ForbiddenTransitionError: It may not move so; one that has ended may not even stay.
+            HeldElsewhereError: This process does not hold it.
+            UnknownOptimizationError: There is none.
         """
 
     def journal(
@@ -252,10 +270,21 @@ class Store(Protocol):
         caller: str,
         optimization_id: str,
         run: Run,
+        log: LogView,
         on_durable: OnDurable,
         on_failure: OnFailure,
     ) -> OutcomeJournal:
-        """Begin a run of an optimization that this process holds; call it on the event loop."""
+        """Begin a run of an optimization that this process holds; call it on the event loop.
+
+        Args:
+            caller: Whose it is.
+            optimization_id: Its name.
+            run: What begins.
+            log: Has in memory what is appended, and what earlier runs have; a store that keeps
+                nothing beyond the process needs no other.
+            on_durable: Is told of what is kept.
+            on_failure: Is told that nothing more can be.
+        """
 
     def conclude(self, caller: str, optimization_id: str) -> None:
         """Write the log in its final form, after its journal was flushed and before it is moved."""
@@ -275,7 +304,10 @@ class Store(Protocol):
         """
 
     def matching(self, caller: str, inputs_key: str) -> list[OptimizationRecord]:
-        """Return optimizations, newest first, whose outcomes another with these inputs can take."""
+        """Return optimizations, newest first, whose outcomes another with these inputs can take.
+
+        None of them is QUEUED or RUNNING.
+        """
 
     def close(self) -> None:
         """Let go of all that is held; what runs is orphaned then."""

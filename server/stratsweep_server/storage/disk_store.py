@@ -1,0 +1,175 @@
+"""Keep optimizations in a state directory: a catalogue, and a directory of outcomes for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from stratsweep_server.optimization.store import (
+    OptimizationFilter,
+    OptimizationRecord,
+    StoreUnavailableError,
+)
+from stratsweep_server.storage import retention
+from stratsweep_server.storage.catalogue import Catalogue, Entry
+from stratsweep_server.storage.holders import Holder, is_alive, sweep
+from stratsweep_server.storage.optimization_directories import OptimizationDirectories, explained
+from stratsweep_server.storage.state_directory import StateDirectory
+
+
+def open_store(path: Path, address: str) -> DiskStore:
+    """Open the store in a state directory; make it where there is none.
+
+    Args:
+        path: The state directory.
+        address: Where this process listens, for those who look for what it holds.
+
+    Raises:
+        StoreUnavailableError: It cannot keep anything: the message says why, where, and what to do.
+    """
+    directory = StateDirectory(path)
+    with ExitStack() as stack:
+        stack.callback(directory.close)
+        try:
+            return _open(directory.path, directory.share, address, stack)
+        except StoreUnavailableError as error:
+            raise StoreUnavailableError(f"{error} (state directory: {directory.path})") from error
+
+
+def _open(path: Path, share: Callable[..., None], address: str, stack: ExitStack) -> DiskStore:
+    directories = OptimizationDirectories(path / "optimizations")
+    catalogue = Catalogue(path / "catalogue.sqlite")
+    stack.callback(catalogue.close)
+    share(catalogue.is_current, lambda: catalogue.migrate(max(directories.numbers(), default=0)))
+    holders = path / "holders"
+    with explained():
+        holder = Holder(holders)
+        stack.callback(holder.close)
+        sweep(holders)
+        if not is_alive(holders, holder.holder_id):
+            raise StoreUnavailableError(
+                "the state directory is on a file system without locks; choose one on a disk of"
+                " this machine with --state, or --state none to keep nothing"
+            )
+    catalogue.register(holder.holder_id, address)
+    return DiskStore(catalogue, directories, holders, holder.holder_id, stack.pop_all())
+
+
+class DiskStore:
+    """Keep optimizations beyond the process, in a directory that several processes share.
+
+    Made by `open_store`. See `Store` for what the methods do.
+    """
+
+    outlives_process = True
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        directories: OptimizationDirectories,
+        holders: Path,
+        holder_id: str,
+        resources: ExitStack,
+    ) -> None:
+        self._catalogue = catalogue
+        self._directories = directories
+        self._holders = holders
+        self._holder_id = holder_id
+        self._resources = resources
+
+    def create(self, record: OptimizationRecord) -> None:
+        """Keep a new optimization, held by this process."""
+        self._catalogue.add(record, self._holder_id, self._directories.make)
+
+    def find(self, caller: str, optimization_id: str) -> OptimizationRecord:
+        """Return an optimization as it is now."""
+        return self._seen([self._catalogue.find(caller, optimization_id)])[0]
+
+    def page(
+        self, caller: str, wanted: OptimizationFilter, limit: int, token: str = ""
+    ) -> tuple[list[OptimizationRecord], str]:
+        """Return up to `limit` optimizations, newest first, and the token of the page after."""
+        entries = self._catalogue.page(caller, wanted, limit + 1, before=_row_number(token))
+        is_last = len(entries) <= limit
+        entries = entries[:limit]
+        return self._seen(entries), "" if is_last else str(entries[-1].row_number)
+
+    def claim(self, caller: str, optimization_id: str) -> OptimizationRecord:
+        """Hold an optimization that nobody holds any more, in the state that it has."""
+        self._release_dead()
+        entry = self._catalogue.hold(caller, optimization_id, self._holder_id)
+        return self._seen([entry])[0]
+
+    def move(self, record: OptimizationRecord) -> None:
+        """Write the state, counts, times and message of an optimization that this process holds."""
+        row_number = self._catalogue.find(record.caller, record.optimization_id).row_number
+        record = replace(record, stored_bytes=self._directories.size(row_number))
+        self._catalogue.change(record, self._holder_id)
+
+    def orphans(self) -> list[OptimizationRecord]:
+        """Return what is QUEUED or RUNNING and held by no living process, of any caller."""
+        self._release_dead()
+        return self._seen(self._catalogue.unheld())
+
+    def delete(self, caller: str, optimization_id: str) -> None:
+        """Forget an optimization that is neither QUEUED nor RUNNING, but for a line."""
+        self._release_dead()
+        row_number = self._catalogue.find(caller, optimization_id).row_number
+        self._catalogue.remove(row_number)
+        self._directories.remove(row_number)
+
+    def matching(self, caller: str, inputs_key: str) -> list[OptimizationRecord]:
+        """Return optimizations, newest first, whose outcomes another with these inputs can take."""
+        return self._seen(self._catalogue.matching(caller, inputs_key))
+
+    def enforce_retention(
+        self,
+        max_age: timedelta = retention.DEFAULT_MAX_AGE,
+        max_bytes: int = retention.DEFAULT_MAX_BYTES,
+    ) -> int:
+        """Remove what is older, and the oldest beyond a total size; each one is logged.
+
+        Returns:
+            How many were removed.
+        """
+        self._release_dead()
+        return retention.enforce_retention(self._catalogue, self._directories, max_age, max_bytes)
+
+    def close(self) -> None:
+        """Let go of all that is held; what runs is orphaned then."""
+        with suppress(StoreUnavailableError):
+            self._catalogue.release([self._holder_id])
+        self._resources.close()
+
+    def _release_dead(self) -> None:
+        with explained():
+            dead = [each for each in self._catalogue.holders() if not is_alive(self._holders, each)]
+        if dead:
+            self._catalogue.release(dead)
+
+    def _seen(self, entries: list[Entry]) -> list[OptimizationRecord]:
+        """Return what entries say, with the address of a holder that lives, and current sizes."""
+        alive: dict[str, bool] = {}
+        records = []
+        for entry in entries:
+            record, holder_id = entry.record, entry.holder_id
+            if holder_id is not None:
+                if holder_id not in alive:
+                    with explained():
+                        alive[holder_id] = is_alive(self._holders, holder_id)
+                address = record.holder_address if alive[holder_id] else ""
+                size = self._directories.size(entry.row_number)
+                record = replace(record, holder_address=address, stored_bytes=size)
+            records.append(record)
+        return records
+
+
+def _row_number(token: str) -> int | None:
+    if not token:
+        return None
+    if not (token.isascii() and token.isdigit() and len(token) < 19):
+        raise ValueError("it is no token of a page of this store")
+    return int(token)
