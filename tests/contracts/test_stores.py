@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from stratsweep_server.optimization.memory_store import MemoryStore
+from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.states import ForbiddenTransitionError, OptimizationState
 from stratsweep_server.optimization.store import (
     HeldElsewhereError,
     OptimizationExistsError,
     OptimizationFilter,
+    Run,
     Store,
+    StoreUnavailableError,
     UnknownOptimizationError,
 )
 from stratsweep_server.storage.disk_store import open_store
 
+from tests.forgetful_files import ADDITIONS, EVERYTHING, NOTHING, REMOVALS, ForgetfulFiles, Survival
+from tests.outcome_batches import Timed, described, kept, succeeded, with_failures
 from tests.records import ended, record
 
 ADDRESS = "127.0.0.1:50051"
@@ -28,13 +35,30 @@ SUCCEEDED, CANCELLED = OptimizationState.SUCCEEDED, OptimizationState.CANCELLED
 INTERRUPTED = OptimizationState.INTERRUPTED
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "disk in memory"])
 def store(request, tmp_path) -> Iterator[Store]:
-    opened: Store = (
-        MemoryStore(ADDRESS) if request.param == "memory" else open_store(tmp_path / "s", ADDRESS)
-    )
+    path = tmp_path / "state"
+    opened: Store
+    if request.param == "memory":
+        opened = MemoryStore(ADDRESS)
+    elif request.param == "disk":
+        opened = open_store(path, ADDRESS)
+    else:
+        opened = open_store(path, ADDRESS, LogsIn(ForgetfulFiles(), path))
     yield opened
     opened.close()
+
+
+class LogsIn:
+    """Outcome logs of a state directory in files of the tests."""
+
+    def __init__(self, logs: ForgetfulFiles, path: Path) -> None:
+        self.logs = logs
+        self._root = path / "optimizations"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.logs, name)
+        return lambda *paths: method(*(path.relative_to(self._root) for path in paths))
 
 
 def ids(records) -> list[str]:
@@ -96,6 +120,12 @@ def test_a_move_writes_what_may_change(store):
     )
     store.move(moved)
     assert store.find("", "first") == moved
+
+
+def test_a_move_leaves_the_rest_as_it_was_created(store):
+    store.create(record())
+    store.move(record(strategy="other", symbols=(), labels={}, request=b"", total_count=1))
+    assert store.find("", "first") == record(holder_address=ADDRESS)
 
 
 @pytest.mark.parametrize("after", OptimizationState)
@@ -250,3 +280,138 @@ def test_matching_are_those_with_the_same_inputs_that_do_not_run_newest_first(st
     found = store.matching("", "inputs")
     assert ids(found) == ["b", "a"]
     assert found[0].request == record().request
+
+
+BATCHES: list[Timed] = [
+    (succeeded([4, 2]), 0.5),
+    (with_failures([0, 3, 1], [3]), 0.75),
+    (succeeded([9], ["sharpe", "calmar"]), 1.0),
+]
+
+
+class Writing:
+    """Optimization `name` being run: outcomes are visible once they are kept."""
+
+    def __init__(self, store: Store, name: str, log: OutcomeLog) -> None:
+        self.reported: list[int] = []
+        self.failures: list[StoreUnavailableError] = []
+        self._log = log
+        run = Run(log.count, 5, 0.25)
+        self._journal = store.journal(
+            "", name, run, log, self.reported.append, self.failures.append
+        )
+
+    async def write(self, *batches: Timed) -> None:
+        for batch, elapsed in batches:
+            self._log.append(batch, elapsed)
+            self._journal.append(batch, elapsed)
+        await self._journal.flush()
+
+
+async def run_to_the_end(store: Store, name: str = "first") -> None:
+    store.create(record(name, total_count=6))
+    await Writing(store, name, OutcomeLog(6)).write(*BATCHES)
+    store.conclude("", name)
+    store.move(record(name, state=SUCCEEDED))
+
+
+def test_what_was_never_run_has_an_empty_log(store):
+    store.create(record(total_count=7, state=QUEUED))
+    log = store.log("", "first")
+    assert (log.count, log.total_count, len(log.failures)) == (0, 7, 0)
+
+
+async def test_outcomes_are_reported_when_they_are_kept_and_read_as_they_were(store):
+    store.create(record(total_count=6))
+    writing = Writing(store, "first", OutcomeLog(6))
+    for number, batch in enumerate(BATCHES, 1):
+        await writing.write(batch)
+        assert writing.reported[-1] == sum(len(each) for each, _ in BATCHES[:number])
+        assert kept(store.log("", "first")) == described(BATCHES[:number])
+    assert writing.failures == []
+    store.conclude("", "first")
+    store.move(record(state=SUCCEEDED))
+    log = store.log("", "first")
+    assert (log.count, log.total_count) == (6, 6)
+    assert kept(log) == described(BATCHES)
+
+
+async def test_each_optimization_has_a_log_of_its_own(store):
+    for name in ("first", "second"):
+        store.create(record(name, total_count=6))
+    first, second = (Writing(store, name, OutcomeLog(6)) for name in ("first", "second"))
+    await first.write(BATCHES[0])
+    await second.write(BATCHES[1])
+    assert kept(store.log("", "first")) == described(BATCHES[:1])
+    assert kept(store.log("", "second")) == described(BATCHES[1:2])
+
+
+async def test_a_log_that_is_read_outlives_the_deletion_of_its_optimization(store):
+    await run_to_the_end(store)
+    log = store.log("", "first")
+    store.delete("", "first")
+    assert kept(log) == described(BATCHES)
+    with pytest.raises(UnknownOptimizationError):
+        store.log("", "first")
+
+
+async def test_an_id_that_is_used_again_begins_with_an_empty_log(store):
+    await run_to_the_end(store)
+    store.delete("", "first")
+    store.create(record(total_count=3))
+    assert store.log("", "first").count == 0
+
+
+async def test_an_interrupted_optimization_goes_on_where_it_stood(store):
+    store.create(record(total_count=6))
+    log = OutcomeLog(6)
+    await Writing(store, "first", log).write(*BATCHES[:2])
+    store.move(record(state=INTERRUPTED))
+    store.move(replace(store.claim("", "first"), state=RUNNING))
+    writing = Writing(store, "first", log)
+    await writing.write(*BATCHES[2:])
+    assert writing.reported == [6]
+    assert kept(store.log("", "first")) == described(BATCHES)
+
+
+@pytest.mark.parametrize("survival", [NOTHING, EVERYTHING, REMOVALS, ADDITIONS])
+async def test_nothing_that_was_reported_is_missing_after_a_crash(tmp_path, survival: Survival):
+    path = tmp_path / "state"
+    files = ForgetfulFiles()
+    store = open_store(path, ADDRESS, LogsIn(files, path))
+    await run_to_the_end(store, "ended")
+    store.create(record("running", total_count=6))
+    writing = Writing(store, "running", OutcomeLog(6))
+    await writing.write(*BATCHES[:2])
+    crashed = files.crash(survival)
+    store.close()
+    reopened = open_store(path, ADDRESS, LogsIn(crashed, path))
+    assert ids(reopened.orphans()) == ["running"]
+    assert kept(reopened.log("", "ended")) == described(BATCHES)
+    log = OutcomeLog(6)
+    for batch in BATCHES[:2]:
+        log.append(*batch)
+    reopened.claim("", "running")
+    assert kept(reopened.log("", "running")) == described(BATCHES[:2])
+    await Writing(reopened, "running", log).write(*BATCHES[2:])
+    assert kept(reopened.log("", "running")) == described(BATCHES)
+    reopened.close()
+
+
+async def test_a_disk_that_fails_is_reported_once_and_leaves_what_was_reported(tmp_path):
+    path = tmp_path / "state"
+    files = LogsIn(ForgetfulFiles(), path)
+    store = open_store(path, ADDRESS, files)
+    store.create(record(total_count=6))
+    writing = Writing(store, "first", OutcomeLog(6))
+    await writing.write(BATCHES[0])
+    files.logs._power = files.logs.change_count  # none is left
+    for batch in BATCHES[1:]:
+        with pytest.raises(StoreUnavailableError):
+            await writing.write(batch)
+    assert len(writing.failures) == 1
+    assert writing.reported == [2]
+    files.logs = files.logs.restart()
+    store.move(record(state=INTERRUPTED))
+    assert kept(store.log("", "first")) == described(BATCHES[:1])
+    store.close()

@@ -21,6 +21,17 @@ from stratsweep_server.optimization.store import (
     UnknownOptimizationError,
 )
 
+_CHANGING = (
+    "state",
+    "started",
+    "is_detached",
+    "completed_count",
+    "failed_count",
+    "start_time",
+    "end_time",
+    "running_seconds",
+    "message",
+)
 _WAITS_OR_RUNS = frozenset({OptimizationState.QUEUED, OptimizationState.RUNNING})
 
 
@@ -90,7 +101,8 @@ class MemoryStore:
                 require_transition(before.state, record.state)
             if (record.caller, record.optimization_id) not in self._held:
                 raise HeldElsewhereError("")
-            self._keep(record, is_held=record.state in _WAITS_OR_RUNS)
+            changes = {name: getattr(record, name) for name in _CHANGING}
+            self._keep(replace(before, **changes), is_held=record.state in _WAITS_OR_RUNS)
 
     def journal(
         self,
@@ -111,8 +123,8 @@ class MemoryStore:
     def log(self, caller: str, optimization_id: str) -> LogView:
         """Return the outcomes that are kept."""
         record = self.find(caller, optimization_id)
-        empty = OutcomeLog(record.total_count, record.start_time or record.create_time)
-        return self._logs.get((caller, optimization_id), empty)
+        log = self._logs.get((caller, optimization_id))
+        return OutcomeLog(record.total_count) if log is None else log
 
     def orphans(self) -> list[OptimizationRecord]:
         """Return nothing: what this process does not hold is not there."""

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -215,15 +215,11 @@ class Catalogue:
             )
             connection.executemany("DELETE FROM holders WHERE holder_id = ?", names)
 
-    def add(
-        self, record: OptimizationRecord, holder_id: str, prepare: Callable[[int], object]
-    ) -> None:
+    def add(self, record: OptimizationRecord, holder_id: str) -> int:
         """Note a new optimization and who holds it.
 
-        Args:
-            record: The optimization.
-            holder_id: Who holds it.
-            prepare: Makes room for the one of that row number; if it raises, nothing is noted.
+        Returns:
+            Its row number.
 
         Raises:
             OptimizationExistsError: There is one of that caller and id.
@@ -235,7 +231,7 @@ class Catalogue:
                 raise OptimizationExistsError(
                     f"there is an optimization {record.optimization_id} already"
                 )
-            prepare(connection.execute(_INSERT, values).lastrowid or 0)
+            return connection.execute(_INSERT, values).lastrowid or 0
 
     def find(self, caller: str, optimization_id: str) -> Entry:
         """Return an optimization.
@@ -317,10 +313,11 @@ class Catalogue:
             )
             return _find(connection, caller, optimization_id)
 
-    def change(self, record: OptimizationRecord, holder_id: str) -> None:
+    def change(self, record: OptimizationRecord, holder_id: str) -> bool:
         """Write what may change of an optimization, and its state if it may move there.
 
-        One that is neither QUEUED nor RUNNING is held by nobody afterwards.
+        Returns:
+            Whether it is still held: one that is neither QUEUED nor RUNNING is not.
 
         Raises:
             ForbiddenTransitionError: It may not move so.
@@ -336,6 +333,7 @@ class Catalogue:
             keeper = holder_id if _waits_or_runs(record.state) else None
             values = _values(record) | {"holder_id": keeper}
             connection.execute(_UPDATE, values | {"row_number": entry.row_number})
+        return keeper is not None
 
     def remove(self, row_number: int) -> None:
         """Forget an optimization, but for a line in the table of deleted ones.

@@ -1,4 +1,4 @@
-"""Name, make and remove the directories in which outcome logs are: one for each optimization.
+"""Name, keep and remove the directories in which outcome logs are: one for each optimization.
 
 Whoever reads one keeps it locked, so that retention passes it over.
 """
@@ -33,13 +33,6 @@ class OptimizationDirectories:
     def path(self, row_number: int) -> Path:
         """Return where the outcome log of an optimization is."""
         return self._parent / f"{row_number:010}"
-
-    def make(self, row_number: int) -> None:
-        """Make the directory of a new optimization; it is there after a crash, too."""
-        with explained():
-            self.path(row_number).mkdir(mode=0o700, exist_ok=True)
-            for directory in (self._parent, self._parent.parent):
-                _sync(directory)
 
     def numbers(self) -> list[int]:
         """Return the row numbers that there are directories for."""
@@ -98,14 +91,6 @@ class OptimizationDirectories:
             stack.pop_all()
             return lock
         return None
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
