@@ -34,13 +34,16 @@ _SHORT_RECORD = """
 _FROM = """
     FROM optimizations LEFT JOIN holders USING (holder_id)
 """
+_FROM_IN_ORDER = """
+    FROM optimizations INDEXED BY optimizations_by_caller LEFT JOIN holders USING (holder_id)
+"""
 _RECORD = _SHORT_RECORD + ", request" + _FROM
 _FIND = _RECORD + "WHERE caller = :caller AND optimization_id = :optimization_id"
 _FIND_ROW = _RECORD + "WHERE row_number = :row_number"
 _PAGE = (  # of constants alone
     _SHORT_RECORD  # noqa: S608
     + ", x'' AS request"
-    + _FROM
+    + _FROM_IN_ORDER
     + """
     WHERE caller = :caller AND row_number < :before
         AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
@@ -372,7 +375,7 @@ def _find(connection: sqlite3.Connection, caller: str, optimization_id: str) -> 
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    values = dict(row)
+    values = dict(zip(row.keys(), row, strict=True))  # dict(row) looks each name up
     row_number, holder_id = values.pop("row_number"), values.pop("holder_id")
     values |= {
         "state": OptimizationState(values["state"]),

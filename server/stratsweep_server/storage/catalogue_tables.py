@@ -40,6 +40,7 @@ MIGRATIONS = (
         started BLOB NOT NULL,
         UNIQUE (caller, optimization_id)
     );
+    CREATE INDEX optimizations_by_caller ON optimizations (caller);
     CREATE INDEX optimizations_by_inputs ON optimizations (caller, inputs_key);
     CREATE INDEX optimizations_by_holder ON optimizations (holder_id);
     CREATE TABLE deleted (
