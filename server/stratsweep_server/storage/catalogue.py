@@ -11,7 +11,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from stratsweep_server.optimization.states import OptimizationState, require_transition
@@ -24,6 +23,7 @@ from stratsweep_server.optimization.store import (
     UnknownOptimizationError,
 )
 from stratsweep_server.storage.catalogue_connection import CatalogueConnection
+from stratsweep_server.storage.catalogue_rows import Entry, Removable, entry_of, json_of, values_of
 from stratsweep_server.storage.catalogue_tables import FORMAT_VERSION, statements_from
 
 _SHORT_RECORD = """
@@ -103,40 +103,6 @@ _BURY = """
 _STORED_BYTES = "SELECT coalesce(sum(stored_bytes), 0) FROM optimizations"
 _DELETED = "SELECT row_number FROM deleted"
 _DELETE = "DELETE FROM optimizations WHERE row_number = :row_number"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Hold a row of the catalogue.
-
-    Attributes:
-        row_number: Its number, never given twice; its directory is named by it.
-        holder_id: Who holds it, living or dead; None: nobody.
-        record: What it says; its holder's address is there though the holder may be dead.
-    """
-
-    row_number: int
-    holder_id: str | None
-    record: OptimizationRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Removable:
-    """Describe an optimization that nobody holds and that waits for nothing.
-
-    Attributes:
-        row_number: Its number.
-        caller: Whose it is.
-        optimization_id: Its name.
-        change_time: When it last changed, in nanoseconds since the epoch.
-        stored_bytes: What its outcome log takes.
-    """
-
-    row_number: int
-    caller: str
-    optimization_id: str
-    change_time: int
-    stored_bytes: int
 
 
 class Catalogue:
@@ -227,7 +193,7 @@ class Catalogue:
         Raises:
             OptimizationExistsError: There is one of that caller and id.
         """
-        values = _values(record) | {"holder_id": holder_id}
+        values = values_of(record) | {"holder_id": holder_id}
         with self._writing.transaction() as connection:
             key = {"caller": record.caller, "optimization_id": record.optimization_id}
             if connection.execute(_FIND, key).fetchone():
@@ -261,7 +227,7 @@ class Catalogue:
             "states": json.dumps([state.value for state in wanted.states]),
             "strategy": wanted.strategy,
             "symbol": wanted.symbol,
-            "labels": _json(dict(wanted.labels)),
+            "labels": json_of(dict(wanted.labels)),
             "created_after": wanted.created_after,
             "created_before": wanted.created_before,
             "id_prefix": wanted.id_prefix,
@@ -334,7 +300,7 @@ class Catalogue:
             if entry.holder_id != holder_id:
                 raise HeldElsewhereError(entry.record.holder_address)
             keeper = holder_id if _waits_or_runs(record.state) else None
-            values = _values(record) | {"holder_id": keeper}
+            values = values_of(record) | {"holder_id": keeper}
             connection.execute(_UPDATE, values | {"row_number": entry.row_number})
         return keeper is not None
 
@@ -350,7 +316,7 @@ class Catalogue:
             row = connection.execute(_FIND_ROW, key).fetchone()
             if row is None:
                 raise UnknownOptimizationError
-            entry = _entry(row)
+            entry = entry_of(row)
             if entry.holder_id is not None or _waits_or_runs(entry.record.state):
                 raise HeldElsewhereError(entry.record.holder_address)
             connection.execute(_BURY, key | {"delete_time": time.time_ns()})
@@ -363,7 +329,7 @@ class Catalogue:
 
     def _entries(self, query: str, values: Mapping[str, object]) -> list[Entry]:
         with self._reading.use() as connection:
-            return [_entry(row) for row in connection.execute(query, values)]
+            return [entry_of(row) for row in connection.execute(query, values)]
 
 
 def _find(connection: sqlite3.Connection, caller: str, optimization_id: str) -> Entry:
@@ -371,35 +337,7 @@ def _find(connection: sqlite3.Connection, caller: str, optimization_id: str) -> 
     row = connection.execute(_FIND, key).fetchone()
     if row is None:
         raise UnknownOptimizationError(f"there is no optimization {optimization_id}")
-    return _entry(row)
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    values = dict(zip(row.keys(), row, strict=True))  # dict(row) looks each name up
-    row_number, holder_id = values.pop("row_number"), values.pop("holder_id")
-    values |= {
-        "state": OptimizationState(values["state"]),
-        "symbols": tuple(json.loads(values["symbols"])),
-        "labels": json.loads(values["labels"]),
-        "fingerprint": json.loads(values["fingerprint"]),
-        "is_detached": bool(values["is_detached"]),
-    }
-    return Entry(row_number, holder_id, OptimizationRecord(**values))
-
-
-def _values(record: OptimizationRecord) -> dict[str, object]:
-    values = {each.name: getattr(record, each.name) for each in fields(record)}
-    return values | {
-        "state": record.state.value,
-        "symbols": _json(record.symbols),
-        "labels": _json(dict(record.labels)),
-        "fingerprint": _json(dict(record.fingerprint)),
-        "change_time": time.time_ns(),
-    }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return entry_of(row)
 
 
 def _waits_or_runs(state: OptimizationState) -> bool:

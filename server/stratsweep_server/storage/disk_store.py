@@ -20,7 +20,8 @@ from stratsweep_server.optimization.store import (
     StoreUnavailableError,
 )
 from stratsweep_server.storage import retention
-from stratsweep_server.storage.catalogue import Catalogue, Entry
+from stratsweep_server.storage.catalogue import Catalogue
+from stratsweep_server.storage.catalogue_rows import Entry
 from stratsweep_server.storage.file_layer import FileLayer, SystemFiles
 from stratsweep_server.storage.holders import Holder, is_alive, sweep
 from stratsweep_server.storage.journals import DiskJournal, OutcomeJournals
