@@ -229,6 +229,8 @@ def test_a_strange_token_is_refused(store, token):
         (OptimizationFilter(created_after=200), ["b"]),
         (OptimizationFilter(created_before=200), ["a"]),
         (OptimizationFilter(created_after=100, created_before=201), ["b", "a"]),
+        (OptimizationFilter(created_after=-(10**21), created_before=10**21), ["b", "a"]),
+        (OptimizationFilter(created_after=10**21), []),
         (OptimizationFilter(id_prefix="A"), []),
         (OptimizationFilter(id_prefix="a"), ["a"]),
         (OptimizationFilter(id_prefix="%"), []),

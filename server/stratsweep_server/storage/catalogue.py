@@ -26,6 +26,9 @@ from stratsweep_server.storage.catalogue_connection import CatalogueConnection
 from stratsweep_server.storage.catalogue_rows import Entry, Removable, entry_of, json_of, values_of
 from stratsweep_server.storage.catalogue_tables import FORMAT_VERSION, statements_from
 
+_MOST = 2**63 - 1
+"""The largest number that SQLite has; as a time it is in the year 2262."""
+
 _SHORT_RECORD = """
     SELECT row_number, optimizations.holder_id, coalesce(address, '') AS holder_address, caller,
         optimization_id, state, strategy, symbols, labels, dates, grid_digest, inputs_key,
@@ -228,10 +231,10 @@ class Catalogue:
             "strategy": wanted.strategy,
             "symbol": wanted.symbol,
             "labels": json_of(dict(wanted.labels)),
-            "created_after": wanted.created_after,
-            "created_before": wanted.created_before,
+            "created_after": _clamped(wanted.created_after),
+            "created_before": _clamped(wanted.created_before),
             "id_prefix": wanted.id_prefix,
-            "before": 2**63 - 1 if before is None else before,
+            "before": _MOST if before is None else before,
             "limit": limit,
         }
         return self._entries(_PAGE, values)
@@ -338,6 +341,10 @@ def _find(connection: sqlite3.Connection, caller: str, optimization_id: str) -> 
     if row is None:
         raise UnknownOptimizationError(f"there is no optimization {optimization_id}")
     return entry_of(row)
+
+
+def _clamped(number: int | None) -> int | None:
+    return None if number is None else max(-_MOST, min(number, _MOST))
 
 
 def _waits_or_runs(state: OptimizationState) -> bool:
