@@ -13,12 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stratsweep._version import __version__
-from stratsweep.config import OptimizationConfig, OptimizationDirection
+from stratsweep.config import OptimizationConfig, OptimizationDirection, RunOptions
 from stratsweep.errors import (
     DeadlineExceededError,
+    InputsChangedError,
     InvalidConfigError,
     NotFoundError,
     OptimizationCancelledError,
+    OptimizationExistsError,
+    OptimizationRunningError,
     ServerBusyError,
     ServerError,
     ServerStartError,
@@ -37,6 +40,7 @@ from stratsweep.events import (
     Progress,
     SymbolResult,
 )
+from stratsweep.optimizations import Optimization, ResultList
 from stratsweep.outcomes import BacktestFailure, FailureKind, Outcome, ParameterResult
 from stratsweep.parameters import DoubleRange, IntegerRange, ParameterValue
 from stratsweep.server_info import ServerInfo
@@ -53,15 +57,16 @@ from stratsweep.strategies import (
 )
 
 if TYPE_CHECKING:
-    from stratsweep.async_client import AsyncClient, AsyncOptimizationStream
-    from stratsweep.client import Client, OptimizationStream
+    from stratsweep._streams import AsyncOptimizationStream, OptimizationStream
+    from stratsweep.async_client import AsyncClient
+    from stratsweep.client import Client
     from stratsweep.repeats import RepeatCheck, RepeatDifference
 else:
     _HOMES = {
         "AsyncClient": "async_client",
-        "AsyncOptimizationStream": "async_client",
+        "AsyncOptimizationStream": "_streams",
         "Client": "client",
-        "OptimizationStream": "client",
+        "OptimizationStream": "_streams",
         "RepeatCheck": "repeats",
         "RepeatDifference": "repeats",
     }
@@ -86,17 +91,21 @@ __all__ = [
     "DeadlineExceededError",
     "DoubleRange",
     "FailureKind",
+    "InputsChangedError",
     "IntegerRange",
     "InvalidConfigError",
     "MarketDataSummary",
     "Metric",
     "MetricUnit",
     "NotFoundError",
+    "Optimization",
     "OptimizationCancelledError",
     "OptimizationConfig",
     "OptimizationDirection",
     "OptimizationEvent",
+    "OptimizationExistsError",
     "OptimizationResult",
+    "OptimizationRunningError",
     "OptimizationStarted",
     "OptimizationState",
     "OptimizationStream",
@@ -107,6 +116,8 @@ __all__ = [
     "Progress",
     "RepeatCheck",
     "RepeatDifference",
+    "ResultList",
+    "RunOptions",
     "ServerBusyError",
     "ServerError",
     "ServerInfo",

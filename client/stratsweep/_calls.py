@@ -6,7 +6,7 @@ Its answer is decoded, and its errors are this package's, in either face.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,13 @@ import grpc
 from grpc import aio
 
 from stratsweep._assembler import EventAssembler
+from stratsweep._catalogue import (
+    Page,
+    Pages,
+    optimization,
+    optimization_page,
+    result_page,
+)
 from stratsweep._channel import ChannelOptions, all_channel_options, connect_seconds
 from stratsweep._compatibility import unknown_call_text
 from stratsweep._decoding import server_info, strategy_list
@@ -30,12 +37,15 @@ from stratsweep._patience import (
 from stratsweep._status import error_from_rpc, is_unknown_call
 from stratsweep.config import Span
 from stratsweep.errors import OptimizationCancelledError, ServerError
+from stratsweep.optimizations import Optimization
+from stratsweep.outcomes import ParameterResult
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,31 @@ GET_SERVER_INFO: UnaryRpc[optimization_service_pb2.GetServerInfoRequest, ServerI
 )
 LIST_STRATEGIES: UnaryRpc[optimization_service_pb2.ListStrategiesRequest, StrategyList] = UnaryRpc(
     "ListStrategies", optimization_service_pb2.ListStrategiesRequest, strategy_list
+)
+GET_OPTIMIZATION: UnaryRpc[optimization_service_pb2.GetOptimizationRequest, Optimization] = (
+    UnaryRpc(
+        "GetOptimization",
+        optimization_service_pb2.GetOptimizationRequest,
+        lambda response: optimization(response.optimization),
+    )
+)
+LIST_OPTIMIZATIONS: UnaryRpc[
+    optimization_service_pb2.ListOptimizationsRequest, Page[Optimization]
+] = UnaryRpc(
+    "ListOptimizations", optimization_service_pb2.ListOptimizationsRequest, optimization_page
+)
+LIST_RESULTS: UnaryRpc[optimization_service_pb2.ListResultsRequest, Page[ParameterResult]] = (
+    UnaryRpc("ListResults", optimization_service_pb2.ListResultsRequest, result_page)
+)
+CANCEL_OPTIMIZATION: UnaryRpc[optimization_service_pb2.CancelOptimizationRequest, Optimization] = (
+    UnaryRpc(
+        "CancelOptimization",
+        optimization_service_pb2.CancelOptimizationRequest,
+        lambda response: optimization(response.optimization),
+    )
+)
+DELETE_OPTIMIZATION: UnaryRpc[optimization_service_pb2.DeleteOptimizationRequest, None] = UnaryRpc(
+    "DeleteOptimization", optimization_service_pb2.DeleteOptimizationRequest, lambda _: None
 )
 
 
@@ -126,6 +161,30 @@ class Calls:
                 info = self._known_info(patience.timeout())
                 raise ServerError(unknown_call_text(rpc.name, info)) from error
 
+    def pages(
+        self, rpc: UnaryRpc[Any, Page[_Item]], pages: Pages[Any], timeout: Span | None
+    ) -> Iterator[Page[_Item]]:
+        """Yield the pages of an answer, each asked for when it is needed.
+
+        Raises:
+            StratsweepError: A call failed.
+        """
+        while (request := pages.next_request()) is not None:
+            page = self.unary(rpc, request, timeout)
+            pages.turn(page)
+            yield page
+
+    def items(
+        self, rpc: UnaryRpc[Any, Page[_Item]], pages: Pages[Any], timeout: Span | None
+    ) -> Iterator[_Item]:
+        """Yield what is on the pages of an answer, each asked for when it is needed.
+
+        Raises:
+            StratsweepError: A call failed.
+        """
+        for page in self.pages(rpc, pages, timeout):
+            yield from page.items
+
     def stream(self, name: str, request: object, timeout: Span | None) -> PatientStream[Any]:
         """Start an RPC with a stream of responses, by its name in the contract."""
         method = getattr(self._stub, name)
@@ -188,6 +247,37 @@ class AsyncCalls:
                     raise
                 info = await self._known_info(patience.timeout())
                 raise ServerError(unknown_call_text(rpc.name, info)) from error
+
+    async def pages(
+        self,
+        rpc: UnaryRpc[Any, Page[_Item]],
+        pages: Pages[Any],
+        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> AsyncIterator[Page[_Item]]:
+        """Yield the pages of an answer, each asked for when it is needed.
+
+        Raises:
+            StratsweepError: A call failed.
+        """
+        while (request := pages.next_request()) is not None:
+            page = await self.unary(rpc, request, timeout)
+            pages.turn(page)
+            yield page
+
+    async def items(
+        self,
+        rpc: UnaryRpc[Any, Page[_Item]],
+        pages: Pages[Any],
+        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> AsyncIterator[_Item]:
+        """Yield what is on the pages of an answer, each asked for when it is needed.
+
+        Raises:
+            StratsweepError: A call failed.
+        """
+        async for page in self.pages(rpc, pages, timeout):
+            for item in page.items:
+                yield item
 
     def stream(self, name: str, request: object, timeout: Span | None) -> AsyncPatientStream[Any]:
         """Start an RPC with a stream of responses, by its name in the contract."""

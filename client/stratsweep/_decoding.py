@@ -53,7 +53,7 @@ def _members(
 
 # A number that is in none of these is a newer server's.
 _FAILURE_KINDS = _members(FailureKind, "FAILURE_KIND_", outcome_pb2.FailureKind.items())
-_STATES = _members(
+STATES = _members(
     OptimizationState, "OPTIMIZATION_STATE_", optimization_event_pb2.OptimizationState.items()
 )
 _DIRECTIONS = {
@@ -93,7 +93,7 @@ def server_info(response: optimization_service_pb2.GetServerInfoResponse) -> Ser
         worker_count=response.worker_count,
         max_combinations=response.max_combinations,
         max_optimizations=response.max_optimizations,
-        uptime=_span(response.uptime),
+        uptime=span_of(response.uptime),
     )
 
 
@@ -108,6 +108,12 @@ def started_event(message: optimization_event_pb2.OptimizationStarted) -> Optimi
         market_data=_market_data(message.market_data) if message.HasField("market_data") else None,
         labels=dict(sorted(message.labels.items())),
         metrics=tuple(map(_metric, message.metrics)),
+        state=(
+            STATES.get(message.state, OptimizationState.UNSPECIFIED)
+            if message.state  # a server that has no queue does not say
+            else OptimizationState.RUNNING
+        ),
+        reused_count=message.reused_count,
     )
 
 
@@ -125,9 +131,9 @@ def progress_event(
         failed_count=message.failed_count,
         outcomes=outcomes,
         best=best,
-        elapsed_duration=_span(message.elapsed_duration),
+        elapsed_duration=span_of(message.elapsed_duration),
         estimated_remaining_duration=(
-            _span(message.estimated_remaining_duration) if has_remaining else None
+            span_of(message.estimated_remaining_duration) if has_remaining else None
         ),
         optimization_id=started.optimization_id,
     )
@@ -142,14 +148,14 @@ def optimization_result(
     """Decode the last part of a result, given the rows of all."""
     return OptimizationResult(
         optimization_id=started.optimization_id,
-        state=_STATES.get(last_part.state, OptimizationState.UNSPECIFIED),
+        state=STATES.get(last_part.state, OptimizationState.UNSPECIFIED),
         config=started.config,
         ranked=ranked,
         failures=failures,
         total_count=last_part.total_count,
         succeeded_count=last_part.succeeded_count,
         failed_count=last_part.failed_count,
-        execution_duration=_span(last_part.execution_duration),
+        execution_duration=span_of(last_part.execution_duration),
         message=last_part.message,
         labels=started.labels,
         market_data=started.market_data,
@@ -173,7 +179,7 @@ def parameter_result(message: outcome_pb2.ParameterResult, names: Iterable[str])
         parameters=_parameters(message.parameters, names),
         metrics=dict(sorted(message.metrics.items())),
         rank=message.rank or None,
-        backtest_duration=_span(message.backtest_duration),
+        backtest_duration=span_of(message.backtest_duration),
     )
 
 
@@ -185,7 +191,7 @@ def failure(message: outcome_pb2.BacktestFailure, names: Iterable[str]) -> Backt
         kind=_FAILURE_KINDS.get(message.kind, FailureKind.UNSPECIFIED),
         message=message.message,
         traceback=message.traceback,
-        backtest_duration=_span(message.backtest_duration),
+        backtest_duration=span_of(message.backtest_duration),
     )
 
 
@@ -231,8 +237,8 @@ def _source(message: strategy_pb2.Source) -> Source:
         module=message.module,
         file=message.file,
         digest=message.digest,
-        load_time=_time(message.load_time),
-        modification_time=_time(message.modification_time),
+        load_time=time_of(message.load_time),
+        modification_time=time_of(message.modification_time),
         is_stale=message.is_stale,
     )
 
@@ -241,10 +247,10 @@ def _symbol(message: strategy_pb2.Symbol) -> Symbol:
     return Symbol(
         name=message.name,
         bar_count=message.bar_count,
-        first_bar_time=_time(message.first_bar_time, message.timezone)
+        first_bar_time=time_of(message.first_bar_time, message.timezone)
         if message.HasField("first_bar_time")
         else None,
-        last_bar_time=_time(message.last_bar_time, message.timezone)
+        last_bar_time=time_of(message.last_bar_time, message.timezone)
         if message.HasField("last_bar_time")
         else None,
         error=message.error,
@@ -256,8 +262,8 @@ def _symbol(message: strategy_pb2.Symbol) -> Symbol:
 def _market_data(message: optimization_event_pb2.MarketDataSummary) -> MarketDataSummary:
     return MarketDataSummary(
         bar_count=message.bar_count,
-        first_bar_time=_time(message.first_bar_time, message.timezone),
-        last_bar_time=_time(message.last_bar_time, message.timezone),
+        first_bar_time=time_of(message.first_bar_time, message.timezone),
+        last_bar_time=time_of(message.last_bar_time, message.timezone),
         periods_per_year=message.periods_per_year,
         timezone=message.timezone or "UTC",
         symbols=tuple(map(_symbol, message.symbols)),
@@ -274,7 +280,7 @@ def _config(message: optimization_config_pb2.OptimizationConfig) -> Optimization
         constraints=tuple(message.constraints),
         requirements=tuple(message.requirements),
         direction=_DIRECTIONS.get(message.direction, OptimizationDirection.MAXIMIZE),
-        backtest_timeout=_span(message.backtest_timeout),
+        backtest_timeout=span_of(message.backtest_timeout),
     )
 
 
@@ -306,11 +312,11 @@ def _value(message: parameter_pb2.ParameterValue) -> ParameterValue:
     return value
 
 
-def _span(message: duration_pb2.Duration) -> timedelta:
+def span_of(message: duration_pb2.Duration) -> timedelta:
     return timedelta(0, message.seconds, (message.nanos + 500) // 1000)
 
 
-def _time(message: timestamp_pb2.Timestamp, timezone: str = "") -> datetime:
+def time_of(message: timestamp_pb2.Timestamp, timezone: str = "") -> datetime:
     """Return a time in a zone, or in UTC where there is none or this machine does not know it."""
     time = message.ToDatetime(tzinfo=UTC)
     if timezone in {"", "UTC"}:

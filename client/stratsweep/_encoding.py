@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from google.protobuf import duration_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from stratsweep._identifiers import new_optimization_id
 from stratsweep._values import day, number, span, switch, text, texts, whole_number
-from stratsweep.config import ConfigOptions, Span
+from stratsweep.config import ConfigOptions, OptimizeOptions, RunOptions, Span
 from stratsweep.parameters import (
     DoubleRange,
     GridValues,
@@ -26,8 +27,8 @@ from stratsweep.v1 import (
     parameter_pb2,
 )
 
-_CALL_OPTIONS = ("labels", "progress_interval", "timeout")
-"""Keywords of `Client.optimize` beside those of the config."""
+_ABANDON_GRACE = 10.0
+"""In seconds: a connection that is away for a moment does not cost the night."""
 _UNSIGNED_BITS = {FieldDescriptor.TYPE_UINT32: 32, FieldDescriptor.TYPE_UINT64: 64}
 _PLAIN_FIELDS = {
     field.name: field
@@ -37,26 +38,68 @@ _PLAIN_FIELDS = {
 }
 
 
+_CALL_OPTIONS = (*RunOptions.__annotations__, "timeout", "wait_when_busy")
+"""Keywords of `Client.optimize` beside those of the config."""
+
+
 def optimize_request(
-    config: optimization_config_pb2.OptimizationConfig,
-    *,
-    labels: Mapping[str, str] | None = None,
-    validate_only: bool = False,
-    progress_interval: Span | None = None,
+    strategy: str, options: OptimizeOptions
 ) -> optimization_service_pb2.OptimizeRequest:
-    """Return the request of an `Optimize` call.
+    """Return the request of an `Optimize` call; it gets an id where it is given none.
 
     Raises:
-        TypeError: A label is no text.
-        ValueError: The interval does not fit into its field.
+        TypeError: A keyword is unknown, or its value is of no type that it takes.
+        ValueError: A parameter has no values, or a number does not fit into its field.
     """
+    names = RunOptions.__annotations__
+    config = {name: each for name, each in options.items() if name not in names}
+    run: dict[str, Any] = {
+        name: each for name, each in options.items() if name in names and each is not None
+    }
     request = optimization_service_pb2.OptimizeRequest(
-        config=config, validate_only=validate_only, labels=_labels(labels)
+        config=optimization_config(strategy, **cast("ConfigOptions", config)),
+        labels=encoded_labels(run.get("labels")),
+        optimization_id=text("optimization_id", run.get("optimization_id", new_optimization_id())),
+        detached=switch("detached", run.get("detached", False)),
+        reuse=switch("reuse", run.get("reuse", False)),
+        resume_from=text("resume_from", run.get("resume_from", "")),
     )
-    if progress_interval is not None:
-        _set_duration("progress_interval", request.progress_interval, progress_interval)
-        # Pays only for results that come in numbers; a server that does not know it sends rows.
-        request.result_format = outcome_pb2.RESULT_FORMAT_ARROW
+    grace = run.get("abandon_grace", _ABANDON_GRACE)
+    _set_duration("abandon_grace", request.abandon_grace, grace)
+    _set_progress(request, run.get("progress_interval"))
+    return request
+
+
+def validate_request(
+    strategy: str, labels: Mapping[str, str] | None, config: ConfigOptions
+) -> optimization_service_pb2.OptimizeRequest:
+    """Return the request of an `Optimize` call that runs nothing, and so needs no id.
+
+    Raises:
+        TypeError: As `optimize_request` does.
+        ValueError: As `optimize_request` does.
+    """
+    return optimization_service_pb2.OptimizeRequest(
+        config=optimization_config(strategy, **config),
+        validate_only=True,
+        labels=encoded_labels(labels),
+    )
+
+
+def watch_request(
+    optimization_id: str, after_sequence_number: int, progress_interval: Span | None
+) -> optimization_service_pb2.WatchOptimizationRequest:
+    """Return the request of a `WatchOptimization` call.
+
+    Raises:
+        TypeError: An argument is of no type that it takes.
+        ValueError: A number does not fit into its field.
+    """
+    request = optimization_service_pb2.WatchOptimizationRequest(
+        optimization_id=text("optimization_id", optimization_id),
+        after_sequence_number=whole_number("after_sequence_number", after_sequence_number),
+    )
+    _set_progress(request, progress_interval)
     return request
 
 
@@ -109,7 +152,12 @@ def plain_values(config: optimization_config_pb2.OptimizationConfig) -> dict[str
     return {name: getattr(config, name) for name in _PLAIN_FIELDS}
 
 
-def _labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+def encoded_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return labels as a message takes them.
+
+    Raises:
+        TypeError: They are no texts by key.
+    """
     if labels is None:
         return {}
     if not isinstance(labels, Mapping):
@@ -195,6 +243,17 @@ def _plain_value(name: str, value: object) -> str | float:
     if not 0 <= whole < 2**bits:
         raise ValueError(f"{name} must be from 0 to 2^{bits} - 1, not {whole}")
     return whole
+
+
+def _set_progress(
+    request: optimization_service_pb2.OptimizeRequest
+    | optimization_service_pb2.WatchOptimizationRequest,
+    interval: Span | None,
+) -> None:
+    if interval is not None:
+        _set_duration("progress_interval", request.progress_interval, interval)
+        # Pays only for results that come in numbers; a server that does not know it sends rows.
+        request.result_format = outcome_pb2.RESULT_FORMAT_ARROW
 
 
 def _set_duration(name: str, duration: duration_pb2.Duration, value: Span) -> None:

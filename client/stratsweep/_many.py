@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from stratsweep._encoding import each_symbol, optimization_config, optimize_request
-from stratsweep.config import ConfigOptions, Span
+from stratsweep._encoding import each_symbol, optimize_request
+from stratsweep.config import ConfigOptions, RunOptions
 from stratsweep.errors import (
     ServerBusyError,
     ServerUnavailableError,
@@ -21,9 +21,8 @@ from stratsweep.errors import (
 from stratsweep.events import OptimizationEvent, SymbolResult
 from stratsweep.v1 import optimization_service_pb2
 
-if TYPE_CHECKING:  # they import this module
-    from stratsweep.async_client import AsyncOptimizationStream
-    from stratsweep.client import OptimizationStream
+if TYPE_CHECKING:
+    from stratsweep._streams import AsyncOptimizationStream, OptimizationStream
 
 DEFAULT_MAX_CONCURRENT = 4
 """Enough to keep workers busy while one optimization begins and another's result travels."""
@@ -37,23 +36,18 @@ def requests_of_many(
     strategy: str,
     config: ConfigOptions,
     max_concurrent: int,
-    labels: Mapping[str, str] | None,
-    progress_interval: Span | None,
+    run: RunOptions,
 ) -> dict[str, optimization_service_pb2.OptimizeRequest]:
     """Return the request for each symbol alone; all are checked before the first one starts.
 
     Raises:
-        TypeError: As `optimization_config` and `optimize_request` do.
-        ValueError: As those; there is no symbol, or `max_concurrent` is below 1.
+        TypeError: As `optimize_request` does.
+        ValueError: As that; there is no symbol, or `max_concurrent` is below 1.
     """
     if max_concurrent < 1:
         raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
     return {
-        symbol: optimize_request(
-            optimization_config(strategy, **options),
-            labels=labels,
-            progress_interval=progress_interval,
-        )
+        symbol: optimize_request(strategy, {**options, **run})
         for symbol, options in each_symbol(config).items()
     }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -13,9 +14,12 @@ from grpc_status import rpc_status
 from stratsweep._compatibility import explained, unknown_call_text
 from stratsweep.errors import (
     DeadlineExceededError,
+    InputsChangedError,
     InvalidConfigError,
     NotFoundError,
     OptimizationCancelledError,
+    OptimizationExistsError,
+    OptimizationRunningError,
     ServerBusyError,
     ServerError,
     ServerUnavailableError,
@@ -27,15 +31,6 @@ from stratsweep.errors import (
 _DOMAIN = "stratsweep"
 
 _UNREACHABLE = re.compile(r"failed to connect to all addresses|errors resolving|DNS resolution")
-_WITH_VIOLATIONS = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidConfigError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-}
-_PLAIN = {
-    grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.CANCELLED: OptimizationCancelledError,
-}
 
 
 class _Details:
@@ -71,25 +66,18 @@ def error_from_rpc(error: grpc.RpcError, *, stream_started: bool = False) -> Str
         stream_started: Whether a message had arrived: a lost connection is then an interruption.
     """
     details = _Details(error)
-    reason = details.reason
     code = error.code()
     message = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and stream_started:
-        what = message if reason else f"the connection was lost: {message}"
-        return StreamInterruptedError(what, reason=reason)
-    if code in _WITH_VIOLATIONS:
-        return _WITH_VIOLATIONS[code](message, reason=reason, violations=details.violations)
-    if code in _PLAIN:
-        message = message if reason else _without_jargon(message)
-        return _PLAIN[code](message, reason=reason)
-    # Without a reason of the server's own it is gRPC's, for instance a message too large: an error
-    # that asking again does not heal.
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and reason:
-        return _busy(message, details)
+        what = message if details.reason else f"the connection was lost: {message}"
+        return StreamInterruptedError(what, reason=details.reason)
+    make = _BY_REASON.get(details.reason) or _BY_CODE.get(code)
+    if make is not None:
+        return make(message if details.reason else _without_jargon(message), details)
     if is_unknown_call(error):
-        return ServerError(f"{unknown_call_text('this call')} ({message})", reason=reason)
+        return ServerError(f"{unknown_call_text('this call')} ({message})", reason=details.reason)
     error_id = details.info.metadata.get("error_id", "")
-    return ServerError(f"{message} ({code.name})", reason=reason, error_id=error_id)
+    return ServerError(f"{message} ({code.name})", reason=details.reason, error_id=error_id)
 
 
 def _without_jargon(message: str) -> str:
@@ -104,7 +92,24 @@ def is_without_server(error: grpc.RpcError) -> bool:
     return error.code() is grpc.StatusCode.UNAVAILABLE and not _Details(error).reason
 
 
-def _busy(message: str, details: _Details) -> ServerBusyError:
+def _plain(error: type[StratsweepError]) -> _Maker:
+    return lambda message, details: error(message, reason=details.reason)
+
+
+def _with_violations(error: type[InvalidConfigError | NotFoundError]) -> _Maker:
+    return lambda message, details: error(
+        message, reason=details.reason, violations=details.violations
+    )
+
+
+def _running(message: str, details: _Details) -> OptimizationRunningError:
+    address = details.info.metadata.get("address", "")
+    return OptimizationRunningError(message, reason=details.reason, address=address)
+
+
+def _busy(message: str, details: _Details) -> StratsweepError:
+    if not details.reason:  # gRPC's, of a message too large: asking again does not heal it
+        return ServerError(f"{message} (RESOURCE_EXHAUSTED)")
     info = details.retry_info
     retry_after = info.retry_delay.ToTimedelta() if info.HasField("retry_delay") else None
     return ServerBusyError(message, reason=details.reason, retry_after=retry_after)
@@ -117,3 +122,21 @@ def _status_details(error: grpc.RpcError) -> list[Any]:
         # Someone on the way changed the code or the text; these still tell the truth.
         return []
     return [] if status is None else list(status.details)
+
+
+_Maker: TypeAlias = Callable[[str, _Details], StratsweepError]
+_BY_REASON: dict[str, _Maker] = {
+    "OPTIMIZATION_EXISTS": _plain(OptimizationExistsError),
+    "INPUTS_CHANGED": _plain(InputsChangedError),
+    "OPTIMIZATION_RUNNING": _running,
+    "RUNS_ELSEWHERE": _running,
+    "OPTIMIZATION_INTERRUPTED": _plain(StreamInterruptedError),
+}
+_BY_CODE: dict[grpc.StatusCode, _Maker] = {
+    grpc.StatusCode.INVALID_ARGUMENT: _with_violations(InvalidConfigError),
+    grpc.StatusCode.NOT_FOUND: _with_violations(NotFoundError),
+    grpc.StatusCode.UNAVAILABLE: _plain(ServerUnavailableError),
+    grpc.StatusCode.DEADLINE_EXCEEDED: _plain(DeadlineExceededError),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _busy,
+    grpc.StatusCode.CANCELLED: _plain(OptimizationCancelledError),
+}

@@ -8,10 +8,22 @@ from typing import Self, Unpack
 
 from stratsweep._assembler import EventAssembler
 from stratsweep._calls import (
+    CANCEL_OPTIMIZATION,
+    DELETE_OPTIMIZATION,
+    GET_OPTIMIZATION,
     GET_SERVER_INFO,
+    LIST_OPTIMIZATIONS,
+    LIST_RESULTS,
     LIST_STRATEGIES,
     AsyncCalls,
     known_errors,
+)
+from stratsweep._catalogue import (
+    OptimizationFilters,
+    ResultOptions,
+    optimization_pages,
+    result_list,
+    result_pages,
 )
 from stratsweep._channel import (
     DEFAULT_ADDRESS,
@@ -19,7 +31,11 @@ from stratsweep._channel import (
     ChannelOptions,
 )
 from stratsweep._compatibility import given_fields, warn_if_incompatible
-from stratsweep._encoding import optimization_config, optimize_request
+from stratsweep._encoding import (
+    optimize_request,
+    validate_request,
+    watch_request,
+)
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
@@ -27,14 +43,10 @@ from stratsweep._many import (
     ends_of_async,
     requests_of_many,
 )
-from stratsweep._patience import AsyncStreamCall
-from stratsweep.config import ConfigOptions, Span
-from stratsweep.events import (
-    OptimizationEvent,
-    OptimizationResult,
-    OptimizationStarted,
-    SymbolResult,
-)
+from stratsweep._streams import AsyncOptimizationStream
+from stratsweep.config import ConfigOptions, OptimizeOptions, RunOptions, Span
+from stratsweep.events import OptimizationResult, OptimizationStarted, SymbolResult
+from stratsweep.optimizations import Optimization, ResultList
 from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
@@ -79,10 +91,8 @@ class AsyncClient:
         self,
         strategy: str,
         *,
-        labels: Mapping[str, str] | None = None,
-        progress_interval: Span | None = None,
         timeout: Span | None = None,
-        **config: Unpack[ConfigOptions],
+        **options: Unpack[OptimizeOptions],
     ) -> AsyncOptimizationStream:
         """Start an optimization and return its stream; arguments as in `Client.optimize`.
 
@@ -91,12 +101,7 @@ class AsyncClient:
                 parameter's values are not of one usable type.
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
-        request = optimize_request(
-            optimization_config(strategy, **config),
-            labels=labels,
-            progress_interval=progress_interval,
-        )
-        return self._start(request, timeout)
+        return self._start(optimize_request(strategy, options), timeout)
 
     def optimize_many(
         self,
@@ -106,6 +111,7 @@ class AsyncClient:
         on_event: OnEvent | None = None,
         labels: Mapping[str, str] | None = None,
         progress_interval: Span | None = DEFAULT_PROGRESS_INTERVAL,
+        reuse: bool = False,
         timeout: Span | None = None,
         **config: Unpack[ConfigOptions],
     ) -> AsyncGenerator[SymbolResult, None]:
@@ -122,6 +128,7 @@ class AsyncClient:
             on_event: Is called with the symbol and each event.
             labels: What you call each of the optimizations; as in `optimize`.
             progress_interval: As in `optimize`; applies to each optimization.
+            reuse: As in `optimize`.
             timeout: Deadline of each optimization; as in `optimize`.
             **config: What to optimize, as in `optimize`, for each of `symbols`.
 
@@ -134,7 +141,8 @@ class AsyncClient:
             ServerUnavailableError: Iterating: the server cannot be reached or works no more.
             StreamInterruptedError: Iterating: the connection was lost.
         """
-        requests = requests_of_many(strategy, config, max_concurrent, labels, progress_interval)
+        run = RunOptions(labels=labels, progress_interval=progress_interval, reuse=reuse)
+        requests = requests_of_many(strategy, config, max_concurrent, run)
 
         def start(symbol: str) -> AsyncOptimizationStream:
             return self._start(requests[symbol], timeout)
@@ -159,9 +167,7 @@ class AsyncClient:
             TypeError: As in `optimize`.
             ValueError: As in `optimize`.
         """
-        request = optimize_request(
-            optimization_config(strategy, **config), labels=labels, validate_only=True
-        )
+        request = validate_request(strategy, labels, config)
         assembler = EventAssembler(given_fields(request))
         with known_errors():
             async for message in self._calls.stream("Optimize", request, timeout):
@@ -194,6 +200,114 @@ class AsyncClient:
             for row in rows
         ]
         return repeat_check(rows, results)
+
+    def watch_optimization(
+        self,
+        optimization_id: str,
+        *,
+        after_sequence_number: int = 0,
+        progress_interval: Span | None = None,
+        timeout: Span | None = None,
+    ) -> AsyncOptimizationStream:
+        """Follow an optimization, past events first; as `Client.watch_optimization`.
+
+        Raises:
+            TypeError: An argument is of no type that it takes.
+            ValueError: A number does not fit into its field.
+        """
+        request = watch_request(optimization_id, after_sequence_number, progress_interval)
+        return self._watch(request, timeout)
+
+    async def get_optimization(
+        self,
+        optimization_id: str,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> Optimization:
+        """Return where an optimization stands; as `Client.get_optimization`.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.GetOptimizationRequest(optimization_id=optimization_id)
+        return await self._calls.unary(GET_OPTIMIZATION, request, timeout)
+
+    def list_optimizations(
+        self,
+        *,
+        limit: int | None = None,
+        timeout: Span | None = None,
+        **filters: Unpack[OptimizationFilters],
+    ) -> AsyncIterator[Optimization]:
+        """Return an iterator over the optimizations that are kept; as `Client.list_optimizations`.
+
+        Raises:
+            TypeError: A filter is of no type that it takes.
+            ValueError: A state is unknown, or the limit is negative.
+            StratsweepError: Iterating: a call failed.
+        """
+        pages = optimization_pages(limit, filters)
+        return self._calls.items(LIST_OPTIMIZATIONS, pages, timeout)
+
+    async def list_results(
+        self,
+        optimization_id: str,
+        *,
+        limit: int | None = None,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+        **options: Unpack[ResultOptions],
+    ) -> ResultList:
+        """Return results of an optimization by any metric; as `Client.list_results`.
+
+        Raises:
+            TypeError: An option is of no type that it takes.
+            ValueError: The limit is negative.
+            NotFoundError: There is no optimization of that id.
+            StratsweepError: A call failed.
+        """
+        pages = result_pages(optimization_id, limit, options)
+        optimization = await self.get_optimization(optimization_id, timeout=timeout)
+        return result_list(
+            optimization, [page async for page in self._calls.pages(LIST_RESULTS, pages, timeout)]
+        )
+
+    async def cancel_optimization(
+        self,
+        optimization_id: str,
+        *,
+        reason: str = "",
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> Optimization:
+        """Stop an optimization and keep what has completed; as `Client.cancel_optimization`.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            OptimizationRunningError: Another server that shares the store runs it.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.CancelOptimizationRequest(
+            optimization_id=optimization_id, reason=reason
+        )
+        return await self._calls.unary(CANCEL_OPTIMIZATION, request, timeout)
+
+    async def delete_optimization(
+        self,
+        optimization_id: str,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
+    ) -> None:
+        """Delete what is kept of an optimization that does not run.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            OptimizationRunningError: It is queued or runs.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.DeleteOptimizationRequest(
+            optimization_id=optimization_id
+        )
+        await self._calls.unary(DELETE_OPTIMIZATION, request, timeout)
 
     async def list_strategies(
         self,
@@ -253,59 +367,8 @@ class AsyncClient:
         call = self._calls.stream("Optimize", request, timeout)
         return AsyncOptimizationStream(call, given_fields(request))
 
-
-class AsyncOptimizationStream:
-    """Follow a running optimization: `async for` over its events, or await its `result`.
-
-    Leaving the loop or the `async with` block before the end, and cancelling the task, cancel the
-    optimization. Events and errors are those of `OptimizationStream`.
-    """
-
-    def __init__(
-        self,
-        call: AsyncStreamCall[optimization_service_pb2.OptimizeResponse],
-        given: frozenset[str] = frozenset(),
-    ) -> None:
-        self._call = call
-        self._assembler = EventAssembler(given)
-
-    async def __aiter__(self) -> AsyncIterator[OptimizationEvent]:
-        try:
-            with known_errors(self._assembler):
-                async for message in self._call:
-                    event = self._assembler.feed(message)
-                    if event is not None:
-                        yield event
-                self._assembler.finished_result()
-        finally:
-            # grpc.aio does not notice that a loop was left: without this the server runs on.
-            self.cancel()
-
-    async def result(self) -> OptimizationResult:
-        """Run to the end and return the result.
-
-        Returns:
-            The result in whatever state it ended; where it FAILED, `best` is None.
-
-        Raises:
-            StratsweepError: The server refused the request, or the stream broke off.
-        """
-        if self._assembler.result is None:
-            async for _ in self:
-                pass
-        return self._assembler.finished_result()
-
-    def cancel(self) -> None:
-        """Stop the optimization: iterating raises `OptimizationCancelledError`, unless it ended."""
-        self._call.cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.cancel()
+    def _watch(
+        self, request: optimization_service_pb2.WatchOptimizationRequest, timeout: Span | None
+    ) -> AsyncOptimizationStream:
+        call = self._calls.stream("WatchOptimization", request, timeout)
+        return AsyncOptimizationStream(call)

@@ -7,14 +7,35 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from stratsweep._assembler import EventAssembler
-from stratsweep._calls import GET_SERVER_INFO, LIST_STRATEGIES, Calls, known_errors
+from stratsweep._calls import (
+    CANCEL_OPTIMIZATION,
+    DELETE_OPTIMIZATION,
+    GET_OPTIMIZATION,
+    GET_SERVER_INFO,
+    LIST_OPTIMIZATIONS,
+    LIST_RESULTS,
+    LIST_STRATEGIES,
+    Calls,
+    known_errors,
+)
+from stratsweep._catalogue import (
+    OptimizationFilters,
+    ResultOptions,
+    optimization_pages,
+    result_list,
+    result_pages,
+)
 from stratsweep._channel import (
     DEFAULT_ADDRESS,
     DEFAULT_CONNECT_TIMEOUT,
     ChannelOptions,
 )
 from stratsweep._compatibility import given_fields, warn_if_incompatible
-from stratsweep._encoding import optimization_config, optimize_request
+from stratsweep._encoding import (
+    optimize_request,
+    validate_request,
+    watch_request,
+)
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
@@ -22,14 +43,10 @@ from stratsweep._many import (
     ends_of,
     requests_of_many,
 )
-from stratsweep._patience import StreamCall
-from stratsweep.config import ConfigOptions, Span
-from stratsweep.events import (
-    OptimizationEvent,
-    OptimizationResult,
-    OptimizationStarted,
-    SymbolResult,
-)
+from stratsweep._streams import OptimizationStream
+from stratsweep.config import ConfigOptions, OptimizeOptions, RunOptions, Span
+from stratsweep.events import OptimizationResult, OptimizationStarted, SymbolResult
+from stratsweep.optimizations import Optimization, ResultList
 from stratsweep.repeats import RepeatCheck, repeat_check, repeat_options, rows_to_repeat
 from stratsweep.server_info import ServerInfo
 from stratsweep.strategies import StrategyList
@@ -79,23 +96,15 @@ class Client:
         self,
         strategy: str,
         *,
-        labels: Mapping[str, str] | None = None,
-        progress_interval: Span | None = None,
         timeout: Span | None = None,
-        **config: Unpack[ConfigOptions],
+        **options: Unpack[OptimizeOptions],
     ) -> OptimizationStream:
         """Start an optimization and return its stream; the server's refusals come out of that.
 
         Args:
             strategy: The id of a strategy that `list_strategies` names.
-            labels: What you call this optimization, such as `{"desk": "rates", "run": "42"}`: at
-                most 16, keys of at most 64 and values of at most 256 characters. They come back in
-                its first and last event and stand in the server's log.
-            progress_interval: Outcomes that complete within this span (seconds or timedelta) share
-                one `Progress`; none is dropped. None is one `Progress` per backtest; 0.1 is much
-                faster for large grids of short backtests.
             timeout: Deadline of the whole call, in seconds or as a timedelta; None has none.
-            **config: What to optimize:
+            **options: What to optimize, and how. Spans are seconds or timedeltas.
 
                 - `symbols` (required): a name or several; each gets an equal share of the cash.
                 - `parameters`: what to try, by parameter name, in grid order (the last varies
@@ -112,8 +121,7 @@ class Client:
                   server's.
                 - `optimization_target`: the metric to rank by. Default: "sharpe_ratio".
                 - `minimize`, `maximize`: which end is first. Default: the metric's better one.
-                - `backtest_timeout`: how long one backtest may run, in seconds or as a timedelta,
-                  positive. Default: 300 s.
+                - `backtest_timeout`: how long one backtest may run; positive. Default: 300 s.
                 - `starting_cash`: positive, in the prices' currency. Default: 10,000.
                 - `commission`, `slippage`: fractions per side in [0, 1). Default: 0.
                 - `max_ranked_results`: keep only the best so many. Default: 0, all.
@@ -121,6 +129,8 @@ class Client:
                   there are so many; nothing trades on them. Default: 0.
                 - `seed`: what random numbers in backtests follow from, together with each one's
                   parameter values; 0 to 2^64 - 1. Default: 0.
+                - `labels`, `progress_interval`, `optimization_id`, `detached`, `abandon_grace`,
+                  `reuse`, `resume_from`: how it runs; `help(stratsweep.RunOptions)` explains them.
 
                 None leaves a keyword to its default; numbers may be numpy's.
 
@@ -129,12 +139,7 @@ class Client:
                 parameter's values are not of one usable type.
             ValueError: A parameter has no values, a number does not fit, or both ends come first.
         """
-        request = optimize_request(
-            optimization_config(strategy, **config),
-            labels=labels,
-            progress_interval=progress_interval,
-        )
-        return self._start(request, timeout)
+        return self._start(optimize_request(strategy, options), timeout)
 
     def optimize_many(
         self,
@@ -144,6 +149,7 @@ class Client:
         on_event: OnEvent | None = None,
         labels: Mapping[str, str] | None = None,
         progress_interval: Span | None = DEFAULT_PROGRESS_INTERVAL,
+        reuse: bool = False,
         timeout: Span | None = None,
         **config: Unpack[ConfigOptions],
     ) -> Generator[SymbolResult, None, None]:
@@ -161,6 +167,7 @@ class Client:
                 threads that are not the caller's.
             labels: What you call each of the optimizations; as in `optimize`.
             progress_interval: As in `optimize`; applies to each optimization.
+            reuse: As in `optimize`.
             timeout: Deadline of each optimization; as in `optimize`.
             **config: What to optimize, as in `optimize`, for each of `symbols`.
 
@@ -173,7 +180,8 @@ class Client:
             ServerUnavailableError: Iterating: the server cannot be reached or works no more.
             StreamInterruptedError: Iterating: the connection was lost.
         """
-        requests = requests_of_many(strategy, config, max_concurrent, labels, progress_interval)
+        run = RunOptions(labels=labels, progress_interval=progress_interval, reuse=reuse)
+        requests = requests_of_many(strategy, config, max_concurrent, run)
 
         def start(symbol: str) -> OptimizationStream:
             return self._start(requests[symbol], timeout)
@@ -198,9 +206,7 @@ class Client:
             TypeError: As in `optimize`.
             ValueError: As in `optimize`.
         """
-        request = optimize_request(
-            optimization_config(strategy, **config), labels=labels, validate_only=True
-        )
+        request = validate_request(strategy, labels, config)
         assembler = EventAssembler(given_fields(request))
         with known_errors():
             for message in self._calls.stream("Optimize", request, timeout):
@@ -236,6 +242,159 @@ class Client:
             for row in rows
         ]
         return repeat_check(rows, results)
+
+    def watch_optimization(
+        self,
+        optimization_id: str,
+        *,
+        after_sequence_number: int = 0,
+        progress_interval: Span | None = None,
+        timeout: Span | None = None,
+    ) -> OptimizationStream:
+        """Follow an optimization, past events first; leaving its stream stops nothing.
+
+        Args:
+            optimization_id: Names it.
+            after_sequence_number: Leave out events up to this number: 1 is the first event, 1 + n
+                the n-th outcome. 0, the default, leaves out nothing.
+            progress_interval: As in `optimize`.
+            timeout: Deadline of the whole call, in seconds or as a timedelta; None has none.
+
+        Raises:
+            TypeError: An argument is of no type that it takes.
+            ValueError: A number does not fit into its field.
+        """
+        request = watch_request(optimization_id, after_sequence_number, progress_interval)
+        return self._watch(request, timeout)
+
+    def get_optimization(
+        self,
+        optimization_id: str,
+        *,
+        timeout: Span | None = None,
+    ) -> Optimization:
+        """Return where an optimization stands.
+
+        Args:
+            optimization_id: Names it.
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.GetOptimizationRequest(optimization_id=optimization_id)
+        return self._calls.unary(GET_OPTIMIZATION, request, timeout)
+
+    def list_optimizations(
+        self,
+        *,
+        limit: int | None = None,
+        timeout: Span | None = None,
+        **filters: Unpack[OptimizationFilters],
+    ) -> Iterator[Optimization]:
+        """Return an iterator over the optimizations that are kept, newest first.
+
+        It asks for them in pages, whenever one is needed.
+
+        Args:
+            limit: How many at most; None is all of them.
+            timeout: Deadline of each of the calls, in seconds or as a timedelta; None has none.
+            **filters: Which are wanted: those that fit all of these.
+
+                - `states`: an `OptimizationState` or several.
+                - `strategy`: the strategy's id.
+                - `symbol`: one that it has.
+                - `labels`: labels that it has, with these values.
+                - `created_after`, `created_before`: datetimes; one without a zone is of this
+                  machine's.
+                - `id_prefix`: the beginning of its id.
+
+        Raises:
+            TypeError: A filter is of no type that it takes.
+            ValueError: A state is unknown, or the limit is negative.
+            StratsweepError: Iterating: a call failed.
+        """
+        pages = optimization_pages(limit, filters)
+        return self._calls.items(LIST_OPTIMIZATIONS, pages, timeout)
+
+    def list_results(
+        self,
+        optimization_id: str,
+        *,
+        limit: int | None = None,
+        timeout: Span | None = None,
+        **options: Unpack[ResultOptions],
+    ) -> ResultList:
+        """Return results of an optimization, running or ended, sorted by any metric.
+
+        Args:
+            optimization_id: Names it.
+            limit: How many at most; None is all of them.
+            timeout: Deadline of each of the calls, in seconds or as a timedelta; None has none.
+            **options: Which are wanted, and in which order.
+
+                - `metric`: what to sort by. Default: the optimization target.
+                - `minimize`: True sorts the smallest value first, False the largest. Default: of
+                  the target as it was ranked, of another metric the better end.
+                - `requirements`: SQL conditions on metrics, such as "trade_count >= 30", in place
+                  of the optimization's own; an empty list leaves out nothing.
+
+        Raises:
+            TypeError: An option is of no type that it takes.
+            ValueError: The limit is negative.
+            NotFoundError: There is no optimization of that id.
+            StratsweepError: A call failed.
+        """
+        pages = result_pages(optimization_id, limit, options)
+        optimization = self.get_optimization(optimization_id, timeout=timeout)
+        return result_list(optimization, list(self._calls.pages(LIST_RESULTS, pages, timeout)))
+
+    def cancel_optimization(
+        self,
+        optimization_id: str,
+        *,
+        reason: str = "",
+        timeout: Span | None = None,
+    ) -> Optimization:
+        """Stop an optimization; what has completed is ranked, and whoever follows gets the result.
+
+        One that has ended stays as it is.
+
+        Args:
+            optimization_id: Names it.
+            reason: Why, for people; at most 500 characters.
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
+
+        Returns:
+            Where it stands; CANCELLED follows within moments where it ran.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            OptimizationRunningError: Another server that shares the store runs it.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.CancelOptimizationRequest(
+            optimization_id=optimization_id, reason=reason
+        )
+        return self._calls.unary(CANCEL_OPTIMIZATION, request, timeout)
+
+    def delete_optimization(self, optimization_id: str, *, timeout: Span | None = None) -> None:
+        """Delete what is kept of an optimization that does not run.
+
+        Args:
+            optimization_id: Names it.
+            timeout: Deadline of the call, in seconds or as a timedelta; None has none.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            OptimizationRunningError: It is queued or runs.
+            StratsweepError: The call failed.
+        """
+        request = optimization_service_pb2.DeleteOptimizationRequest(
+            optimization_id=optimization_id
+        )
+        self._calls.unary(DELETE_OPTIMIZATION, request, timeout)
 
     def list_strategies(self, *, timeout: Span | None = None) -> StrategyList:
         """Return what the server can run, and from which sources: strategies, metrics, symbols.
@@ -287,62 +446,8 @@ class Client:
         call = self._calls.stream("Optimize", request, timeout)
         return OptimizationStream(call, given_fields(request))
 
-
-class OptimizationStream:
-    """Follow a running optimization: iterate over its events, or ask for its `result`.
-
-    Leaving the loop or the `with` block before the end cancels the optimization. Events are
-    `OptimizationStarted`, any number of `Progress`, and `OptimizationResult` last.
-
-    Iterating raises the errors of `stratsweep.errors`: refusals before the first event,
-    `StreamInterruptedError` where the stream breaks off. An optimization that failed is a result
-    with the state FAILED, not an exception.
-    """
-
-    def __init__(
-        self,
-        call: StreamCall[optimization_service_pb2.OptimizeResponse],
-        given: frozenset[str] = frozenset(),
-    ) -> None:
-        self._call = call
-        self._assembler = EventAssembler(given)
-
-    def __iter__(self) -> Iterator[OptimizationEvent]:
-        try:
-            with known_errors(self._assembler):
-                for message in self._call:
-                    event = self._assembler.feed(message)
-                    if event is not None:
-                        yield event
-                self._assembler.finished_result()
-        finally:
-            self.cancel()
-
-    def result(self) -> OptimizationResult:
-        """Run to the end and return the result.
-
-        Returns:
-            The result in whatever state it ended; where it FAILED, `best` is None.
-
-        Raises:
-            StratsweepError: The server refused the request, or the stream broke off.
-        """
-        if self._assembler.result is None:
-            for _ in self:
-                pass
-        return self._assembler.finished_result()
-
-    def cancel(self) -> None:
-        """Stop the optimization: iterating raises `OptimizationCancelledError`, unless it ended."""
-        self._call.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.cancel()
+    def _watch(
+        self, request: optimization_service_pb2.WatchOptimizationRequest, timeout: Span | None
+    ) -> OptimizationStream:
+        call = self._calls.stream("WatchOptimization", request, timeout)
+        return OptimizationStream(call)

@@ -51,6 +51,41 @@ class ConfigOptions(TypedDict, total=False):
     timezone: str | None
 
 
+class RunOptions(TypedDict, total=False):
+    """Name the keywords of `Client.optimize` that say how an optimization runs.
+
+    Attributes:
+        labels: What you call it, such as `{"desk": "rates", "run": "42"}`: at most 16, keys of at
+            most 64 and values of at most 256 characters. They come back in its first and last event
+            and stand in the server's log.
+        progress_interval: Outcomes that complete within this span share one `Progress`; none is
+            dropped. Default: None, one `Progress` per backtest; 0.1 is much faster for large grids
+            of short backtests.
+        optimization_id: Your name for it: 1 to 64 letters, digits, "-", "_" and ".". One that the
+            server knows, with the same config, attaches to that optimization, whatever its state;
+            an INTERRUPTED one goes on. Default: one that the client makes.
+        detached: Whether it goes on without a client, whatever becomes of this one. Default: False.
+        abandon_grace: How long it goes on after its client was lost; at most a day. What leaves on
+            purpose does not wait for it. Default: 10 s.
+        reuse: Whether outcomes of combinations that an earlier optimization ran with the same
+            inputs are taken from there, instead of running them again. Default: False.
+        resume_from: The id of a CANCELLED, FAILED or INTERRUPTED optimization with the same config
+            whose outcomes are taken over; what is missing runs. Default: none.
+    """
+
+    labels: Mapping[str, str] | None
+    progress_interval: Span | None
+    optimization_id: str | None
+    detached: bool | None
+    abandon_grace: Span | None
+    reuse: bool | None
+    resume_from: str | None
+
+
+class OptimizeOptions(ConfigOptions, RunOptions, total=False):
+    """Name the keywords of `Client.optimize`; it explains them."""
+
+
 class OptimizationDirection(StrEnum):
     """Say which end of the optimization target is best."""
 

@@ -2,7 +2,10 @@
 
 StratsweepError
 ├── InvalidConfigError         the server refused the request; `violations` says why
-├── NotFoundError              the server has no such strategy or symbol; `violations` names it
+├── NotFoundError              the server has no such strategy, symbol or optimization
+├── OptimizationExistsError    there is an optimization of that id with another config
+├── OptimizationRunningError   it runs, here or at another server, whose `address` is known
+├── InputsChangedError         it cannot go on: bars, code or versions are others than they were
 ├── ServerUnavailableError     nobody answers, or the server cannot work for now
 ├── ServerBusyError            the server takes no more for now; `retry_after` says when to ask
 ├── DeadlineExceededError      the call's own timeout passed
@@ -97,15 +100,47 @@ class InvalidConfigError(_ViolationsError):
 
 
 class NotFoundError(_ViolationsError):
-    """Report that the server has no strategy or symbol of that name."""
+    """Report that the server has no strategy, symbol or optimization of that name.
+
+    Its `reason` is "UNKNOWN_STRATEGY", "UNKNOWN_SYMBOL" or "UNKNOWN_OPTIMIZATION".
+    """
+
+
+class OptimizationExistsError(StratsweepError):
+    """Report that there is an optimization of that id whose config differs; nothing ran.
+
+    The message says what differs.
+    """
+
+
+class OptimizationRunningError(StratsweepError):
+    """Report that an optimization is queued or runs where that must not be.
+
+    Its `reason` is "OPTIMIZATION_RUNNING" where this server runs it, and "RUNS_ELSEWHERE" where
+    another one that shares the store does.
+
+    Attributes:
+        address: Where that other server listens; empty where it is this one.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", address: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.address = address
+
+
+class InputsChangedError(StratsweepError):
+    """Report that an optimization cannot go on, since its inputs are others than they were.
+
+    Its outcomes would come from other bars, code or versions; the message says which.
+    """
 
 
 class ServerUnavailableError(StratsweepError):
     """Report that no server answers at the address, or that it takes no work. Nothing ran.
 
     Its `reason` is "DRAINING" where the server is being stopped, "NO_WORKERS" where no worker
-    starts, "STORAGE_UNAVAILABLE" where a folder that it needs cannot be used; it is empty where
-    nobody answers.
+    starts, "STORAGE_UNAVAILABLE" where a folder that it needs cannot be used, "STORE_UNAVAILABLE"
+    where what optimizations are kept in cannot; it is empty where nobody answers.
     """
 
 
@@ -134,8 +169,8 @@ class OptimizationCancelledError(StratsweepError):
 class StreamInterruptedError(StratsweepError):
     """Report that the stream ended before the last part of the result.
 
-    Its `reason` is "DRAINING" where somebody stopped the server, which ended the optimization when
-    its grace had passed; it is empty where the connection was lost or the server died.
+    Its `reason` is "DRAINING" where somebody stopped the server, "OPTIMIZATION_INTERRUPTED" where
+    the optimization stands still; it is empty where the connection was lost or the server died.
     """
 
 

@@ -12,11 +12,9 @@ from stratsweep.config import OptimizationConfig
 from stratsweep.errors import StratsweepError
 from stratsweep.outcomes import BacktestFailure, Outcome, ParameterResult
 from stratsweep.strategies import Metric, Symbol, counts_of
+from stratsweep.tabular import Tabular
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-
     from stratsweep._tables import RankingTable
 
 
@@ -37,6 +35,11 @@ class OptimizationState(StrEnum):
     """It was stopped; what had completed is ranked."""
     UNSPECIFIED = "UNSPECIFIED"
     """Where only a newer server knows."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Return whether it has ended: what has never changes."""
+        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class OptimizationStarted:
     """Say what is about to run: the first event of a stream.
 
     Attributes:
-        optimization_id: Names the optimization in the server's log.
+        optimization_id: Names the optimization, in the server's log and in later calls.
         total_count: The number of combinations that will run.
         rejected_count: The number of grid points that a constraint rejected.
         worker_count: The number of worker processes of the server.
@@ -75,6 +78,9 @@ class OptimizationStarted:
         market_data: The bars; None where the engine loads its own.
         labels: What the caller calls it, by key.
         metrics: The figures that every backtest reports; empty where the engine declares none.
+        state: RUNNING, or QUEUED where it waits until others have ended.
+        reused_count: The number of combinations whose outcomes come from earlier optimizations;
+            they are the first to follow.
     """
 
     optimization_id: str
@@ -85,6 +91,8 @@ class OptimizationStarted:
     market_data: MarketDataSummary | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = field(default=(), repr=False)
+    state: OptimizationState = OptimizationState.RUNNING
+    reused_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizationResult:
+class OptimizationResult(Tabular):
     """Give the ranking, the failures and the counts of an optimization: a stream's last event.
 
     Attributes:
@@ -129,7 +137,7 @@ class OptimizationResult:
             `max_ranked_results` limits it.
         failed_count: The number that failed.
         execution_duration: Time from start to end.
-        message: Why `state` is FAILED; empty otherwise.
+        message: Why `state` is FAILED or CANCELLED; empty otherwise.
         labels: What the caller calls it, by key.
         market_data: The bars, as in `OptimizationStarted`.
         metrics: The figures that every backtest reports, as in `OptimizationStarted`.
@@ -161,44 +169,6 @@ class OptimizationResult:
         if self.ranked and self.config.optimization_target in self.ranked[0].metrics:
             return self.ranked[0]
         return None
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the ranking as a pandas DataFrame; a metric that a row lacks is missing there.
-
-        Columns: rank, combination_index, parameters, metrics.
-
-        Metrics are floats; those that count things, such as `trade_count`, are integers.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        try:
-            import pandas as pd  # noqa: PLC0415 - optional: paid for by those who ask for it
-        except ImportError as error:
-            raise ImportError("to_pandas() needs pandas: pip install pandas") from error
-        return pd.DataFrame(self._table().pandas_columns())
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return the ranking as a polars DataFrame; a metric that a row lacks is missing there.
-
-        Columns: rank, combination_index, parameters, metrics.
-
-        Raises:
-            ImportError: polars is not installed.
-        """
-        try:
-            import polars as pl  # noqa: PLC0415 - optional: paid for by those who ask for it
-        except ImportError as error:
-            raise ImportError("to_polars() needs polars: pip install polars") from error
-        return pl.DataFrame(self)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Give the ranking to any library that reads Arrow: `pyarrow.table(result)`.
-
-        The columns are those of `to_pandas`. They are shared, not copied, where the results came as
-        Arrow.
-        """
-        return self._table().arrow_stream(requested_schema)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the best 20 rows."""

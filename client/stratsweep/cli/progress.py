@@ -17,11 +17,11 @@ from rich.table import Column
 
 from stratsweep._formatting import format_figure, format_parameters
 from stratsweep._ranking_columns import metric_named
+from stratsweep._streams import OptimizationStream
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep.cli.formatting import format_span, in_lines
 from stratsweep.cli.heading import describe_started
 from stratsweep.cli.slowness import SlownessWatch
-from stratsweep.client import OptimizationStream
 from stratsweep.events import OptimizationResult, OptimizationStarted, Progress
 from stratsweep.strategies import Metric
 

@@ -209,6 +209,19 @@ class Script:
             source.modification_time.FromJsonString("2026-03-01T23:59:59Z")
         return response
 
+    def optimization(self, state=None, completed=4, **changes):
+        """Where the optimization of `whole` stands."""
+        optimization = optimization_service_pb2.Optimization(
+            optimization_id="opt-1",
+            state=state or optimization_event_pb2.OPTIMIZATION_STATE_SUCCEEDED,
+            started=self.started().event.started,
+            completed_count=completed,
+            failed_count=1,
+        )
+        optimization.create_time.FromJsonString("2026-03-02T09:00:00Z")
+        optimization.MergeFrom(optimization_service_pb2.Optimization(**changes))
+        return optimization
+
     def _response(self, **kind):
         event = optimization_event_pb2.OptimizationEvent(**kind)
         return optimization_service_pb2.OptimizeResponse(event=event)
@@ -274,7 +287,8 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
     As a server does, it repeats in the started event what a request sets beyond the script, but for
     what it `ignores`. Without `catalogue` or `info` it is one that does not know these calls.
 
-    `steps_of` has those of calls whose first symbol it names.
+    `steps_of` has those of calls whose first symbol it names. `answers` has, by the name of an RPC,
+    what its calls get one after another: a response, or a status.
     """
 
     def __init__(self) -> None:
@@ -283,6 +297,8 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.steps_of: dict[str, list] = {}
         self.catalogue = optimization_service_pb2.ListStrategiesResponse()
         self.info = optimization_service_pb2.GetServerInfoResponse()
+        self.answers: dict[str, list] = {}
+        self.questions: list[tuple[str, object]] = []
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
         self.ended = threading.Event()
         self.ended_alone = threading.Event()
@@ -311,6 +327,45 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
 
     def GetServerInfo(self, request, context):  # noqa: N802 - gRPC's name
         return self.info or self._refuse(context)
+
+    def WatchOptimization(self, request, context):  # noqa: N802 - gRPC's name
+        self.questions.append(("WatchOptimization", request))
+        context.add_callback(self.ended.set)
+        for step in self.steps:
+            if isinstance(step, grpc.Status):
+                context.abort_with_status(step)
+            elif callable(step):
+                step(context)
+            else:
+                yield optimization_service_pb2.WatchOptimizationResponse(event=step.event)
+
+    def GetOptimization(self, request, context):  # noqa: N802 - gRPC's name
+        return self._answer("GetOptimization", request, context)
+
+    def ListOptimizations(self, request, context):  # noqa: N802 - gRPC's name
+        return self._answer("ListOptimizations", request, context)
+
+    def ListResults(self, request, context):  # noqa: N802 - gRPC's name
+        return self._answer("ListResults", request, context)
+
+    def CancelOptimization(self, request, context):  # noqa: N802 - gRPC's name
+        return self._answer("CancelOptimization", request, context)
+
+    def DeleteOptimization(self, request, context):  # noqa: N802 - gRPC's name
+        return self._answer("DeleteOptimization", request, context)
+
+    def asked(self, name) -> list:
+        """The requests of an RPC so far."""
+        return [request for rpc, request in self.questions if rpc == name]
+
+    def _answer(self, name, request, context):
+        self.questions.append((name, request))
+        if not self.answers.get(name):
+            return self._refuse(context)
+        answer = self.answers[name].pop(0)
+        if isinstance(answer, grpc.Status):
+            context.abort_with_status(answer)
+        return answer
 
     def _refuse(self, context) -> None:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")

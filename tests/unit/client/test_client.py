@@ -17,7 +17,7 @@ from stratsweep import (
     ServerUnavailableError,
     StreamInterruptedError,
 )
-from stratsweep.client import OptimizationStream
+from stratsweep._streams import OptimizationStream
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
 CONFIG = {"symbols": "SPY", "parameters": {"slow": [50, 100], "fast": range(5, 11, 5)}}

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from google.protobuf import text_format
 from stratsweep import DoubleRange, IntegerRange
-from stratsweep._encoding import optimization_config, optimize_request
+from stratsweep._encoding import optimization_config, optimize_request, validate_request
+from stratsweep._identifiers import new_optimization_id
 from stratsweep.config import ConfigOptions
 from stratsweep.v1 import optimization_config_pb2, outcome_pb2
 
@@ -24,8 +25,12 @@ def test_what_is_not_given_is_left_to_the_server():
         strategy="sma_cross", symbols=["SPY"], direction=BEST
     )
     assert config == expected
-    assert not optimize_request(config).HasField("progress_interval")
-    assert optimize_request(config).result_format == outcome_pb2.RESULT_FORMAT_UNSPECIFIED
+    request = optimize_request("sma_cross", {"symbols": "SPY", "parameters": {}})
+    assert request.config == expected
+    assert not request.HasField("progress_interval")
+    assert request.result_format == outcome_pb2.RESULT_FORMAT_UNSPECIFIED
+    assert not any([request.validate_only, request.detached, request.reuse])
+    assert request.resume_from == ""
 
 
 def test_every_keyword_reaches_its_field():
@@ -119,7 +124,8 @@ def test_any_kind_of_number_is_taken_where_there_is_a_number(number):
         "s", symbols="X", starting_cash=number, commission=number, backtest_timeout=number
     )
     assert (config.starting_cash, config.commission, config.backtest_timeout.seconds) == (3, 3, 3)
-    assert optimize_request(config, progress_interval=number).progress_interval.seconds == 3
+    request = optimize_request("s", {"symbols": "X", "progress_interval": number})
+    assert request.progress_interval.seconds == 3
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -226,12 +232,41 @@ def test_none_leaves_a_keyword_to_the_server():
 
 
 def test_labels_are_texts_by_text():
-    config = optimization_config("s", symbols="X")
-    assert optimize_request(config, labels={"run": "7"}).labels == {"run": "7"}
-    assert optimize_request(config, labels=None).labels == {}
+    assert optimize_request("s", {"symbols": "X", "labels": {"run": "7"}}).labels == {"run": "7"}
+    assert optimize_request("s", {"symbols": "X", "labels": None}).labels == {}
     for labels in ({"run": 7}, {7: "run"}, ["run"], "run=7"):
         with pytest.raises(TypeError, match=r"^labels.*: expected "):
-            optimize_request(config, labels=labels)
+            optimize_request("s", {"symbols": "X", "labels": labels})
+
+
+def test_how_an_optimization_runs_reaches_its_fields():
+    options = {
+        "symbols": "X",
+        "optimization_id": "mine",
+        "detached": True,
+        "abandon_grace": timedelta(minutes=1),
+        "reuse": True,
+        "resume_from": "yours",
+    }
+    request = optimize_request("s", options)
+    assert (request.optimization_id, request.resume_from) == ("mine", "yours")
+    assert (request.detached, request.reuse, request.abandon_grace.seconds) == (True, True, 60)
+    assert optimize_request("s", {"symbols": "X"}).abandon_grace.seconds == 10
+
+
+def test_every_request_has_an_id_of_its_own_that_sorts_by_time(monkeypatch):
+    requests = [optimize_request("s", {"symbols": "X"}) for _ in range(2)]
+    first, second = (each.optimization_id for each in requests)
+    assert first != second
+    assert re.fullmatch("[0-9a-z]{26}", first)
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    assert new_optimization_id() < min(first, second)
+
+
+def test_a_request_that_runs_nothing_has_no_id():
+    request = validate_request("s", None, {"symbols": "X"})
+    assert request.validate_only
+    assert request.optimization_id == ""
 
 
 def test_every_field_of_the_config_has_a_keyword():
@@ -263,7 +298,8 @@ def test_a_strategy_that_needs_no_parameters_is_asked_for_without_any():
 def test_spans_are_seconds_or_timedeltas():
     config = optimization_config("s", symbols="X", parameters={}, backtest_timeout=0.25)
     assert config.backtest_timeout.ToTimedelta() == timedelta(milliseconds=250)
-    request = optimize_request(config, progress_interval=timedelta(milliseconds=100))
+    interval = timedelta(milliseconds=100)
+    request = optimize_request("s", {"symbols": "X", "progress_interval": interval})
     assert request.progress_interval.ToTimedelta() == timedelta(milliseconds=100)
     assert request.result_format == outcome_pb2.RESULT_FORMAT_ARROW
 
