@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from stratsweep._compatibility import warn_if_ignored
 from stratsweep._decoding import (
@@ -26,36 +26,53 @@ from stratsweep.events import (
 from stratsweep.outcomes import BacktestFailure, Outcome, ParameterResult
 from stratsweep.v1 import optimization_event_pb2, optimization_service_pb2
 
+EventsRequest: TypeAlias = (
+    optimization_service_pb2.OptimizeRequest | optimization_service_pb2.WatchOptimizationRequest
+)
 _Error = TypeVar("_Error", bound=StratsweepError)
+
+
+class EventMessage(Protocol):
+    """A message of a stream of events, of whichever RPC."""
+
+    @property
+    def event(self) -> optimization_event_pb2.OptimizationEvent: ...
 
 
 class EventAssembler:
     """Turns the messages of one stream into events; a result becomes one when it is complete.
 
     Args:
-        given: The fields of the request that the started event must repeat.
+        request: What was asked for; the started event must repeat what it sets.
 
     Attributes:
+        sequence_number: Of the last event that has come.
         started: The first event, once it has come.
         result: The last event, once its last part has come.
         message_received: Whether any message has come.
     """
 
-    def __init__(self, given: frozenset[str] = frozenset()) -> None:
-        self._given = given
+    def __init__(self, request: EventsRequest | None = None) -> None:
+        self._request = request
+        self.sequence_number = 0 if request is None else request.after_sequence_number
         self.started: OptimizationStarted | None = None
         self.result: OptimizationResult | None = None
         self.message_received = False
         self._names: tuple[str, ...] = ()
         self._decode_outcome = partial(outcome, names=self._names)
         self._best: ParameterResult | None = None
-        self._sequence_number = 0
         self._completed_count = 0
         self._part_count = 0
         self._ranked: list[Block[ParameterResult]] = []
         self._failures: list[Block[BacktestFailure]] = []
 
-    def feed(self, response: optimization_service_pb2.OptimizeResponse) -> OptimizationEvent | None:
+    def begin(self, started: OptimizationStarted) -> None:
+        """Take the first event, which says what the others are about."""
+        self.started = started
+        self._names = tuple(started.config.parameters)
+        self._decode_outcome = partial(outcome, names=self._names)
+
+    def feed(self, response: EventMessage) -> OptimizationEvent | None:
         """Return the event of a message; None for a heartbeat and a part that is not the last.
 
         Raises:
@@ -102,10 +119,9 @@ class EventAssembler:
         match event.WhichOneof("kind"):
             case "started":
                 self._follow(event.sequence_number, 1)
-                self.started = started_event(event.started)
-                self._names = tuple(self.started.config.parameters)
-                self._decode_outcome = partial(outcome, names=self._names)
-                warn_if_ignored(self._given, event.started)
+                self.begin(started_event(event.started))
+                if self._request is not None:
+                    warn_if_ignored(self._request, event.started)
                 return self.started
             case "progress":
                 return self._progress(event.progress, event.sequence_number)
@@ -116,7 +132,7 @@ class EventAssembler:
 
     def _follow(self, sequence_number: int, count: int) -> None:
         """Go on by `count` numbers, to that of an event, which must be the next one."""
-        previous, self._sequence_number = self._sequence_number, sequence_number
+        previous, self.sequence_number = self.sequence_number, sequence_number
         if sequence_number > previous + count:
             raise StreamInterruptedError(
                 f"event {sequence_number} came after event {previous}: those between are missing"

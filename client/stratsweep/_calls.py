@@ -1,99 +1,40 @@
-"""The calls of both clients: an RPC with one response is a line of the table here.
+"""The calls of the synchronous client, and what those of both clients share.
 
-Its answer is decoded, and its errors are this package's, in either face.
+Answers are decoded, and errors are this package's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import grpc
-from grpc import aio
 
-from stratsweep._assembler import EventAssembler
-from stratsweep._catalogue import (
-    Page,
-    Pages,
-    optimization,
-    optimization_page,
-    result_page,
-)
-from stratsweep._channel import ChannelOptions, all_channel_options, connect_seconds
+from stratsweep._assembler import EventAssembler, EventsRequest
+from stratsweep._catalogue import Page, Pages
+from stratsweep._channel import ChannelOptions, all_channel_options
 from stratsweep._compatibility import unknown_call_text
-from stratsweep._decoding import server_info, strategy_list
-from stratsweep._patience import (
-    AsyncPatientStream,
-    Patience,
-    PatientStream,
-    response,
-    response_async,
-)
+from stratsweep._decoding import server_info
+from stratsweep._follower import Follower, OnReconnect
+from stratsweep._patience import Patience, response
+from stratsweep._rpcs import GET_OPTIMIZATION, UnaryRpc
 from stratsweep._status import error_from_rpc, is_unknown_call
+from stratsweep._stream_calls import LastingStream
+from stratsweep._values import seconds_from_zero
 from stratsweep.config import Span
 from stratsweep.errors import OptimizationCancelledError, ServerError
-from stratsweep.optimizations import Optimization
-from stratsweep.outcomes import ParameterResult
 from stratsweep.server_info import ServerInfo
-from stratsweep.strategies import StrategyList
 from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
 
+STOP_SECONDS = 2.0
+"""How long the server may take to answer when the work is to be stopped by one who leaves."""
+CLOSED = "its client was closed"
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True, slots=True)
-class UnaryRpc(Generic[_Request, _Answer]):
-    """Describe an RPC with one response.
-
-    Attributes:
-        name: Its name in the contract.
-        request: The type of its request.
-        decode: Makes of the response what the caller gets.
-    """
-
-    name: str
-    request: type[_Request]
-    decode: Callable[[Any], _Answer]
-
-
-GET_SERVER_INFO: UnaryRpc[optimization_service_pb2.GetServerInfoRequest, ServerInfo] = UnaryRpc(
-    "GetServerInfo", optimization_service_pb2.GetServerInfoRequest, server_info
-)
-LIST_STRATEGIES: UnaryRpc[optimization_service_pb2.ListStrategiesRequest, StrategyList] = UnaryRpc(
-    "ListStrategies", optimization_service_pb2.ListStrategiesRequest, strategy_list
-)
-GET_OPTIMIZATION: UnaryRpc[optimization_service_pb2.GetOptimizationRequest, Optimization] = (
-    UnaryRpc(
-        "GetOptimization",
-        optimization_service_pb2.GetOptimizationRequest,
-        lambda response: optimization(response.optimization),
-    )
-)
-LIST_OPTIMIZATIONS: UnaryRpc[
-    optimization_service_pb2.ListOptimizationsRequest, Page[Optimization]
-] = UnaryRpc(
-    "ListOptimizations", optimization_service_pb2.ListOptimizationsRequest, optimization_page
-)
-LIST_RESULTS: UnaryRpc[optimization_service_pb2.ListResultsRequest, Page[ParameterResult]] = (
-    UnaryRpc("ListResults", optimization_service_pb2.ListResultsRequest, result_page)
-)
-CANCEL_OPTIMIZATION: UnaryRpc[optimization_service_pb2.CancelOptimizationRequest, Optimization] = (
-    UnaryRpc(
-        "CancelOptimization",
-        optimization_service_pb2.CancelOptimizationRequest,
-        lambda response: optimization(response.optimization),
-    )
-)
-DELETE_OPTIMIZATION: UnaryRpc[optimization_service_pb2.DeleteOptimizationRequest, None] = UnaryRpc(
-    "DeleteOptimization", optimization_service_pb2.DeleteOptimizationRequest, lambda _: None
-)
 
 
 @contextmanager
@@ -125,22 +66,75 @@ def _is_own_cancellation() -> bool:
     return task is not None and not task.cancelling()
 
 
-class Calls:
+class Followers:
+    """What both faces know of those who follow optimizations.
+
+    Args:
+        connect_timeout: As of `Client`.
+        reconnect_timeout: As of `Client`.
+        on_reconnect: As of `Client`.
+    """
+
+    def __init__(
+        self, connect_timeout: Span, reconnect_timeout: Span, on_reconnect: OnReconnect | None
+    ) -> None:
+        self._connect_timeout = seconds_from_zero("connect_timeout", connect_timeout)
+        self._reconnect_timeout = seconds_from_zero("reconnect_timeout", reconnect_timeout)
+        self._on_reconnect = on_reconnect
+
+    def follower(
+        self, request: EventsRequest, timeout: Span | None, wait_when_busy: Span | None = None
+    ) -> Follower:
+        """Return one who follows what a request asks for; nothing is sent yet.
+
+        Raises:
+            TypeError: A span is none.
+            ValueError: `wait_when_busy` is negative.
+        """
+        return Follower(
+            request,
+            Patience(self._connect_timeout, timeout),
+            reconnect_timeout=self._reconnect_timeout,
+            busy_timeout=seconds_from_zero("wait_when_busy", wait_when_busy or 0),
+            on_reconnect=self._on_reconnect,
+        )
+
+
+def stop_request(
+    follower: Follower, reason: str
+) -> optimization_service_pb2.CancelOptimizationRequest:
+    """Return the request to stop the work of one who follows it, once."""
+    follower.is_stopping = True
+    return optimization_service_pb2.CancelOptimizationRequest(
+        optimization_id=follower.optimization_id, reason=reason
+    )
+
+
+class Calls(Followers):
     """Makes the calls of a `Client`, each of which waits for a server that is not there yet.
 
     Args:
         address: Where the server listens.
         connect_timeout: As of `Client`.
+        reconnect_timeout: As of `Client`.
+        on_reconnect: As of `Client`.
         channel_options: As of `Client`.
     """
 
     def __init__(
-        self, address: str, connect_timeout: Span, channel_options: ChannelOptions
+        self,
+        address: str,
+        connect_timeout: Span,
+        reconnect_timeout: Span,
+        on_reconnect: OnReconnect | None,
+        channel_options: ChannelOptions,
     ) -> None:
-        self._connect_timeout = connect_seconds(connect_timeout)
+        super().__init__(connect_timeout, reconnect_timeout, on_reconnect)
         options = all_channel_options(address, self._connect_timeout, channel_options)
         self._channel = grpc.insecure_channel(address, options)
         self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+        self._streams: WeakSet[LastingStream] = WeakSet()
+        self._stops: set[grpc.Future[Any]] = set()
 
     def unary(
         self, rpc: UnaryRpc[_Request, _Answer], request: _Request, timeout: Span | None
@@ -185,121 +179,57 @@ class Calls:
         for page in self.pages(rpc, pages, timeout):
             yield from page.items
 
-    def stream(self, name: str, request: object, timeout: Span | None) -> PatientStream[Any]:
-        """Start an RPC with a stream of responses, by its name in the contract."""
-        method = getattr(self._stub, name)
-        return PatientStream(
-            lambda seconds: method(request, timeout=seconds),
-            self._channel,
-            Patience(self._connect_timeout, timeout),
+    def stream(self, follower: Follower) -> LastingStream:
+        """Start the RPC with a stream of responses that one follows by."""
+        method = getattr(self._stub, follower.rpc)
+        stream = LastingStream(
+            lambda request, seconds: method(request, timeout=seconds), self._channel, follower
         )
+        self._streams.add(stream)
+        return stream
+
+    def prepare(self, follower: Follower) -> None:
+        """Get the first event for one who follows from a later one on.
+
+        Raises:
+            StratsweepError: The call failed.
+        """
+        if follower.lacks_start:
+            request = optimization_service_pb2.GetOptimizationRequest(
+                optimization_id=follower.optimization_id
+            )
+            stand = self.unary(GET_OPTIMIZATION, request, follower.timeout())
+            follower.assembler.begin(stand.started)
+
+    def stop_soon(self, follower: Follower, reason: str) -> None:
+        """Ask the server to stop an optimization, without waiting for its answer."""
+        if follower.is_stopping:
+            return
+        request = stop_request(follower, reason)
+        try:
+            stop = self._stub.CancelOptimization.future(request, timeout=STOP_SECONDS)
+        except ValueError:  # the client has been closed
+            return
+        self._stops.add(stop)
+        stop.add_done_callback(self._stops.discard)
+
+    def leave(self, stream: LastingStream, reason: str) -> None:
+        """End a stream, and the work where that is its own; without waiting for either."""
+        if stream.follower.owns_work and not stream.follower.is_left:
+            self.stop_soon(stream.follower, reason)
+        stream.cancel()
 
     def close(self) -> None:
         """Close the connection; calls that run are cancelled."""
+        for stream in list(self._streams):
+            self.leave(stream, CLOSED)
+        for stop in list(self._stops):
+            stop.exception()  # waits until it has ended
         self._channel.close()
 
     def _known_info(self, timeout: float | None) -> ServerInfo | None:
         request = optimization_service_pb2.GetServerInfoRequest()
         try:
             return server_info(self._stub.GetServerInfo(request, timeout=timeout))
-        except grpc.RpcError:
-            return None
-
-
-class AsyncCalls:
-    """Makes the calls of an `AsyncClient`; as `Calls`, in the loop that first uses it."""
-
-    def __init__(
-        self, address: str, connect_timeout: Span, channel_options: ChannelOptions
-    ) -> None:
-        self._address = address
-        self._connect_timeout = connect_seconds(connect_timeout)
-        self._options = all_channel_options(address, self._connect_timeout, channel_options)
-        self._streams: WeakSet[AsyncPatientStream[Any]] = WeakSet()
-
-    # A channel must be made inside the loop that uses it, and a client may be made outside.
-    @cached_property
-    def _channel(self) -> aio.Channel:
-        return aio.insecure_channel(self._address, self._options)
-
-    @cached_property
-    def _stub(self) -> optimization_service_pb2_grpc.OptimizationServiceAsyncStub:
-        return optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
-
-    async def unary(
-        self,
-        rpc: UnaryRpc[_Request, _Answer],
-        request: _Request,
-        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
-    ) -> _Answer:
-        """Return the decoded response of an RPC.
-
-        Raises:
-            StratsweepError: The call failed.
-        """
-        patience = Patience(self._connect_timeout, timeout)
-        with known_errors():
-            try:
-                method = getattr(self._stub, rpc.name)
-                return rpc.decode(await response_async(method, request, self._channel, patience))
-            except grpc.RpcError as error:
-                if not is_unknown_call(error):
-                    raise
-                info = await self._known_info(patience.timeout())
-                raise ServerError(unknown_call_text(rpc.name, info)) from error
-
-    async def pages(
-        self,
-        rpc: UnaryRpc[Any, Page[_Item]],
-        pages: Pages[Any],
-        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
-    ) -> AsyncIterator[Page[_Item]]:
-        """Yield the pages of an answer, each asked for when it is needed.
-
-        Raises:
-            StratsweepError: A call failed.
-        """
-        while (request := pages.next_request()) is not None:
-            page = await self.unary(rpc, request, timeout)
-            pages.turn(page)
-            yield page
-
-    async def items(
-        self,
-        rpc: UnaryRpc[Any, Page[_Item]],
-        pages: Pages[Any],
-        timeout: Span | None,  # noqa: ASYNC109 - gRPC's deadline: the server keeps it, too
-    ) -> AsyncIterator[_Item]:
-        """Yield what is on the pages of an answer, each asked for when it is needed.
-
-        Raises:
-            StratsweepError: A call failed.
-        """
-        async for page in self.pages(rpc, pages, timeout):
-            for item in page.items:
-                yield item
-
-    def stream(self, name: str, request: object, timeout: Span | None) -> AsyncPatientStream[Any]:
-        """Start an RPC with a stream of responses, by its name in the contract."""
-        method = getattr(self._stub, name)
-        call: AsyncPatientStream[Any] = AsyncPatientStream(
-            lambda seconds: method(request, timeout=seconds),
-            self._channel,
-            Patience(self._connect_timeout, timeout),
-        )
-        self._streams.add(call)
-        return call
-
-    async def close(self) -> None:
-        """Close the connection; calls that run are cancelled."""
-        # Before 1.83 gRPC does so only for calls that a task waits for at this moment.
-        for call in list(self._streams):
-            call.cancel()
-        await self._channel.close()
-
-    async def _known_info(self, timeout: float | None) -> ServerInfo | None:  # noqa: ASYNC109
-        request = optimization_service_pb2.GetServerInfoRequest()
-        try:
-            return server_info(await self._stub.GetServerInfo(request, timeout=timeout))
         except grpc.RpcError:
             return None

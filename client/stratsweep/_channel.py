@@ -11,9 +11,6 @@ from typing import TypeAlias
 import grpc
 from grpc import aio
 
-from stratsweep._values import seconds
-from stratsweep.config import Span
-
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -46,24 +43,12 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_CONNECT_TIMEOUT = 5.0
+DEFAULT_RECONNECT_TIMEOUT = 60.0
 _SHORTEST_ATTEMPT_SECONDS = 1.0
 _LONGEST_ATTEMPT_SECONDS = 20.0  # as gRPC has it
 ChannelOptions: TypeAlias = Sequence[tuple[str, str | int]]
 """Options of a gRPC channel, as gRPC itself takes them."""
 _LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
-
-
-def connect_seconds(connect_timeout: Span) -> float:
-    """Return a connect timeout in seconds.
-
-    Raises:
-        TypeError: It is no span.
-        ValueError: It is negative.
-    """
-    value = seconds("connect_timeout", connect_timeout)
-    if not value >= 0:
-        raise ValueError(f"connect_timeout must be 0 or more, not {connect_timeout}")
-    return value
 
 
 def all_channel_options(

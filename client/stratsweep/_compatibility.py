@@ -21,20 +21,26 @@ _BEST = optimization_config_pb2.OPTIMIZATION_DIRECTION_BEST
 _CLIENT = f"this client (stratsweep {__version__}, contract {CONTRACT_VERSION})"
 
 
-def given_fields(request: optimization_service_pb2.OptimizeRequest) -> frozenset[str]:
-    """Return the names of all that a request sets and that its started event must repeat."""
-    return _with_labels({each.name for each, _ in request.config.ListFields()}, request.labels)
-
-
 def warn_if_ignored(
-    given: frozenset[str], started: optimization_event_pb2.OptimizationStarted
+    request: optimization_service_pb2.OptimizeRequest
+    | optimization_service_pb2.WatchOptimizationRequest,
+    started: optimization_event_pb2.OptimizationStarted,
 ) -> None:
     """Warn where a server has left out what a request sets: it does not know that yet."""
+    if not isinstance(request, optimization_service_pb2.OptimizeRequest):
+        return
+    given = {each.name for each, _ in request.config.ListFields()}
     understood = {each.name for each, _ in started.config.ListFields()}
-    ignored = sorted(given - _with_labels(understood, started.labels))
+    ignored = given - understood
+    if request.labels and not started.labels:
+        ignored.add("labels")
+    if request.optimization_id not in {"", started.optimization_id}:
+        # Too old to keep optimizations: of the id itself, which the client made, nothing is said.
+        set_fields = {each.name for each, _ in request.ListFields()}
+        ignored |= set_fields & {"detached", "reuse", "resume_from"}
     if ignored:
         _warn(
-            f"the server has ignored {', '.join(ignored)}: it is older than {_CLIENT}; "
+            f"the server has ignored {', '.join(sorted(ignored))}: it is older than {_CLIENT}; "
             "upgrade the server, or do not set what it does not know"
         )
 
@@ -66,10 +72,6 @@ def unknown_call_text(method: str, info: ServerInfo | None = None) -> str:
     server = "the server" if info is None else _server(info)
     cause = "it is older, or no Stratsweep server" if info is None else "upgrade the server"
     return f"{server} does not know {method}, which {_CLIENT} has asked for; {cause}"
-
-
-def _with_labels(names: set[str], labels: object) -> frozenset[str]:
-    return frozenset(names | {"labels"} if labels else names)
 
 
 def _server(info: ServerInfo) -> str:

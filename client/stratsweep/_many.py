@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from stratsweep._encoding import each_symbol, optimize_request
 from stratsweep.config import ConfigOptions, RunOptions
 from stratsweep.errors import (
-    ServerBusyError,
     ServerUnavailableError,
     StratsweepError,
     StreamInterruptedError,
@@ -129,14 +128,6 @@ class _Many:
             return self._waiting.popleft() if self._waiting else None
 
     def _end_of(self, symbol: str) -> SymbolResult:
-        while True:
-            end = self._run(symbol)
-            if not isinstance(end.error, ServerBusyError):
-                return end
-            if self._cancelled.wait(_retry_seconds(end.error)):
-                return end
-
-    def _run(self, symbol: str) -> SymbolResult:
         with self._started(symbol) as stream:
             try:
                 for event in stream:
@@ -197,16 +188,6 @@ async def ends_of_async(
 async def _end_of(
     symbol: str, start: Callable[[str], AsyncOptimizationStream], on_event: OnEvent | None
 ) -> SymbolResult:
-    while True:
-        end = await _run(symbol, start, on_event)
-        if not isinstance(end.error, ServerBusyError):
-            return end
-        await asyncio.sleep(_retry_seconds(end.error))
-
-
-async def _run(
-    symbol: str, start: Callable[[str], AsyncOptimizationStream], on_event: OnEvent | None
-) -> SymbolResult:
     try:
         async with start(symbol) as stream:
             async for event in stream:
@@ -217,8 +198,3 @@ async def _run(
         raise
     except StratsweepError as error:
         return SymbolResult(symbol, error=error)
-
-
-def _retry_seconds(error: ServerBusyError) -> float:
-    """How long to wait for a server that has no room for one more: our others may fill it."""
-    return 1.0 if error.retry_after is None else error.retry_after.total_seconds()

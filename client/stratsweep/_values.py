@@ -146,6 +146,19 @@ def seconds(name: str, value: object) -> float:
     return _seconds(name, interval)
 
 
+def seconds_from_zero(name: str, value: object) -> float:
+    """Return a span of time in seconds that is not negative; it may be infinite.
+
+    Raises:
+        TypeError: It is no span.
+        ValueError: It is negative.
+    """
+    found = seconds(name, value)
+    if not found >= 0:
+        raise ValueError(f"{name} must be 0 or more, not {value}")
+    return found
+
+
 def _seconds(name: str, value: object) -> float:
     return number(name, value, "seconds or a timedelta")
 

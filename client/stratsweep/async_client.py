@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
-from stratsweep._assembler import EventAssembler
-from stratsweep._calls import (
-    CANCEL_OPTIMIZATION,
-    DELETE_OPTIMIZATION,
-    GET_OPTIMIZATION,
-    GET_SERVER_INFO,
-    LIST_OPTIMIZATIONS,
-    LIST_RESULTS,
-    LIST_STRATEGIES,
-    AsyncCalls,
-    known_errors,
-)
+from stratsweep._async_calls import AsyncCalls
+from stratsweep._calls import known_errors
 from stratsweep._catalogue import (
     OptimizationFilters,
     ResultOptions,
@@ -28,20 +19,31 @@ from stratsweep._catalogue import (
 from stratsweep._channel import (
     DEFAULT_ADDRESS,
     DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_RECONNECT_TIMEOUT,
     ChannelOptions,
 )
-from stratsweep._compatibility import given_fields, warn_if_incompatible
+from stratsweep._compatibility import warn_if_incompatible
 from stratsweep._encoding import (
     optimize_request,
     validate_request,
     watch_request,
 )
+from stratsweep._follower import OnReconnect
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
     OnEvent,
     ends_of_async,
     requests_of_many,
+)
+from stratsweep._rpcs import (
+    CANCEL_OPTIMIZATION,
+    DELETE_OPTIMIZATION,
+    GET_OPTIMIZATION,
+    GET_SERVER_INFO,
+    LIST_OPTIMIZATIONS,
+    LIST_RESULTS,
+    LIST_STRATEGIES,
 )
 from stratsweep._streams import AsyncOptimizationStream
 from stratsweep.config import ConfigOptions, OptimizeOptions, RunOptions, Span
@@ -59,11 +61,13 @@ class AsyncClient:
     Args:
         address: `host:port`, or `unix:/path` for a Unix socket.
         connect_timeout: How long a call waits for a server that is not there; as in `Client`.
+        reconnect_timeout: How long a stream that was lost tries to go on; as in `Client`.
+        on_reconnect: Is called whenever a stream begins to do so; as in `Client`.
         channel_options: Options of the gRPC channel, over this client's own; as in `Client`.
 
     Raises:
-        TypeError: `channel_options` are no such pairs, or `connect_timeout` is no span.
-        ValueError: `connect_timeout` is negative.
+        TypeError: `channel_options` are no such pairs, or a timeout is no span.
+        ValueError: a timeout is negative.
 
     Example:
         >>> import asyncio
@@ -82,16 +86,21 @@ class AsyncClient:
         address: str = DEFAULT_ADDRESS,
         *,
         connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT,
+        reconnect_timeout: Span = DEFAULT_RECONNECT_TIMEOUT,
+        on_reconnect: OnReconnect | None = None,
         channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
-        self._calls = AsyncCalls(address, connect_timeout, channel_options)
+        self._calls = AsyncCalls(
+            address, connect_timeout, reconnect_timeout, on_reconnect, channel_options
+        )
 
     def optimize(
         self,
         strategy: str,
         *,
         timeout: Span | None = None,
+        wait_when_busy: Span | None = None,
         **options: Unpack[OptimizeOptions],
     ) -> AsyncOptimizationStream:
         """Start an optimization and return its stream; arguments as in `Client.optimize`.
@@ -101,7 +110,7 @@ class AsyncClient:
                 parameter's values are not of one usable type.
             ValueError: A parameter has no values, or a number does not fit into its field.
         """
-        return self._start(optimize_request(strategy, options), timeout)
+        return self._start(optimize_request(strategy, options), timeout, wait_when_busy)
 
     def optimize_many(
         self,
@@ -145,7 +154,7 @@ class AsyncClient:
         requests = requests_of_many(strategy, config, max_concurrent, run)
 
         def start(symbol: str) -> AsyncOptimizationStream:
-            return self._start(requests[symbol], timeout)
+            return self._start(requests[symbol], timeout, math.inf)
 
         return ends_of_async(tuple(requests), start, max_concurrent, on_event)
 
@@ -168,11 +177,11 @@ class AsyncClient:
             ValueError: As in `optimize`.
         """
         request = validate_request(strategy, labels, config)
-        assembler = EventAssembler(given_fields(request))
+        follower = self._calls.follower(request, timeout)
         with known_errors():
-            async for message in self._calls.stream("Optimize", request, timeout):
-                assembler.feed(message)
-        return assembler.started_event()
+            async for message in self._calls.stream(follower):
+                follower.assembler.feed(message)
+        return follower.assembler.started_event()
 
     async def check_repeats(
         self,
@@ -216,7 +225,7 @@ class AsyncClient:
             ValueError: A number does not fit into its field.
         """
         request = watch_request(optimization_id, after_sequence_number, progress_interval)
-        return self._watch(request, timeout)
+        return AsyncOptimizationStream(self._calls, self._calls.follower(request, timeout))
 
     async def get_optimization(
         self,
@@ -362,13 +371,10 @@ class AsyncClient:
         await self.close()
 
     def _start(
-        self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
+        self,
+        request: optimization_service_pb2.OptimizeRequest,
+        timeout: Span | None,
+        wait_when_busy: Span | None,
     ) -> AsyncOptimizationStream:
-        call = self._calls.stream("Optimize", request, timeout)
-        return AsyncOptimizationStream(call, given_fields(request))
-
-    def _watch(
-        self, request: optimization_service_pb2.WatchOptimizationRequest, timeout: Span | None
-    ) -> AsyncOptimizationStream:
-        call = self._calls.stream("WatchOptimization", request, timeout)
-        return AsyncOptimizationStream(call)
+        follower = self._calls.follower(request, timeout, wait_when_busy)
+        return AsyncOptimizationStream(self._calls, follower)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
-from stratsweep._assembler import EventAssembler
-from stratsweep._calls import (
-    CANCEL_OPTIMIZATION,
-    DELETE_OPTIMIZATION,
-    GET_OPTIMIZATION,
-    GET_SERVER_INFO,
-    LIST_OPTIMIZATIONS,
-    LIST_RESULTS,
-    LIST_STRATEGIES,
-    Calls,
-    known_errors,
-)
+from stratsweep._calls import Calls, known_errors
 from stratsweep._catalogue import (
     OptimizationFilters,
     ResultOptions,
@@ -28,20 +18,31 @@ from stratsweep._catalogue import (
 from stratsweep._channel import (
     DEFAULT_ADDRESS,
     DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_RECONNECT_TIMEOUT,
     ChannelOptions,
 )
-from stratsweep._compatibility import given_fields, warn_if_incompatible
+from stratsweep._compatibility import warn_if_incompatible
 from stratsweep._encoding import (
     optimize_request,
     validate_request,
     watch_request,
 )
+from stratsweep._follower import OnReconnect
 from stratsweep._many import (
     DEFAULT_MAX_CONCURRENT,
     DEFAULT_PROGRESS_INTERVAL,
     OnEvent,
     ends_of,
     requests_of_many,
+)
+from stratsweep._rpcs import (
+    CANCEL_OPTIMIZATION,
+    DELETE_OPTIMIZATION,
+    GET_OPTIMIZATION,
+    GET_SERVER_INFO,
+    LIST_OPTIMIZATIONS,
+    LIST_RESULTS,
+    LIST_STRATEGIES,
 )
 from stratsweep._streams import OptimizationStream
 from stratsweep.config import ConfigOptions, OptimizeOptions, RunOptions, Span
@@ -61,14 +62,19 @@ class Client:
         connect_timeout: How long a call waits for a server that is not there, such as one that is
             being restarted, in seconds or as a timedelta; 0 is not at all. After it the call raises
             `ServerUnavailableError`. No call waits beyond its own timeout.
+        reconnect_timeout: How long a stream that has begun tries to go on where the connection was
+            lost or the server is started again, likewise; 0 is not at all. Any event begins it
+            anew. After it iterating raises `StreamInterruptedError`.
+        on_reconnect: Is called whenever a stream begins to do so, with the error that it would
+            raise, by the thread that waits for an event.
         channel_options: Options of the gRPC channel, as pairs of name and value such as
             `[("grpc.keepalive_time_ms", 60_000)]`. They take the place of this client's own of the
             same names: keepalive every 30 s, messages of at most 16 MB, reconnecting within 1 s,
             three attempts where a server is unavailable, no proxy on this machine.
 
     Raises:
-        TypeError: `channel_options` are no such pairs, or `connect_timeout` is no span.
-        ValueError: `connect_timeout` is negative.
+        TypeError: `channel_options` are no such pairs, or a timeout is no span.
+        ValueError: a timeout is negative.
 
     Example:
         >>> from stratsweep import Client
@@ -87,24 +93,30 @@ class Client:
         address: str = DEFAULT_ADDRESS,
         *,
         connect_timeout: Span = DEFAULT_CONNECT_TIMEOUT,
+        reconnect_timeout: Span = DEFAULT_RECONNECT_TIMEOUT,
+        on_reconnect: OnReconnect | None = None,
         channel_options: ChannelOptions = (),
     ) -> None:
         self.address = address
-        self._calls = Calls(address, connect_timeout, channel_options)
+        self._calls = Calls(
+            address, connect_timeout, reconnect_timeout, on_reconnect, channel_options
+        )
 
     def optimize(
         self,
         strategy: str,
         *,
         timeout: Span | None = None,
+        wait_when_busy: Span | None = None,
         **options: Unpack[OptimizeOptions],
     ) -> OptimizationStream:
         """Start an optimization and return its stream; the server's refusals come out of that.
 
         Args:
             strategy: The id of a strategy that `list_strategies` names.
-            timeout: Deadline of the whole call, in seconds or as a timedelta; None has none.
-            **options: What to optimize, and how. Spans are seconds or timedeltas.
+            timeout: Deadline of the whole call; None has none. Spans are seconds or timedeltas.
+            wait_when_busy: How long to ask a busy server again before `ServerBusyError`.
+            **options: What to optimize, and how.
 
                 - `symbols` (required): a name or several; each gets an equal share of the cash.
                 - `parameters`: what to try, by parameter name, in grid order (the last varies
@@ -139,7 +151,7 @@ class Client:
                 parameter's values are not of one usable type.
             ValueError: A parameter has no values, a number does not fit, or both ends come first.
         """
-        return self._start(optimize_request(strategy, options), timeout)
+        return self._start(optimize_request(strategy, options), timeout, wait_when_busy)
 
     def optimize_many(
         self,
@@ -184,7 +196,7 @@ class Client:
         requests = requests_of_many(strategy, config, max_concurrent, run)
 
         def start(symbol: str) -> OptimizationStream:
-            return self._start(requests[symbol], timeout)
+            return self._start(requests[symbol], timeout, math.inf)
 
         return ends_of(tuple(requests), start, max_concurrent, on_event)
 
@@ -207,11 +219,11 @@ class Client:
             ValueError: As in `optimize`.
         """
         request = validate_request(strategy, labels, config)
-        assembler = EventAssembler(given_fields(request))
+        follower = self._calls.follower(request, timeout)
         with known_errors():
-            for message in self._calls.stream("Optimize", request, timeout):
-                assembler.feed(message)
-        return assembler.started_event()
+            for message in self._calls.stream(follower):
+                follower.assembler.feed(message)
+        return follower.assembler.started_event()
 
     def check_repeats(
         self, result: OptimizationResult, *, count: int = 10, timeout: Span | None = None
@@ -265,7 +277,7 @@ class Client:
             ValueError: A number does not fit into its field.
         """
         request = watch_request(optimization_id, after_sequence_number, progress_interval)
-        return self._watch(request, timeout)
+        return OptimizationStream(self._calls, self._calls.follower(request, timeout))
 
     def get_optimization(
         self,
@@ -441,13 +453,10 @@ class Client:
         self.close()
 
     def _start(
-        self, request: optimization_service_pb2.OptimizeRequest, timeout: Span | None
+        self,
+        request: optimization_service_pb2.OptimizeRequest,
+        timeout: Span | None,
+        wait_when_busy: Span | None,
     ) -> OptimizationStream:
-        call = self._calls.stream("Optimize", request, timeout)
-        return OptimizationStream(call, given_fields(request))
-
-    def _watch(
-        self, request: optimization_service_pb2.WatchOptimizationRequest, timeout: Span | None
-    ) -> OptimizationStream:
-        call = self._calls.stream("WatchOptimization", request, timeout)
-        return OptimizationStream(call)
+        follower = self._calls.follower(request, timeout, wait_when_busy)
+        return OptimizationStream(self._calls, follower)

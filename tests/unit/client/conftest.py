@@ -287,8 +287,8 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
     As a server does, it repeats in the started event what a request sets beyond the script, but for
     what it `ignores`. Without `catalogue` or `info` it is one that does not know these calls.
 
-    `steps_of` has those of calls whose first symbol it names. `answers` has, by the name of an RPC,
-    what its calls get one after another: a response, or a status.
+    `steps_of` has those of calls whose first symbol it names. By the name of an RPC, `answers` has
+    what its calls get one after another, a response or a status; `players` what plays them instead.
     """
 
     def __init__(self) -> None:
@@ -298,6 +298,7 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.catalogue = optimization_service_pb2.ListStrategiesResponse()
         self.info = optimization_service_pb2.GetServerInfoResponse()
         self.answers: dict[str, list] = {}
+        self.players: dict[str, Callable] = {}
         self.questions: list[tuple[str, object]] = []
         self.requests: list[optimization_service_pb2.OptimizeRequest] = []
         self.ended = threading.Event()
@@ -310,6 +311,9 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
         self.requests.append(request)
         self.deadline_seconds = context.time_remaining()
         context.add_callback(self.ended.set)
+        if "Optimize" in self.players:
+            yield from self.players["Optimize"](request, context)
+            return
         number = Numbering()
         for step in self.steps_of.get(request.config.symbols[0], self.steps):
             if isinstance(step, grpc.Status):
@@ -330,14 +334,9 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
 
     def WatchOptimization(self, request, context):  # noqa: N802 - gRPC's name
         self.questions.append(("WatchOptimization", request))
-        context.add_callback(self.ended.set)
-        for step in self.steps:
-            if isinstance(step, grpc.Status):
-                context.abort_with_status(step)
-            elif callable(step):
-                step(context)
-            else:
-                yield optimization_service_pb2.WatchOptimizationResponse(event=step.event)
+        player = self.players.get("WatchOptimization", lambda *_: self.steps)
+        for message in player(request, context):
+            yield optimization_service_pb2.WatchOptimizationResponse(event=message.event)
 
     def GetOptimization(self, request, context):  # noqa: N802 - gRPC's name
         return self._answer("GetOptimization", request, context)
@@ -360,6 +359,8 @@ class ScriptedServer(optimization_service_pb2_grpc.OptimizationServiceServicer):
 
     def _answer(self, name, request, context):
         self.questions.append((name, request))
+        if name in self.players:
+            return self.players[name](request, context)
         if not self.answers.get(name):
             return self._refuse(context)
         answer = self.answers[name].pop(0)

@@ -17,8 +17,7 @@ from stratsweep import (
     ServerUnavailableError,
     StreamInterruptedError,
 )
-from stratsweep._streams import OptimizationStream
-from stratsweep.v1 import optimization_service_pb2, optimization_service_pb2_grpc
+from stratsweep.v1 import optimization_service_pb2
 
 CONFIG = {"symbols": "SPY", "parameters": {"slow": [50, 100], "fast": range(5, 11, 5)}}
 
@@ -200,11 +199,11 @@ def test_strategies_are_listed_with_their_parameters(client, server, script):
     assert [each.takes_columns for each in catalogue.strategies] == [None, False]
 
 
-def test_the_stream_runs_on_a_fake_channel(script):
+def test_the_stream_runs_on_a_fake_channel(script, monkeypatch):
     service = optimization_service_pb2.DESCRIPTOR.services_by_name["OptimizationService"]
     channel = grpc_testing.channel([service], grpc_testing.strict_real_time())
-    stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
-    stream = OptimizationStream(stub.Optimize(optimization_service_pb2.OptimizeRequest()))
+    monkeypatch.setattr(grpc, "insecure_channel", lambda *_: channel)
+    stream = Client().optimize("sma_cross", **CONFIG)
     _, _, rpc = channel.take_unary_stream(service.methods_by_name["Optimize"])
     rpc.send_initial_metadata(())
     for message in script.whole():
