@@ -6,6 +6,7 @@ Answers are decoded, and errors are this package's.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,14 +16,14 @@ import grpc
 
 from stratsweep._assembler import EventAssembler, EventsRequest
 from stratsweep._catalogue import Page, Pages
-from stratsweep._channel import ChannelOptions, all_channel_options
+from stratsweep._channel import ChannelOptions, all_channel_options, becomes_ready
 from stratsweep._compatibility import unknown_call_text
 from stratsweep._decoding import server_info
 from stratsweep._follower import Follower, OnReconnect
 from stratsweep._patience import Patience, response
 from stratsweep._rpcs import GET_OPTIMIZATION, UnaryRpc
 from stratsweep._status import error_from_rpc, is_unknown_call
-from stratsweep._stream_calls import LastingStream
+from stratsweep._stream_calls import LastingStream, StreamCall
 from stratsweep._values import seconds_from_zero
 from stratsweep.config import Span
 from stratsweep.errors import OptimizationCancelledError, ServerError
@@ -130,9 +131,9 @@ class Calls(Followers):
         channel_options: ChannelOptions,
     ) -> None:
         super().__init__(connect_timeout, reconnect_timeout, on_reconnect)
-        options = all_channel_options(address, self._connect_timeout, channel_options)
-        self._channel = grpc.insecure_channel(address, options)
-        self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+        self._address = address
+        self._options = all_channel_options(address, self._connect_timeout, channel_options)
+        self._connect()
         self._streams: WeakSet[LastingStream] = WeakSet()
         self._stops: set[grpc.Future[Any]] = set()
 
@@ -181,10 +182,12 @@ class Calls(Followers):
 
     def stream(self, follower: Follower) -> LastingStream:
         """Start the RPC with a stream of responses that one follows by."""
-        method = getattr(self._stub, follower.rpc)
-        stream = LastingStream(
-            lambda request, seconds: method(request, timeout=seconds), self._channel, follower
-        )
+
+        def make_call(request: EventsRequest, timeout: float | None) -> StreamCall:
+            call: StreamCall = getattr(self._stub, follower.rpc)(request, timeout=timeout)
+            return call
+
+        stream = LastingStream(make_call, self._becomes_ready, self._connect, follower)
         self._streams.add(stream)
         return stream
 
@@ -226,6 +229,14 @@ class Calls(Followers):
         for stop in list(self._stops):
             stop.exception()  # waits until it has ended
         self._channel.close()
+
+    def _connect(self) -> None:
+        """Open a channel in the place of one that may be torn; gRPC shares the connection."""
+        self._channel = grpc.insecure_channel(self._address, self._options)
+        self._stub = optimization_service_pb2_grpc.OptimizationServiceStub(self._channel)
+
+    def _becomes_ready(self, timeout: float, wake: threading.Event) -> bool:
+        return becomes_ready(self._channel, timeout, wake)
 
     def _known_info(self, timeout: float | None) -> ServerInfo | None:
         request = optimization_service_pb2.GetServerInfoRequest()

@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from stratsweep._assembler import EventsRequest
-from stratsweep._channel import becomes_ready, becomes_ready_async
+from stratsweep._channel import becomes_ready_async
 from stratsweep._follower import Follower, Wait
 from stratsweep.errors import OptimizationCancelledError
 
@@ -41,7 +41,8 @@ class LastingStream:
 
     Args:
         make_call: Makes a call, given its request and timeout.
-        channel: What the calls go through.
+        becomes_ready: Waits for a connection, given how long, and what ends the wait.
+        renew: Has the next call go through another channel.
         follower: Says what to ask for, and when to ask again.
 
     Attributes:
@@ -51,11 +52,13 @@ class LastingStream:
     def __init__(
         self,
         make_call: Callable[[EventsRequest, float | None], StreamCall],
-        channel: grpc.Channel,
+        becomes_ready: Callable[[float, threading.Event], bool],
+        renew: Callable[[], None],
         follower: Follower,
     ) -> None:
         self._make_call = make_call
-        self._channel = channel
+        self._becomes_ready = becomes_ready
+        self._renew = renew
         self.follower = follower
         self._wake = threading.Event()
         self._start()
@@ -102,12 +105,17 @@ class LastingStream:
             self._wake.set()
         if wait.connect_timeout is None:
             return not self._wake.wait(wait.pause)
-        return becomes_ready(self._channel, wait.connect_timeout, self._wake)
+        return self._becomes_ready(wait.connect_timeout, self._wake)
 
     def _leave_torn_call(self) -> None:
-        """Have the next message come from another call: gRPC cannot go on with this one."""
+        """Have the next message come from another call.
+
+        Ctrl-C comes between any two instructions: gRPC may hold a lock of the call, and of its
+        channel, that nobody lets go of.
+        """
         if self.follower.can_reattach:
             self._call.cancel()
+            self._renew()
             self._responses = self._restarted()
 
     def _restarted(self) -> Iterator[Any]:

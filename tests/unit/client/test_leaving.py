@@ -2,6 +2,10 @@
 
 import _thread
 import asyncio
+import sys
+import threading
+import time
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -18,7 +22,7 @@ from stratsweep import (
     ServerBusyError,
 )
 
-from .conftest import error_info, status
+from .conftest import WAIT_SECONDS, error_info, status
 from .resuming import Break, Resuming
 
 CONFIG = {"symbols": "SPY", "parameters": {"slow": [50, 100], "fast": range(5, 11, 5)}}
@@ -198,57 +202,77 @@ async def test_stopping_it_goes_on_to_the_result_of_what_has_completed(use, resu
     assert [reason for _, reason in resuming.stops] == ["enough"]
 
 
-@pytest.fixture
-def interrupt_when_hanging(resuming):
-    """Press Ctrl-C when the server has nothing more to send."""
+class CtrlC:
+    """Presses Ctrl-C while a stream waits for an event."""
 
-    def interrupt_and_hang(context):
+    def __init__(self, resuming) -> None:
+        self._resuming = resuming
+        self._has_read = threading.Event()
+
+    def press(self, context):
+        """A break: after the messages before it have been read."""
+        assert self._has_read.wait(WAIT_SECONDS)
+        while not is_waiting_for_grpc(threading.main_thread()):
+            time.sleep(0.005)
         _thread.interrupt_main()
-        resuming.hang(context)
+        self._resuming.hang(context)
 
-    return interrupt_and_hang
+    def events(self, stream):
+        """The three events of a stream before Ctrl-C, which must come."""
+        events = []
+        with pytest.raises(KeyboardInterrupt):
+            events.extend(self._watched(stream, events))
+        assert len(events) == 3
+        return events
+
+    def _watched(self, stream, events):
+        for event in stream:
+            if len(events) == 2:
+                self._has_read.set()
+            yield event
 
 
-def interrupted(stream):
-    """The events until Ctrl-C, which must come."""
-    events = []
-    with pytest.raises(KeyboardInterrupt):
-        events.extend(stream)
-    return events
+def is_waiting_for_grpc(thread):
+    """Whether a thread is where gRPC waits for a message."""
+    frames = traceback.extract_stack(sys._current_frames()[thread.ident])
+    return frames[-1].name == "wait" and any(each.name == "_wait_once" for each in frames)
 
 
-def test_after_ctrl_c_a_stream_goes_on_to_its_result(server, resuming, interrupt_when_hanging):
-    resuming.breaks = [Break(3, interrupt_when_hanging), Break(0, resuming.hang)]
+@pytest.fixture
+def ctrl_c(resuming):
+    return CtrlC(resuming)
+
+
+def test_after_ctrl_c_a_stream_goes_on_to_its_result(server, resuming, ctrl_c):
+    resuming.breaks = [Break(3, ctrl_c.press), Break(0, resuming.hang)]
     with Client(server.address) as client:
         stream = client.optimize("sma_cross", **CONFIG)
-        first = interrupted(stream)
+        first = ctrl_c.events(stream)
         *others, result = stream
-    assert len(first) + len(others) <= 3
+    assert [*first, *others] == first
     assert result.state is OptimizationState.CANCELLED
     assert [reason for _, reason in resuming.stops] == ["interrupted by Ctrl-C"]
     assert stream.reconnect_count == 0
 
 
 @pytest.mark.parametrize("method", ["optimize", "watch_optimization"])
-def test_after_ctrl_c_one_that_goes_on_by_itself_is_followed_on(
-    server, resuming, interrupt_when_hanging, method
-):
-    resuming.breaks = [Break(3, interrupt_when_hanging)]
+def test_after_ctrl_c_one_that_goes_on_by_itself_is_followed_on(server, resuming, ctrl_c, method):
+    resuming.breaks = [Break(3, ctrl_c.press)]
     options = {"detached": True, **CONFIG} if method == "optimize" else {}
     with Client(server.address) as client:
         stream = getattr(client, method)("mine", **options)
-        first = interrupted(stream)
+        first = ctrl_c.events(stream)
         events = [*first, *stream]
     assert [event.completed_count for event in events[1:-1]] == list(range(1, 41))
     assert isinstance(events[-1], OptimizationResult)
     assert resuming.stops == []
 
 
-def test_ctrl_c_in_a_block_leaves_it(server, resuming, interrupt_when_hanging):
-    resuming.breaks = [Break(3, interrupt_when_hanging)]
+def test_ctrl_c_in_a_block_leaves_it(server, resuming, ctrl_c):
+    resuming.breaks = [Break(3, ctrl_c.press)]
     with Client(server.address) as client:
         with client.optimize("sma_cross", **CONFIG) as stream:
-            interrupted(stream)
+            ctrl_c.events(stream)
         with pytest.raises(OptimizationCancelledError):
             stream.result()
     assert len(resuming.stops) == 1
