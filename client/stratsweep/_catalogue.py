@@ -17,14 +17,13 @@ from stratsweep._decoding import (
     started_event,
     time_of,
 )
-from stratsweep._encoding import encoded_labels
+from stratsweep._encoding import chosen_direction, encoded_labels
 from stratsweep._rows import Rows
-from stratsweep._values import switch, text, texts, whole_number
+from stratsweep._values import text, texts, whole_number
 from stratsweep.events import OptimizationState
 from stratsweep.optimizations import Optimization, ResultList
 from stratsweep.outcomes import ParameterResult
 from stratsweep.v1 import (
-    optimization_config_pb2,
     optimization_event_pb2,
     optimization_service_pb2,
     outcome_pb2,
@@ -57,6 +56,7 @@ class ResultOptions(TypedDict, total=False):
 
     metric: str | None
     minimize: bool | None
+    maximize: bool | None
     requirements: str | Iterable[str] | None
 
 
@@ -145,7 +145,7 @@ def result_pages(
 
     Raises:
         TypeError: An option is of no type that it takes.
-        ValueError: The limit is negative.
+        ValueError: The limit is negative, or both ends come first.
     """
     given: dict[str, Any] = {name: each for name, each in options.items() if each is not None}
     request = optimization_service_pb2.ListResultsRequest(
@@ -155,12 +155,8 @@ def result_pages(
         requirements=texts("requirements", given.get("requirements", ()), "trade_count >= 30"),
         has_requirements="requirements" in given,
     )
-    if "minimize" in given:
-        request.direction = (
-            optimization_config_pb2.OPTIMIZATION_DIRECTION_MINIMIZE
-            if switch("minimize", given["minimize"])
-            else optimization_config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
-        )
+    if given.keys() & {"minimize", "maximize"}:
+        request.direction = chosen_direction(given)
     return Pages(request, _LARGEST_RESULT_PAGE, limit, _LARGEST_RESULT_PAGE)
 
 

@@ -122,7 +122,7 @@ def optimization_config(
         parameters=_parameters(given.get("parameters", {})),
         constraints=texts("constraints", given.get("constraints", ()), "fast < slow"),
         requirements=texts("requirements", given.get("requirements", ()), "trade_count >= 30"),
-        direction=_direction(given),
+        direction=chosen_direction(given),
     )
     for name in given.keys() & _PLAIN_FIELDS:
         setattr(config, name, _plain_value(name, given[name]))
@@ -165,7 +165,7 @@ def encoded_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return {text("labels", key): text(f"labels[{key!r}]", labels[key]) for key in labels}
 
 
-def _direction(
+def chosen_direction(
     given: Mapping[str, Any],
 ) -> optimization_config_pb2.OptimizationDirection.ValueType:
     """Return the end that is asked for; the metric's better one where none is."""

@@ -347,8 +347,8 @@ class Client:
             **options: Which are wanted, and in which order.
 
                 - `metric`: what to sort by. Default: the optimization target.
-                - `minimize`: True sorts the smallest value first, False the largest. Default: of
-                  the target as it was ranked, of another metric the better end.
+                - `minimize`, `maximize`: which end is first. Default: of the target as it was
+                  ranked, of another metric the better one.
                 - `requirements`: SQL conditions on metrics, such as "trade_count >= 30", in place
                   of the optimization's own; an empty list leaves out nothing.
 

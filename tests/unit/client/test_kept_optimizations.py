@@ -197,7 +197,7 @@ def test_a_state_that_there_is_not_is_refused_before_anything_is_sent(ask, serve
 def test_results_are_put_together_from_all_pages(ask, server, script):
     server.answers["GetOptimization"] = [get_response(script.optimization())]
     server.answers["ListResults"] = [results(script, [1, 2], "more"), results(script, [3])]
-    found = ask("list_results", "opt-1", metric="trade_count", minimize=False)
+    found = ask("list_results", "opt-1", metric="trade_count", maximize=True)
     assert [each.rank for each in found.results] == [1, 2, 3]
     assert [each.combination_index for each in found.results] == [3, 2, 1]
     assert found.total_count == 3
