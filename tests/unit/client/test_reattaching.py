@@ -18,7 +18,7 @@ from stratsweep import (
 
 from tests.proxy import Proxy
 
-from .conftest import error_info, status
+from .conftest import WAIT_SECONDS, error_info, status
 from .resuming import EVENT_COUNT, Break, Resuming, unavailable
 
 CONFIG = {"symbols": "SPY", "parameters": {"slow": [50, 100], "fast": range(5, 11, 5)}}
@@ -210,12 +210,18 @@ def test_what_a_stalled_connection_has_swallowed_comes_by_another(events_of, ser
 
 
 def test_a_server_that_was_away_is_found_again(events_of, server, resuming):
+    has_begun = threading.Event()
+
+    def go_away(context):
+        assert has_begun.wait(WAIT_SECONDS)
+        proxy.refuse()
+        threading.Timer(0.3, proxy.admit).start()
+        resuming.hang(context)
+
+    # The first loss shows that the client has read something.
+    resuming.breaks = [Break(3, unavailable()), Break(3, go_away)]
     with Proxy(server.address) as proxy:
-
-        def come_back_later(error):
-            threading.Timer(0.3, proxy.admit).start()
-
-        resuming.breaks = [Break(3, lambda context: (proxy.refuse(), resuming.hang(context)))]
-        options = {"client_options": {"on_reconnect": come_back_later}, **CONFIG}
+        client_options = {"on_reconnect": lambda _: has_begun.set()}
+        options = {"client_options": client_options, **CONFIG}
         assert_whole(events_of("optimize", "sma_cross", address=proxy.address, **options))
         assert proxy.connection_count > 1
