@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
@@ -15,16 +16,24 @@ from stratsweep_server.backtest.registry import (
     declare,
     strategies_of_main,
 )
+from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.execution.pool import BacktestPool, WorkerPool
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.labels import labels_text
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
 from stratsweep_server.optimization.memory import MemoryAccount, unlimited_memory
+from stratsweep_server.optimization.memory_store import MemoryStore
+from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.plain_types import in_plain_types
 from stratsweep_server.optimization.preparation import PreparedOptimization, prepare
 from stratsweep_server.optimization.result import OptimizationResult
-from stratsweep_server.optimization.running import ProgressCallback, RunningOptimization
+from stratsweep_server.optimization.running import (
+    OpenJournal,
+    ProgressCallback,
+    RunningOptimization,
+)
+from stratsweep_server.optimization.store import LOCAL_CALLER
 from stratsweep_server.optimization.validation import Violation
 
 
@@ -182,15 +191,32 @@ class GridSearchOptimizer:
         optimization_id: str = "",
         labels: Mapping[str, str] = MappingProxyType({}),
         memory: MemoryAccount | None = None,
+        open_journal: OpenJournal | None = None,
+        log: OutcomeLog | None = None,
+        taken_over: Sequence[OutcomeBatch] = (),
     ) -> RunningOptimization:
-        """Return an optimization that runs while its async context is open, to stream its log."""
+        """Return an optimization that runs while its async context is open, to stream its log.
+
+        Args:
+            prepared: What to run.
+            progress_callback: See `optimize`.
+            optimization_id: Its name.
+            labels: What its client calls it.
+            memory: What it holds; default: nobody counts.
+            open_journal: Begins its run in the store that keeps it; default: nothing keeps it.
+            log: What it has already; only what is missing runs.
+            taken_over: Outcomes of other optimizations that are its own, too.
+        """
         return RunningOptimization(
             self._started_pool,
             prepared,
-            progress_callback,
-            f"optimization {optimization_id}".strip(),
-            labels_text(labels),
-            memory or unlimited_memory(),
+            name=f"optimization {optimization_id}".strip(),
+            labels=labels_text(labels),
+            memory=memory or unlimited_memory(),
+            open_journal=open_journal or partial(MemoryStore().journal, LOCAL_CALLER, ""),
+            log=log,
+            taken_over=taken_over,
+            progress_callback=progress_callback,
         )
 
     def _engine_spec(self) -> EngineSpec:

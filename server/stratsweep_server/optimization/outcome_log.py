@@ -1,7 +1,8 @@
 """Keep the log of an optimization: every outcome in the order of completion, in columns.
 
 It is the one source of truth. The optimizer appends; each stream is a cursor into it, so a slow
-client costs no memory and holds nobody up, and reattaching is reading on from a number.
+client costs no memory and holds nobody up, and reattaching is reading on from a number. Outcomes
+are held back until the store has them for good, so that nobody is told of any that can be lost.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class OutcomeLog:
         start_time: When the optimization started, in nanoseconds since the epoch.
 
     Attributes:
+        count: How many outcomes readers see.
+        held_count: How many there are beyond those, which the store does not have for good yet.
         runs: By whom it was written, in order; the last one is being written.
     """
 
@@ -40,6 +43,7 @@ class OutcomeLog:
         self.total_count = total_count
         self.runs = [Run(0, start_time, 0.0)]
         self.count = 0
+        self.held_count = 0
         self.failures: dict[int, BacktestFailure] = {}
         self.is_closed = False
         self._indices = np.empty(total_count, dtype=np.int64)
@@ -51,7 +55,7 @@ class OutcomeLog:
 
     @property
     def failed_count(self) -> int:
-        """Return how many of the outcomes are failures."""
+        """Return how many of the outcomes are failures, those that are held back included."""
         return len(self.failures)
 
     @property
@@ -59,17 +63,24 @@ class OutcomeLog:
         """Return how many metrics have a column."""
         return len(self._metrics)
 
-    def append(self, batch: OutcomeBatch, elapsed: float) -> None:
-        """Add outcomes and wake the streams that wait for them.
+    def append(self, batch: OutcomeBatch, elapsed: float | NDArray[np.float64]) -> None:
+        """Add outcomes and wake the streams that wait for them; see `hold`."""
+        self.hold(batch, elapsed)
+        self.reveal(self.count + self.held_count)
+
+    def hold(self, batch: OutcomeBatch, elapsed: float | NDArray[np.float64]) -> None:
+        """Add outcomes that nobody sees before they are revealed.
 
         Args:
             batch: The outcomes.
-            elapsed: Seconds that the optimization has run, by a monotonic clock.
+            elapsed: Seconds that the optimization has run, by a monotonic clock; one for all, or
+                one for each.
 
         Raises:
             TooManyMetricsError: There are more than `MAX_METRICS` different metrics.
         """
-        rows = slice(self.count, self.count + len(batch))
+        start = self.count + self.held_count
+        rows = slice(start, start + len(batch))
         self._indices[rows] = batch.indices
         self._durations[rows] = batch.durations
         self._elapsed[rows] = elapsed
@@ -79,8 +90,14 @@ class OutcomeLog:
             failed = [failure.combination_index for failure in batch.failures]
             self._is_failure[rows] = np.isin(batch.indices, failed)
             self.failures.update(zip(failed, batch.failures, strict=True))
-        self.count += len(batch)
-        self._wake()
+        self.held_count += len(batch)
+
+    def reveal(self, count: int) -> None:
+        """Let readers see the first `count` outcomes, and wake those that wait."""
+        if count > self.count:
+            self.held_count -= count - self.count
+            self.count = count
+            self._wake()
 
     def close(self) -> None:
         """Declare that nothing will follow."""
@@ -166,7 +183,7 @@ class OutcomeLog:
         for name in new_names:
             # Not np.full: touching a column of a million places would hold up the event loop.
             self._metrics[name] = np.empty(self.total_count)
-            self._metrics[name][: self.count] = np.nan
+            self._metrics[name][: rows.start] = np.nan
         positions = {name: position for position, name in enumerate(batch.metric_names)}
         for name, values in self._metrics.items():
             values[rows] = batch.metrics[:, positions[name]] if name in positions else np.nan

@@ -181,3 +181,20 @@ async def test_closing_wakes_every_reader():
 
 async def test_a_readers_patience_ends():
     assert await OutcomeLog(1).wait_beyond(0, patience=0.001) is False
+
+
+async def test_outcomes_that_are_held_back_are_seen_once_they_are_revealed():
+    log = OutcomeLog(3)
+    log.append(batch([0], a=[1.0]), 0.0)
+    waiting = asyncio.create_task(log.wait_beyond(1))
+    log.hold(batch([2, 1], a=[3.0, 2.0], b=[1.0, 1.0]), 1.0)
+    await asyncio.sleep(0)
+    assert (log.count, log.held_count, waiting.done()) == (1, 2, False)
+    assert (log.indices().tolist(), log.metric_names()) == ([0], ("a",))
+    log.reveal(2)
+    assert await waiting
+    assert (log.count, log.held_count) == (2, 1)
+    assert log.indices().tolist() == [0, 2]
+    log.reveal(2)
+    log.reveal(3)
+    assert log.metric("b").tolist()[1:] == [1.0, 1.0]
