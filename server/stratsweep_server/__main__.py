@@ -85,10 +85,16 @@ EXIT_CANNOT_LISTEN = 4
     help="Optimizations that may run at a time.",
 )
 @click.option(
+    "--max-queued",
+    type=WholeNumber(min=0),
+    default=1_000,
+    help="Optimizations that may wait until others have ended; 0 refuses them at once.",
+)
+@click.option(
     "--max-memory",
     type=WholeNumber(min=1),
     metavar="MB",
-    help="Memory that running optimizations may hold together; one that does not fit is refused.  "
+    help="Memory that optimizations may hold together; one that does not fit waits.  "
     "[default: half of what this machine, or its container, has]",
 )
 @click.option(

@@ -21,8 +21,13 @@ from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
+from stratsweep_server.optimization.memory_store import MemoryStore
 from stratsweep_server.optimization.optimizations import Optimizations
+from stratsweep_server.optimization.places import Places
+from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.storage_watch import StorageWatch
+from stratsweep_server.optimization.store_calls import StoreCalls
+from stratsweep_server.rpc.kept_messages import KeptMessages
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
 from stratsweep_server.texts import counted
@@ -74,7 +79,11 @@ class Server:
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
-            optimizations = Optimizations(optimizer, config.max_optimizations, self.memory)
+            store = StoreCalls(MemoryStore())
+            messages = KeptMessages(lambda: self.pool.worker_count)
+            preparer = Preparer(optimizer, store, messages, lambda _: {})
+            places = Places(config.max_optimizations, config.max_queued, self.memory)
+            optimizations = Optimizations(preparer, places, store)
             stack.push_async_callback(optimizations.close)
             service = OptimizationService(
                 optimizations,

@@ -10,7 +10,7 @@ from stratsweep_server.execution.limits import WorkerLimits
 from stratsweep_server.execution.pool import NO_LIMITS, START_TIMEOUT_SECONDS
 from stratsweep_server.market_data.bars import UTC
 from stratsweep_server.optimization.limits import DEFAULT_MAX_COMBINATIONS
-from stratsweep_server.optimization.optimizations import DEFAULT_MAX_OPTIMIZATIONS
+from stratsweep_server.optimization.places import DEFAULT_MAX_OPTIMIZATIONS, DEFAULT_MAX_QUEUED
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_GRACE_SECONDS = 10.0
@@ -31,6 +31,7 @@ class ServerConfig:
             files.
         max_combinations: The largest grid accepted, before constraints.
         max_optimizations: How many may run at a time.
+        max_queued: How many may wait until others have ended; beyond that they are refused.
         max_memory: Megabytes that running optimizations may hold together; None: half of what this
             machine has, or the container around it.
         scratch: Where shared bars go while an optimization runs; None: the system's temporary
@@ -50,6 +51,7 @@ class ServerConfig:
     strategies: tuple[str, ...] = ()
     max_combinations: int = DEFAULT_MAX_COMBINATIONS
     max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS
+    max_queued: int = DEFAULT_MAX_QUEUED
     max_memory: int | None = None
     scratch: Path | None = None
     start_timeout: float = START_TIMEOUT_SECONDS

@@ -54,7 +54,7 @@ async def test_the_log_says_which_optimization_its_client_left(start_server, tmp
     call.cancel()
 
     labels = r" (desk=rates, note='one\ntwo')"
-    line = f"optimization {started.optimization_id}{labels} given up: 0 of 10 backtests completed"
+    line = f"optimization {started.optimization_id}{labels} cancelled: 0 of 10 backtests succeeded"
     await until(lambda: line in caplog.text, "the end is logged")
 
 

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from stratsweep.v1 import parameter_pb2
+from stratsweep.v1 import optimization_event_pb2, parameter_pb2
 
 from tests.requests import optimize_request, seconds
 from tests.waiting import until
@@ -29,7 +29,7 @@ async def read_to_end(call) -> None:
 
 
 async def test_beyond_the_memory_it_is_refused_until_a_call_has_ended(start_server):
-    connected = await start_server(max_memory=MAX_MEMORY)
+    connected = await start_server(max_memory=MAX_MEMORY, max_queued=0)
     running = connected.stub.Optimize(optimize_request("nap@*", COUNT))
     await running.read()
 
@@ -56,6 +56,20 @@ async def test_it_is_held_while_the_client_reads_though_nothing_runs_any_more(st
     assert connected.server.memory.used_bytes > 3_000_000
     await read_to_end(slow)
     await until(lambda: connected.server.memory.used_bytes == 0, "what it held was given back")
+
+
+async def test_beyond_the_memory_it_waits_until_a_call_has_ended(start_server):
+    connected = await start_server(max_memory=MAX_MEMORY)
+    running = connected.stub.Optimize(optimize_request("nap@*", COUNT))
+    await running.read()
+    request = optimize_request("ok@*", COUNT, progress_interval=seconds(0.05))
+    waiting = connected.stub.Optimize(request)
+    started = (await waiting.read()).event.started
+    assert started.state == optimization_event_pb2.OPTIMIZATION_STATE_QUEUED
+    assert started.total_count == COUNT
+    running.cancel()
+    assert (await waiting.read()).event.progress.total_count == COUNT
+    await read_to_end(waiting)
 
 
 async def test_one_that_could_never_fit_is_refused_for_good(start_server):

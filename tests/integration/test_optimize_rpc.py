@@ -349,7 +349,7 @@ async def test_a_client_that_is_killed_frees_the_workers(start_server, tmp_path)
 async def test_more_optimizations_than_allowed_are_refused_with_a_time_to_retry(
     start_server, tmp_path
 ):
-    connected = await start_server(max_optimizations=1)
+    connected = await start_server(max_optimizations=1, max_queued=0)
     call = connected.stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
     await call.read()
     error, details = await refusal_of(connected.stub.Optimize(optimize_request("ok@*")))
@@ -361,7 +361,7 @@ async def test_more_optimizations_than_allowed_are_refused_with_a_time_to_retry(
 
 
 async def test_each_call_of_a_burst_is_answered_by_the_server_itself(start_server, tmp_path):
-    connected = await start_server(max_optimizations=1)
+    connected = await start_server(max_optimizations=1, max_queued=0)
     stub = connected.stub
     running = stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
     await running.read()
@@ -404,7 +404,7 @@ async def test_an_unforeseen_error_does_not_leak_its_text(start_server, monkeypa
 
 
 async def test_heartbeats_fill_silence(start_server, tmp_path, monkeypatch):
-    monkeypatch.setattr("stratsweep_server.rpc.service.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("stratsweep_server.rpc.events.following.HEARTBEAT_SECONDS", 0.05)
     connected = await start_server()
     call = connected.stub.Optimize(optimize_request("sleep@*", 10, symbol=str(tmp_path)))
     started, *beats = [(await call.read()).event for _ in range(4)]

@@ -325,7 +325,7 @@ async def test_an_unknown_strategy_is_not_found(face, start_server):
 
 
 async def test_a_busy_server_says_when_to_come_back(face, start_server, tmp_path):
-    connected = await start_server(max_optimizations=1)
+    connected = await start_server(max_optimizations=1, max_queued=0)
     address = connected.server.address
     async with AsyncClient(address) as client:
         events = aiter(client.optimize("sleep@*", **grid(10, tmp_path)))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.optimization.config import OptimizationConfig
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.requirements import Requirements, qualifies, rejected_counts
@@ -16,7 +16,7 @@ from stratsweep_server.texts import counted, quoted
 
 
 def conclude(
-    prepared: PreparedOptimization, log: OutcomeLog, execution_time: float, failure: str = ""
+    prepared: PreparedOptimization, log: FollowedLog, execution_time: float, failure: str = ""
 ) -> OptimizationResult:
     """Rank what the log has, and tell how the optimization ended; `failure` says what ended it."""
     config = prepared.config
@@ -40,7 +40,7 @@ def conclude(
         failures=tuple(log.failures[index] for index in sorted(log.failures)),
         total_count=log.total_count,
         succeeded_count=len(succeeded),
-        failed_count=log.failed_count,
+        failed_count=len(log.failures),
         unqualified_count=len(succeeded) - len(qualified),
         without_target_count=int(np.count_nonzero(np.isnan(scores))),
         execution_time=execution_time,
@@ -51,11 +51,11 @@ def conclude(
 
 def _why_unranked(
     config: OptimizationConfig,
-    log: OutcomeLog,
+    log: FollowedLog,
     succeeded: NDArray[np.intp],
     qualified: NDArray[np.intp],
 ) -> str:
-    if log.failed_count == log.total_count:
+    if len(log.failures) == log.total_count:
         first = log.failures[min(log.failures)]
         if log.total_count == 1:
             return f"the only backtest failed: {first.message}"
@@ -73,7 +73,7 @@ def _why_unranked(
 
 
 def _why_unqualified(
-    config: OptimizationConfig, log: OutcomeLog, succeeded: NDArray[np.intp]
+    config: OptimizationConfig, log: FollowedLog, succeeded: NDArray[np.intp]
 ) -> str:
     """Say which requirement rejected how many of the results, so that it can be loosened."""
     counts = rejected_counts(log, Requirements(config.requirements), succeeded)

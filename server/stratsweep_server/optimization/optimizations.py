@@ -1,205 +1,311 @@
-"""Keep a server's optimizations: admit them, run each in a task of its own, give up what is left.
+"""Keep a server's optimizations: open them by their ids, find them, cancel them, let go of them.
 
-An optimization is an entry here, not a call. Calls attach to it; when the last one is gone, it is
-given up at once.
+An optimization is an entry here while this process holds it or somebody follows it, and what the
+store has of it else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from weakref import WeakValueDictionary
 
-from stratsweep_server.optimization.memory import MemoryAccount, MemoryBudget
-from stratsweep_server.optimization.optimizer import GridSearchOptimizer
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.execution.outcomes import OutcomeBatch
+from stratsweep_server.optimization.config_differences import differences
+from stratsweep_server.optimization.entry import Means, OptimizationEntry, ReadyOptimization
+from stratsweep_server.optimization.identifiers import new_optimization_id
+from stratsweep_server.optimization.kept import KeptOptimization, read
+from stratsweep_server.optimization.memory import MemoryAccount
+from stratsweep_server.optimization.places import Place, Places
 from stratsweep_server.optimization.preparation import PreparedOptimization
-from stratsweep_server.optimization.result import OptimizationResult
-from stratsweep_server.optimization.running import RunningOptimization
+from stratsweep_server.optimization.preparer import Preparer
+from stratsweep_server.optimization.request import (
+    MAX_ABANDON_GRACE_SECONDS,
+    OptimizationRequest,
+)
 from stratsweep_server.optimization.states import OptimizationState
-from stratsweep_server.texts import counted
+from stratsweep_server.optimization.store import (
+    LOCAL_CALLER,
+    OptimizationExistsError,
+    OptimizationRecord,
+    UnknownOptimizationError,
+)
+from stratsweep_server.optimization.store_calls import StoreCalls
+from stratsweep_server.optimization.validation import InvalidConfigError
 
-DEFAULT_MAX_OPTIMIZATIONS = 64
-_RETRY_SECONDS = 5.0
-
-
-class TooManyOptimizationsError(Exception):
-    """Report that the server runs as many optimizations as it is allowed to."""
-
-    def __init__(self, limit: int, retry_seconds: float) -> None:
-        self.limit = limit
-        self.retry_seconds = retry_seconds
-        running = counted(limit, "optimization")
-        super().__init__(f"the server runs {running}, its limit; try again later")
-
-
-def new_optimization_id() -> str:
-    """Return an id that no other optimization has."""
-    return secrets.token_hex(8)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Hold one of the places for optimizations.
-
-    Attributes:
-        memory: What the optimization on it holds.
-        holdings: Gives back the place and the memory when it is closed.
-    """
-
-    memory: MemoryAccount
-    holdings: ExitStack
-
-
-class OptimizationEntry:
-    """Hold one optimization, which runs in a task of its own until it ends or is given up.
-
-    Args:
-        optimization_id: Its name.
-        labels: What its client calls it.
-        running: What is to run.
-        holdings: Closed when no call is attached any more.
-
-    Attributes:
-        id: Its name.
-        labels: What its client calls it.
-        prepared: What runs.
-        log: The outcomes so far.
-    """
-
-    def __init__(
-        self,
-        optimization_id: str,
-        labels: Mapping[str, str],
-        running: RunningOptimization,
-        holdings: ExitStack,
-    ) -> None:
-        self.id = optimization_id
-        self.labels = labels
-        self.prepared: PreparedOptimization = running.prepared
-        self.log: OutcomeLog = running.log
-        self.running = running
-        self._holdings = holdings
-        self._attached_count = 0
-        self._submission: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run(), name=f"optimization {optimization_id}")
-        self._task.add_done_callback(self._settle_submission)
-
-    @property
-    def state(self) -> OptimizationState:
-        """Return where it stands."""
-        if not self._task.done():
-            return OptimizationState.RUNNING
-        if self._task.cancelled():
-            return OptimizationState.CANCELLED
-        return OptimizationState.FAILED if self._task.exception() else self._task.result().state
-
-    @asynccontextmanager
-    async def attached(self) -> AsyncIterator[None]:
-        """Keep the optimization while the context is open; the last one to leave gives it up."""
-        self._attached_count += 1
-        try:
-            yield
-        finally:
-            self._attached_count -= 1
-            if not self._attached_count:
-                await self.give_up()
-
-    async def submitted(self) -> None:
-        """Wait until the workers have it.
-
-        Raises:
-            StorageUnavailableError: Its bars cannot be shared.
-        """
-        await asyncio.shield(self._submission)
-
-    async def result(self) -> OptimizationResult:
-        """Wait for the end and return the result, which is made once, whoever asks."""
-        return await asyncio.shield(self._task)
-
-    async def give_up(self) -> None:
-        """End it if it still runs, free what it holds, and wait until its task is over."""
-        self.running.cancel()
-        self._task.cancel()
-        try:
-            await asyncio.wait([self._task])
-        finally:
-            self._holdings.close()
-
-    async def _run(self) -> OptimizationResult:
-        async with self.running:
-            self._submission.set_result(None)
-            return await self.running.result()
-
-    def _settle_submission(self, task: asyncio.Task[OptimizationResult]) -> None:
-        """Tell who waits for the submission why there will be none."""
-        error = None if task.cancelled() else task.exception()  # which is retrieved by that
-        if self._submission.done():
-            return
-        if error is None:
-            self._submission.cancel()
-        else:
-            self._submission.set_exception(error)
-            self._submission.exception()  # nobody may be waiting
+_Key = tuple[str, str]
+FoundOptimization = OptimizationEntry | KeptOptimization
 
 
 class Optimizations:
-    """Admit optimizations by number and by memory, and keep those that run.
+    """Open, find and cancel optimizations.
 
     Args:
-        optimizer: Prepares and starts them.
-        max_count: How many there may be at a time; more are refused.
-        memory: What they share; default: nobody counts.
+        preparer: Prepares them.
+        places: Admits them.
+        store: Keeps them.
     """
 
-    def __init__(
-        self,
-        optimizer: GridSearchOptimizer,
-        max_count: int = DEFAULT_MAX_OPTIMIZATIONS,
-        memory: MemoryBudget | None = None,
-    ) -> None:
-        self.optimizer = optimizer
-        self.max_count = max_count
-        self._memory = memory or MemoryBudget()
-        self._place_count = 0
-        self._entries: dict[str, OptimizationEntry] = {}
+    def __init__(self, preparer: Preparer, places: Places, store: StoreCalls) -> None:
+        self.places = places
+        self.preparer = preparer
+        self._means = Means(preparer, places, store)
+        self._store = store
+        self._entries: dict[_Key, OptimizationEntry] = {}
+        self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
-    @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Take a place, and give it back at the end unless an optimization was started on it.
+    async def look_at(self, request: OptimizationRequest, caller: str = LOCAL_CALLER) -> bytes:
+        """Return the first event of an optimization without beginning it.
 
         Raises:
-            TooManyOptimizationsError: All are taken.
+            InvalidConfigError: With every violation.
+            MemoryExhaustedError: There is no room for it now.
+            TooManyOptimizationsError: There is no place.
         """
-        if self._place_count >= self.max_count:
-            raise TooManyOptimizationsError(self.max_count, _RETRY_SECONDS)
-        with ExitStack() as holdings:
-            self._place_count += 1
-            holdings.callback(self._give_back)
-            yield Place(holdings.enter_context(self._memory.account()), holdings)
+        place = self.places.take()
+        try:
+            prepared = await self.preparer.prepare(request, place.memory)
+            record, _ = await self._describe(_with_id(request), caller, prepared, is_queued=False)
+            return record.started
+        finally:
+            self.places.close(place)
 
-    def start(
-        self,
-        place: Place,
-        prepared: PreparedOptimization,
-        optimization_id: str,
-        labels: Mapping[str, str],
-    ) -> OptimizationEntry:
-        """Start an optimization, which takes over the place; attach to it before anything else."""
-        running = self.optimizer.start(
-            prepared, optimization_id=optimization_id, labels=labels, memory=place.memory
-        )
-        holdings = place.holdings.pop_all()
-        holdings.callback(self._entries.pop, optimization_id, None)
-        entry = OptimizationEntry(optimization_id, labels, running, holdings)
-        self._entries[optimization_id] = entry
-        return entry
+    @asynccontextmanager
+    async def opened(
+        self, request: OptimizationRequest, caller: str = LOCAL_CALLER
+    ) -> AsyncIterator[FoundOptimization]:
+        """Begin an optimization, carry it on or attach to it, by its id; see `Optimize`.
+
+        Raises:
+            HeldElsewhereError: Another process runs it.
+            InputsChangedError: It cannot go on, since its inputs have changed.
+            InvalidConfigError: With every violation.
+            MemoryExhaustedError: There is no room for it now.
+            OptimizationExistsError: There is one of that id with another config.
+            StoreUnavailableError: The store cannot be used.
+            TooManyOptimizationsError: It may not even wait.
+            UnknownOptimizationError: There is none of that id, and there must be.
+        """
+        if not request.optimization_id:
+            if self.places.is_full:
+                self.places.take()  # says so
+            request = _with_id(request)
+        found = await self._open(request, caller)
+        if isinstance(found, KeptOptimization):
+            yield found
+            return
+        async with found.attached(request.abandon_grace):
+            await found.kept()
+            yield found
+
+    async def find(self, optimization_id: str, caller: str = LOCAL_CALLER) -> FoundOptimization:
+        """Return an optimization as it is here, or as the store has it; starts nothing.
+
+        Raises:
+            StoreUnavailableError: The store cannot be read.
+            UnknownOptimizationError: There is none of that id.
+        """
+        entry = self._entries.get((caller, optimization_id))
+        if entry is not None:
+            return entry
+        record = await self._store(self._store.store.find, caller, optimization_id)
+        return await read(record, self._store, self.preparer.messages)
+
+    async def cancel(
+        self, optimization_id: str, reason: str, caller: str = LOCAL_CALLER
+    ) -> OptimizationRecord:
+        """Stop an optimization, and keep what has completed; one that has ended stays as it is.
+
+        Raises:
+            HeldElsewhereError: Another process runs it.
+            StoreUnavailableError: The store cannot be used.
+            UnknownOptimizationError: There is none of that id.
+        """
+        key = caller, optimization_id
+        async with self._turn_of(key):
+            entry = self._running_entry(key)
+            if entry is None:
+                record = await self._store(self._store.store.find, caller, optimization_id)
+                if record.state.is_ended:
+                    return record
+                request = self.preparer.messages.read_request(record.request)
+                entry = self._enter(record, request, None, is_new=False)
+            entry.cancel(reason)
+        if entry.record.state is not OptimizationState.RUNNING:
+            with contextlib.suppress(Exception):
+                await entry.kept()
+        return entry.record
+
+    async def carry_on(self, record: OptimizationRecord) -> None:
+        """Go on with an optimization whose process is gone, without anybody attached."""
+        key = record.caller, record.optimization_id
+        async with self._turn_of(key):
+            if self._running_entry(key) is None:
+                request = self.preparer.messages.read_request(record.request)
+                self._enter(record, request, None, is_new=False)
+
+    def outlive_calls(self) -> None:
+        """Let what runs go on when its calls end, where it can be carried on afterwards."""
+        if self._store.store.outlives_process:
+            for entry in self._entries.values():
+                entry.detach()
 
     async def close(self) -> None:
-        """Give up what still runs."""
-        await asyncio.gather(*(entry.give_up() for entry in list(self._entries.values())))
+        """Stop what runs; what can be carried on is left so that it can be."""
+        entries = list(self._entries.values())
+        for entry in entries:
+            if self._store.store.outlives_process:
+                entry.leave()
+            else:
+                entry.cancel("its server stops")
+        for entry in entries:
+            await entry.over()
+            entry.free()
 
-    def _give_back(self) -> None:
-        self._place_count -= 1
+    async def _open(self, request: OptimizationRequest, caller: str) -> FoundOptimization:
+        key = caller, request.optimization_id
+        async with self._turn_of(key):
+            entry = self._running_entry(key)
+            if entry is not None:
+                _require_same_config(entry.request, request)
+                return entry
+            try:
+                record = await self._store(self._store.store.find, *key)
+            except UnknownOptimizationError:
+                if request.must_exist:
+                    raise
+                return await self._begin(request, caller)
+            before = self.preparer.messages.read_request(record.request)
+            _require_same_config(before, request)
+            if record.state.is_ended:
+                return await read(record, self._store, self.preparer.messages)
+            before = replace(before, abandon_grace=request.abandon_grace)
+            admitted = await self.places.admit(
+                lambda memory: self.preparer.prepare_again(before, memory, record)
+            )
+            ready = ReadyOptimization(*admitted) if admitted is not None else None
+            return self._enter(record, before, ready, is_new=False)
+
+    async def _begin(self, request: OptimizationRequest, caller: str) -> OptimizationEntry:
+        def prepare(memory: MemoryAccount) -> Awaitable[PreparedOptimization]:
+            return self.preparer.prepare(request, memory)
+
+        admitted = await self.places.admit(prepare)
+        if admitted is None:
+            with self.places.waiting():
+                prepared = await self.places.look(prepare)
+                return await self._enter_new(request, caller, prepared, None)
+        place, prepared = admitted
+        try:
+            return await self._enter_new(request, caller, prepared, place)
+        except BaseException:
+            self.places.close(place)
+            raise
+
+    async def _enter_new(
+        self,
+        request: OptimizationRequest,
+        caller: str,
+        prepared: PreparedOptimization,
+        place: Place | None,
+    ) -> OptimizationEntry:
+        is_queued = place is None
+        record, taken_over = await self._describe(request, caller, prepared, is_queued=is_queued)
+        ready = None
+        if place is not None:
+            ready = ReadyOptimization(place, prepared, taken_over)
+        return self._enter(record, request, ready, is_new=True)
+
+    async def _describe(
+        self,
+        request: OptimizationRequest,
+        caller: str,
+        prepared: PreparedOptimization,
+        *,
+        is_queued: bool,
+    ) -> tuple[OptimizationRecord, Sequence[OutcomeBatch]]:
+        """Return what the store is to have of a new optimization, and what it takes over."""
+        taken_over = await self.preparer.taken_over(caller, request, prepared)
+        record = await self.preparer.new_record(caller, request, prepared)
+        if not is_queued:
+            record = replace(record, state=OptimizationState.RUNNING, start_time=record.create_time)
+        reused_count = sum(map(len, taken_over))
+        started = await self.preparer.started(record, prepared, reused_count)
+        return replace(record, started=started), taken_over
+
+    def _enter(
+        self,
+        record: OptimizationRecord,
+        request: OptimizationRequest,
+        ready: ReadyOptimization | None,
+        *,
+        is_new: bool,
+    ) -> OptimizationEntry:
+        entry = OptimizationEntry(
+            record,
+            request,
+            self._means,
+            ready=ready,
+            is_new=is_new,
+            on_unused=self._put_away,
+        )
+        self._entries[record.caller, record.optimization_id] = entry
+        return entry
+
+    def _put_away(self, entry: OptimizationEntry) -> None:
+        """Let go of what nobody follows; after its grace where nothing else keeps it."""
+        if self._store.store.outlives_process:
+            self._forget(entry)
+            return
+        seconds = MAX_ABANDON_GRACE_SECONDS if entry.is_detached else entry.abandon_grace
+        if seconds > 0:
+            asyncio.get_running_loop().call_later(seconds, self._forget, entry)
+        else:
+            self._forget(entry)
+
+    def _forget(self, entry: OptimizationEntry) -> None:
+        if entry.is_followed:
+            return
+        entry.free()
+        record = entry.record
+        key = record.caller, record.optimization_id
+        if self._entries.get(key) is not entry:
+            return
+        del self._entries[key]
+        if not self._store.store.outlives_process:
+            with contextlib.suppress(UnknownOptimizationError):
+                self._store.store.delete(*key)
+
+    def _running_entry(self, key: _Key) -> OptimizationEntry | None:
+        entry = self._entries.get(key)
+        return None if entry is None or entry.is_interrupted else entry
+
+    def _turn_of(self, key: _Key) -> asyncio.Lock:
+        """Return the lock under which an optimization of an id is opened: one call at a time."""
+        return self._turns.setdefault(key, asyncio.Lock())
+
+
+def _with_id(request: OptimizationRequest) -> OptimizationRequest:
+    if request.optimization_id:
+        return request
+    return replace(request, optimization_id=new_optimization_id())
+
+
+def _require_same_config(before: OptimizationRequest, request: OptimizationRequest) -> None:
+    """Check that a request means the optimization that there is; labels do not count.
+
+    Raises:
+        InvalidConfigError: It means none.
+        OptimizationExistsError: It means another.
+    """
+    if request.violations:
+        raise InvalidConfigError(request.violations)
+    found = differences(before.config, request.config)
+    if found:
+        raise OptimizationExistsError(
+            f"there is an optimization {request.optimization_id} with another config: "
+            + "; ".join(found)
+        )

@@ -154,6 +154,14 @@ async def prepare(
     return prepared
 
 
+def readable(config: OptimizationConfig) -> PreparedOptimization:
+    """Return what it takes to read the outcomes of an effective config, without anything to run."""
+    axes = expand_axes(config)
+    plan = BacktestPlan(config.strategy, axes, tuple(config.symbols), **settings_of(config))
+    nothing = np.empty(0, dtype=np.int64)
+    return PreparedOptimization(config, plan, GridColumns(axes, object), nothing, 0, 0)
+
+
 def _hold(memory: MemoryAccount, byte_count: int, violations: Sequence[Violation]) -> None:
     """Hold as much memory; add a violation where the grid is too large for this server."""
     try:

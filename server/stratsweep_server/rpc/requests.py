@@ -6,6 +6,7 @@ request before these are counted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -23,7 +24,12 @@ from stratsweep_server.optimization.config import (
     Parameter,
     ParameterValues,
 )
+from stratsweep_server.optimization.identifiers import find_id_violations
 from stratsweep_server.optimization.labels import find_label_violations
+from stratsweep_server.optimization.request import (
+    MAX_ABANDON_GRACE_SECONDS,
+    OptimizationRequest,
+)
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation, find_excess
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 from stratsweep_server.rpc.events.stream import StreamOptions
@@ -36,39 +42,68 @@ _DIRECTIONS = {
     config_pb2.OPTIMIZATION_DIRECTION_BEST: OptimizationDirection.BEST,
 }
 _ARRAY_TYPES = {"integer_list": "q", "double_list": "d"}
+MAX_REASON_CHARACTERS = 500
 _DURATION_SECONDS = 315_576_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class RequestOptions:
-    """Hold what a request says beside its config.
+class FollowOptions:
+    """Hold what a client says of the stream that it wants.
 
     Attributes:
         stream: How results are to be sent.
-        labels: What the client calls its optimization.
+        after_sequence_number: The last event that it has already; 0: none.
     """
 
     stream: StreamOptions
-    labels: dict[str, str]
+    after_sequence_number: int
 
 
 def read_request(
     message: service_pb2.OptimizeRequest,
-) -> tuple[OptimizationConfig, RequestOptions, list[Violation]]:
+) -> tuple[OptimizationRequest, FollowOptions]:
     """Read a request; what cannot be read is reported and left at its default.
 
     Returns:
-        The config, what is said beside it, and the violations that are not the config's own, or
-        that only the wire form can have: values of no kind, numbers of no enum, dates and durations
-        that are none.
+        What is asked for, with the violations that are not the config's own, or that only the wire
+        form can have: values of no kind, numbers of no enum, dates and durations that are none; and
+        how it is to be sent.
 
     Raises:
         InvalidConfigError: It has more parts than it may; they have not been read.
     """
     config, violations = read_config(message.config)
-    options = RequestOptions(_read_stream_options(message, violations), dict(message.labels))
-    violations += find_label_violations(options.labels)
-    return config, options, violations
+    options = read_follow_options(message, violations)
+    labels = dict(message.labels)
+    violations += find_label_violations(labels)
+    violations += find_id_violations("optimization_id", message.optimization_id)
+    violations += find_id_violations("resume_from", message.resume_from)
+    if options.after_sequence_number and not message.optimization_id:
+        reason = "is given without an optimization_id; say which one goes on"
+        violations.append(Violation("after_sequence_number", reason))
+    request = OptimizationRequest(
+        config,
+        violations,
+        optimization_id=message.optimization_id,
+        labels=labels,
+        is_detached=message.detached,
+        abandon_grace=_read_abandon_grace(message, violations),
+        must_exist=options.after_sequence_number > 0,
+        takes_results=message.reuse,
+        resume_from=message.resume_from,
+    )
+    return request, options
+
+
+def read_follow_options(
+    message: service_pb2.OptimizeRequest | service_pb2.WatchOptimizationRequest,
+    violations: list[Violation],
+) -> FollowOptions:
+    """Read how events are to be sent; what cannot be read is added to the violations."""
+    number = message.after_sequence_number
+    if number < 0:
+        violations.append(Violation("after_sequence_number", f"is {number}; at least 0"))
+    return FollowOptions(_read_stream_options(message, violations), number)
 
 
 def read_config(
@@ -112,8 +147,37 @@ def read_config(
     return config, violations
 
 
-def _read_stream_options(
+def find_cancel_violations(message: service_pb2.CancelOptimizationRequest) -> list[Violation]:
+    """Return what is wrong with a request to cancel."""
+    violations = [*find_required_id_violations(message.optimization_id)]
+    if len(message.reason) > MAX_REASON_CHARACTERS:
+        reason = f"has {len(message.reason):,} characters; {MAX_REASON_CHARACTERS} are allowed"
+        violations.append(Violation("reason", reason))
+    return violations
+
+
+def find_required_id_violations(optimization_id: str) -> Iterator[Violation]:
+    """Yield what is wrong with the id of an optimization that there must be."""
+    if not optimization_id:
+        yield Violation("optimization_id", "is empty; say which optimization is meant")
+    yield from find_id_violations("optimization_id", optimization_id)
+
+
+def _read_abandon_grace(
     message: service_pb2.OptimizeRequest, violations: list[Violation]
+) -> float | None:
+    if not message.HasField("abandon_grace"):
+        return None
+    grace = _read_seconds("abandon_grace", message.abandon_grace, violations)
+    if not 0 <= grace <= MAX_ABANDON_GRACE_SECONDS:
+        reason = f"is {grace:.10g} s; from 0 to {MAX_ABANDON_GRACE_SECONDS:g} s, a day"
+        violations.append(Violation("abandon_grace", reason))
+    return grace
+
+
+def _read_stream_options(
+    message: service_pb2.OptimizeRequest | service_pb2.WatchOptimizationRequest,
+    violations: list[Violation],
 ) -> StreamOptions:
     interval = None
     if message.HasField("progress_interval"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -20,13 +20,11 @@ from stratsweep_server.execution.pool import BacktestPool
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.background import in_background
-from stratsweep_server.optimization.labels import labels_text
-from stratsweep_server.optimization.optimizations import Optimizations, new_optimization_id
-from stratsweep_server.optimization.preparation import PreparedOptimization
+from stratsweep_server.optimization.optimizations import Optimizations
+from stratsweep_server.optimization.validation import InvalidConfigError
 from stratsweep_server.rpc import requests, responses
-from stratsweep_server.rpc.events.followed import FollowedOptimization
-from stratsweep_server.rpc.events.stream import HEARTBEAT_SECONDS, EventStream, started_response
-from stratsweep_server.texts import counted, listed
+from stratsweep_server.rpc.events.following import following
+from stratsweep_server.rpc.events.stream import started_response
 
 logger = logging.getLogger(__name__)
 
@@ -68,27 +66,37 @@ class OptimizationService(OptimizationServiceServicer):
         request: service_pb2.OptimizeRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> None:
-        """Run an optimization and stream its events; the call's end is the optimization's end."""
+        """Run, carry on or attach to an optimization, and stream its events."""
         optimizations = self._optimizations
-        with self._telling_of_storage(), optimizations.place() as place:
-            config, options, violations = await in_background(requests.read_request, request)
-            optimizer = optimizations.optimizer
-            prepared = await optimizer.prepare(config, violations, memory=place.memory)
-            optimization_id = new_optimization_id()
-            labels = options.labels
-            started = await in_background(self._started, optimization_id, prepared, labels)
+        with self._telling_of_storage():
+            asked, options = await in_background(requests.read_request, request)
             if request.validate_only:
+                started = await optimizations.look_at(asked)
                 await _write_first(context, started_response(started, time.time_ns()))
                 return
-            entry = optimizations.start(place, prepared, optimization_id, labels)
-            async with entry.attached():
-                await entry.submitted()
-                followed = FollowedOptimization(entry, started)
-                stream = EventStream(followed, options.stream, HEARTBEAT_SECONDS)
-                async with aclosing(stream.responses()) as events:
-                    await _write_first(context, await anext(events))
-                    async for event in events:
-                        await context.write(event)
+            async with (
+                optimizations.opened(asked) as optimization,
+                aclosing(
+                    following(optimization, options.stream, options.after_sequence_number)
+                ) as events,
+            ):
+                await _write_first(context, await anext(events))
+                async for response in events:
+                    await context.write(response)
+
+    async def CancelOptimization(  # noqa: N802
+        self,
+        request: service_pb2.CancelOptimizationRequest,
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> service_pb2.CancelOptimizationResponse:
+        """Stop an optimization, and keep what has completed."""
+        violations = requests.find_cancel_violations(request)
+        if violations:
+            raise InvalidConfigError(violations)
+        record = await self._optimizations.cancel(request.optimization_id, request.reason)
+        return service_pb2.CancelOptimizationResponse(
+            optimization=await in_background(responses.optimization, record)
+        )
 
     async def ListStrategies(  # noqa: N802
         self,
@@ -121,26 +129,10 @@ class OptimizationService(OptimizationServiceServicer):
             contract_version=CONTRACT_VERSION,
             engine=self._engine,
             worker_count=self._pool.worker_count,
-            max_combinations=self._optimizations.optimizer.max_combinations,
-            max_optimizations=self._optimizations.max_count,
+            max_combinations=self._optimizations.preparer.optimizer.max_combinations,
+            max_optimizations=self._optimizations.places.max_count,
             uptime=responses.duration(time.monotonic() - self._start_time),
         )
-
-    def _started(
-        self, optimization_id: str, prepared: PreparedOptimization, labels: Mapping[str, str]
-    ) -> bytes:
-        """Return `OptimizationStarted`, serialized: a config of a million values takes a while."""
-        logger.info(
-            "optimization %s%s: %s on %s, %s (%d rejected by constraints)",
-            optimization_id,
-            labels_text(labels),
-            listed([prepared.config.strategy]),
-            listed(prepared.config.symbols),
-            counted(prepared.total_count, "combination"),
-            prepared.rejected_count,
-        )
-        started = responses.started(optimization_id, self._pool.worker_count, prepared, labels)
-        return started.SerializeToString(deterministic=True)
 
     @contextmanager
     def _telling_of_storage(self) -> Iterator[None]:

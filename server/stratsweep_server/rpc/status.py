@@ -14,12 +14,21 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from stratsweep.v1 import error_reason_pb2
 from stratsweep.v1.error_reason_pb2 import ErrorReason
-from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
+from stratsweep.v1.optimization_service_pb2 import CancelOptimizationRequest, OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.market_data.storage import StorageUnavailableError
+from stratsweep_server.optimization.inputs import InputsChangedError
+from stratsweep_server.optimization.kept import OptimizationInterruptedError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
-from stratsweep_server.optimization.optimizations import TooManyOptimizationsError
+from stratsweep_server.optimization.places import TooManyOptimizationsError
+from stratsweep_server.optimization.preparer import OptimizationRunningError
+from stratsweep_server.optimization.store import (
+    HeldElsewhereError,
+    OptimizationExistsError,
+    StoreUnavailableError,
+    UnknownOptimizationError,
+)
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
 from stratsweep_server.rpc.responses import duration
 from stratsweep_server.rpc.trailers import (
@@ -33,7 +42,11 @@ from stratsweep_server.texts import counted
 
 ERROR_DOMAIN = "stratsweep"
 
-_REQUEST_FIELDS = set(OptimizeRequest.DESCRIPTOR.fields_by_name) - {"config"}
+_REQUEST_FIELDS = {
+    name
+    for message in (OptimizeRequest, CancelOptimizationRequest)
+    for name in message.DESCRIPTOR.fields_by_name
+} - {"config"}
 _MAX_VIOLATIONS = 20
 _MAX_FIELD_BYTES = 200
 _MAX_DESCRIPTION_BYTES = 600
@@ -213,6 +226,29 @@ _STATUSES: Mapping[type[Exception] | ViolationKind, _Row] = {
     DrainingError: _Row(grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_DRAINING),
     WorkersUnavailableError: _Row(
         grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_NO_WORKERS
+    ),
+    OptimizationExistsError: _Row(
+        grpc.StatusCode.ALREADY_EXISTS, error_reason_pb2.ERROR_REASON_OPTIMIZATION_EXISTS
+    ),
+    UnknownOptimizationError: _Row(
+        grpc.StatusCode.NOT_FOUND, error_reason_pb2.ERROR_REASON_UNKNOWN_OPTIMIZATION
+    ),
+    InputsChangedError: _Row(
+        grpc.StatusCode.FAILED_PRECONDITION, error_reason_pb2.ERROR_REASON_INPUTS_CHANGED
+    ),
+    StoreUnavailableError: _Row(
+        grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_STORE_UNAVAILABLE
+    ),
+    OptimizationRunningError: _Row(
+        grpc.StatusCode.FAILED_PRECONDITION, error_reason_pb2.ERROR_REASON_OPTIMIZATION_RUNNING
+    ),
+    HeldElsewhereError: _Row(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        error_reason_pb2.ERROR_REASON_RUNS_ELSEWHERE,
+        metadata=lambda error: {"address": error.address},
+    ),
+    OptimizationInterruptedError: _Row(
+        grpc.StatusCode.UNAVAILABLE, error_reason_pb2.ERROR_REASON_OPTIMIZATION_INTERRUPTED
     ),
 }
 """An error that clients are to know is a row here, and a reason in error_reason.proto."""

@@ -1,48 +1,23 @@
-"""Optimizations on a pool without processes."""
+"""The life of optimizations on a pool without processes."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
-from stratsweep_server.optimization import (
-    GridSearchOptimizer,
-    OptimizationConfig,
-    WorkersUnavailableError,
-)
+from stratsweep_server.optimization import WorkersUnavailableError
 from stratsweep_server.optimization import running as running_module
-from stratsweep_server.optimization.memory import MemoryBudget
-from stratsweep_server.optimization.optimizations import (
-    Optimizations,
-    TooManyOptimizationsError,
-    new_optimization_id,
-)
+from stratsweep_server.optimization.config import IntegerRange
+from stratsweep_server.optimization.places import TooManyOptimizationsError
 from stratsweep_server.optimization.states import OptimizationState
-
-from tests.inline_pool import InlinePool
-
-CONFIG = OptimizationConfig(
-    strategy="any",
-    symbols=["SPY"],
-    parameters={"x": [1, 2, 3, 4]},
-    optimization_target="score",
+from stratsweep_server.optimization.store import (
+    OptimizationExistsError,
+    UnknownOptimizationError,
 )
+from stratsweep_server.optimization.validation import InvalidConfigError, Violation
 
+from tests.waiting import until
 
-class Floor:
-    """Optimizations of a pool, with the budget that they share."""
-
-    def __init__(self, max_count=64, **pool_options):
-        self.pool = InlinePool(lambda x: {"score": x}, **pool_options)
-        self.memory = MemoryBudget()
-        optimizer = GridSearchOptimizer(pool=self.pool)
-        self.optimizations = Optimizations(optimizer, max_count, self.memory)
-
-    async def start(self):
-        with self.optimizations.place() as place:
-            optimizer = self.optimizations.optimizer
-            prepared = await optimizer.prepare(CONFIG, memory=place.memory)
-            return self.optimizations.start(
-                place, prepared, new_optimization_id(), {"desk": "rates"}
-            )
+from .floor import Floor, SharedStore, events_of, request, stalled
 
 
 async def test_an_optimization_runs_by_itself_and_is_concluded_once_for_all_who_ask(monkeypatch):
@@ -51,93 +26,294 @@ async def test_an_optimization_runs_by_itself_and_is_concluded_once_for_all_who_
     monkeypatch.setattr(
         running_module, "conclude", lambda *args: conclusions.append(args) or conclude(*args)
     )
-    entry = await Floor().start()
-    async with entry.attached():
+    async with Floor().opened(labels={"desk": "rates"}) as entry:
         first, second = await asyncio.gather(entry.result(), entry.result())
         assert first is second
-        assert entry.state is OptimizationState.SUCCEEDED
+        assert entry.record.state is OptimizationState.SUCCEEDED
     assert (first.best.parameters, entry.log.count) == ({"x": 4}, 4)
-    assert entry.labels == {"desk": "rates"}
+    assert entry.record.labels == {"desk": "rates"}
     assert len(conclusions) == 1
 
 
 async def test_who_stops_waiting_for_the_result_ends_nothing():
     floor = Floor(stall_after=2)
-    entry = await floor.start()
-    async with entry.attached():
-        await entry.submitted()
+    async with floor.opened() as entry:
         impatient = asyncio.create_task(entry.result())
-        await entry.log.wait_beyond(1)
+        await stalled(entry, 2)
         impatient.cancel()
         await asyncio.wait([impatient])
-        assert entry.state is OptimizationState.RUNNING
+        assert entry.record.state is OptimizationState.RUNNING
         assert not floor.pool.workloads[0].is_cancelled
 
 
-async def test_an_optimization_is_given_up_when_the_last_attached_call_is_gone():
+async def test_an_optimization_is_cancelled_when_the_last_attached_call_is_gone():
     floor = Floor(stall_after=2)
-    entry = await floor.start()
-    async with entry.attached():
-        async with entry.attached():
-            await entry.log.wait_beyond(1)
+    async with floor.opened(request("a")) as entry:
+        async with floor.opened(request("a")) as again:
+            assert again is entry
+            await stalled(entry, 2)
         assert not floor.pool.workloads[0].is_cancelled
     assert floor.pool.workloads[0].is_cancelled
-    assert entry.state is OptimizationState.CANCELLED
+    assert entry.record.state is OptimizationState.CANCELLED
+    assert entry.record.message == "its client left"
     assert entry.log.is_closed
 
 
-async def test_place_and_memory_are_held_until_the_last_attached_call_is_gone():
+async def test_the_memory_is_held_until_nobody_reads_and_the_place_until_nothing_runs():
     floor = Floor(max_count=1)
-    entry = await floor.start()
-    async with entry.attached():
+    async with floor.opened() as entry:
         await entry.result()
         assert floor.memory.used_bytes == entry.prepared.memory_bytes
-        with pytest.raises(TooManyOptimizationsError, match="runs 1 optimization, its limit"):
-            await floor.start()
+        async with floor.opened() as next_one:
+            await next_one.result()
     assert floor.memory.used_bytes == 0
-    async with (await floor.start()).attached():
-        pass
 
 
-async def test_a_place_on_which_nothing_was_started_is_given_back():
-    floor = Floor(max_count=1)
-    for _ in range(2):
-        with floor.optimizations.place() as place:
-            place.memory.resize(1_000)
-        assert floor.memory.used_bytes == 0
-
-
-async def test_what_keeps_an_optimization_from_starting_is_raised_to_who_waits(monkeypatch):
+async def test_what_keeps_an_optimization_from_starting_is_raised_to_who_opens_it(monkeypatch):
     floor = Floor(max_count=1)
 
     def fail(*_, **__):
         raise WorkersUnavailableError("no worker starts")
 
     monkeypatch.setattr(floor.pool, "submit", fail)
-    entry = await floor.start()
-    async with entry.attached():
-        with pytest.raises(WorkersUnavailableError, match="no worker starts"):
-            await entry.submitted()
-    assert entry.state is OptimizationState.FAILED
+    with pytest.raises(WorkersUnavailableError, match="no worker starts"):
+        async with floor.opened():
+            pass
     assert floor.memory.used_bytes == 0
+    assert not floor.places.is_full
 
 
-async def test_a_call_that_leaves_before_anything_ran_leaves_nothing():
-    floor = Floor(max_count=1)
-    entry = await floor.start()
-    async with entry.attached():
-        pass
-    assert (floor.pool.workloads, floor.memory.used_bytes) == ([], 0)
-    with pytest.raises(asyncio.CancelledError):
-        await entry.submitted()
-
-
-async def test_closing_gives_up_what_runs():
+async def test_closing_ends_what_runs_where_nothing_is_kept():
     floor = Floor(stall_after=0)
-    entries = [await floor.start() for _ in range(2)]
-    for entry in entries:
-        await entry.submitted()
-    await floor.optimizations.close()
-    assert all(workload.is_cancelled for workload in floor.pool.workloads)
-    assert [entry.state for entry in entries] == [OptimizationState.CANCELLED] * 2
+    async with AsyncExitStack() as stack:
+        entries = [await stack.enter_async_context(floor.opened()) for _ in range(2)]
+        await floor.optimizations.close()
+        assert all(workload.is_cancelled for workload in floor.pool.workloads)
+        assert [entry.record.state for entry in entries] == [OptimizationState.CANCELLED] * 2
     assert floor.memory.used_bytes == 0
+
+
+# Ids.
+
+
+async def test_two_calls_with_the_same_new_id_start_one():
+    floor = Floor()
+    first, second = await asyncio.gather(floor.events(request("a")), floor.events(request("a")))
+    assert first == second
+    assert len(floor.pool.workloads) == 1
+
+
+async def test_an_id_is_made_that_sorts_by_time():
+    floor = Floor()
+    async with floor.opened() as first, floor.opened() as second:
+        ids = [entry.record.optimization_id for entry in (first, second)]
+    assert len(set(ids)) == 2
+    assert [len(each) for each in ids] == [26, 26]
+    assert ids[0][:10] <= ids[1][:10]
+
+
+@pytest.mark.parametrize("has_arrow_results", [False, True], ids=["rows", "Arrow"])
+async def test_an_ended_one_is_replayed_bit_for_bit_from_any_number(has_arrow_results):
+    floor = Floor(SharedStore(), stall_after=None)
+    async with floor.opened(request("a")) as entry:
+        first = await events_of(entry, has_arrow_results=has_arrow_results)
+    for after in (0, 1, 2, 4, 5, 6):
+        async with floor.opened(request("a")) as kept:
+            assert kept is not entry
+            again = await events_of(kept, after, has_arrow_results)
+        assert again == first[after:]
+    assert len(floor.pool.workloads) == 1
+    assert floor.memory.used_bytes == 0
+
+
+async def test_labels_do_not_count_but_another_config_is_refused_with_what_differs():
+    floor = Floor(SharedStore(), stall_after=1)
+    config_fields = {"parameters": {"x": IntegerRange(1, 9, 2)}, "symbols": ("SPY", "QQQ")}
+    other = request("a", config_fields={"seed": 7, **config_fields})
+    same = request("a", labels={"desk": "rates"})
+    async with floor.opened(request("a")) as entry:
+        async with floor.opened(same) as again:
+            assert again is entry
+        with pytest.raises(OptimizationExistsError) as caught:
+            await floor.run(other)
+        floor.optimizations.places.take()
+    text = str(caught.value)
+    assert "seed is 7 and was 0" in text
+    assert "symbols is SPY, QQQ and was SPY" in text
+    assert "parameter 'x' is 1 to 9 by 2 and was 1, 2, 3, 4" in text
+    with pytest.raises(OptimizationExistsError, match="seed is 7 and was 0"):
+        await floor.run(other)
+
+
+async def test_an_unknown_one_that_there_must_be_is_not_begun():
+    floor = Floor()
+    with pytest.raises(UnknownOptimizationError, match="a"):
+        await floor.run(request("a", must_exist=True))
+    assert floor.pool.workloads == []
+
+
+async def test_violations_are_told_before_anything_else():
+    floor = Floor()
+    wrong = request("a", violations=[Violation("optimization_id", "is wrong")])
+    with pytest.raises(InvalidConfigError, match="is wrong"):
+        await floor.run(wrong)
+    async with floor.opened(request("a")):
+        with pytest.raises(InvalidConfigError, match="is wrong"):
+            await floor.run(wrong)
+
+
+async def test_looking_begins_nothing():
+    floor = Floor()
+    assert await floor.optimizations.look_at(request("a"))
+    with pytest.raises(UnknownOptimizationError):
+        await floor.optimizations.find("a")
+    assert floor.memory.used_bytes == 0
+
+
+# Leaving.
+
+
+async def test_within_its_grace_a_client_finds_what_it_left():
+    floor = Floor(stall_after=2)
+    async with floor.opened(request("a", abandon_grace=60.0)) as entry:
+        await stalled(entry, 2)
+    async with floor.opened(request("a")) as again:
+        assert again is entry
+        assert again.log.count == 2
+        assert not floor.pool.workloads[0].is_cancelled
+
+
+async def test_after_its_grace_it_is_cancelled():
+    floor = Floor(stall_after=2)
+    async with floor.opened(request("a", abandon_grace=60.0)) as entry:
+        await stalled(entry, 2)
+    async with floor.opened(request("a", abandon_grace=0.01)):
+        pass
+    await until(lambda: entry.record.state is OptimizationState.CANCELLED, "its grace was over")
+    assert (entry.record.completed_count, entry.record.message) == (2, "its client left")
+
+
+async def test_a_detached_one_goes_on_without_a_client():
+    floor = Floor(SharedStore())
+    async with floor.opened(request("a", is_detached=True)) as entry:
+        pass
+    await entry.over()
+    found = await floor.optimizations.find("a")
+    assert found.record.state is OptimizationState.SUCCEEDED
+    assert (await found.result()).best.parameters == {"x": 4}
+    assert floor.memory.used_bytes == 0
+
+
+async def test_what_nothing_keeps_is_forgotten_after_its_grace():
+    floor = Floor()
+    async with floor.opened(request("a", abandon_grace=0.01)) as entry:
+        await entry.result()
+    assert await floor.optimizations.find("a") is entry
+    await until(lambda: floor.memory.used_bytes == 0, "it was forgotten")
+    with pytest.raises(UnknownOptimizationError):
+        await floor.optimizations.find("a")
+
+
+# Cancelling.
+
+
+async def test_cancelling_ranks_what_has_completed_for_all_who_follow():
+    floor = Floor(stall_after=3)
+    async with floor.opened(request("a")) as entry, floor.opened(request("a")):
+        await stalled(entry, 3)
+        with entry.read():
+            record = await floor.optimizations.cancel("a", "a better idea")
+            again = await floor.optimizations.cancel("a", "another reason")
+            result = await entry.result()
+        assert (record.state, again.state) == (OptimizationState.RUNNING,) * 2
+        assert result.state is OptimizationState.CANCELLED
+        assert [each.parameters["x"] for each in result.ranked_results] == [3, 2, 1]
+        assert entry.record.message == "a better idea"
+        ended = await floor.optimizations.cancel("a", "once more")
+        assert (ended.state, ended.message) == (OptimizationState.CANCELLED, "a better idea")
+
+
+async def test_a_queued_one_is_cancelled_without_having_run():
+    floor = Floor(SharedStore(), max_count=1, stall_after=0)
+    async with floor.opened(), floor.opened(request("a")) as queued:
+        assert queued.record.state is OptimizationState.QUEUED
+        await floor.optimizations.cancel("a", "a better idea")
+        first = await events_of(queued)
+        assert (await queued.result()).state is OptimizationState.CANCELLED
+    assert len(floor.pool.workloads) == 1
+    async with floor.opened(request("a")) as kept:
+        assert await events_of(kept) == first
+
+
+async def test_an_unknown_one_is_not_cancelled():
+    with pytest.raises(UnknownOptimizationError):
+        await Floor().optimizations.cancel("a", "")
+
+
+# Waiting.
+
+
+async def test_who_comes_first_runs_first():
+    floor = Floor(max_count=1, stall_after=0)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(floor.opened(request("0")))
+        waiting = [
+            await stack.enter_async_context(floor.opened(request(str(number))))
+            for number in range(1, 4)
+        ]
+        assert [each.record.state.value for each in waiting] == ["QUEUED"] * 3
+        assert floor.memory.used_bytes == first.prepared.memory_bytes
+        for before, after in zip([first, *waiting], waiting, strict=False):
+            before.cancel("next")
+            assert await after.begun()
+            assert after.record.state is OptimizationState.RUNNING
+            assert [each.record.state.value for each in waiting].count("RUNNING") == 1
+
+
+async def test_what_waits_begins_with_the_same_events_for_all():
+    floor = Floor(max_count=1)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(floor.opened(request("0", is_detached=True)))
+        queued = await stack.enter_async_context(floor.opened(request("1")))
+        assert queued.record.state is OptimizationState.QUEUED
+        assert not await queued.begun(patience=0.0)
+        await first.result()
+        events = await events_of(queued)
+        assert await events_of(queued) == events
+    assert len(events) == 6
+
+
+async def test_beyond_the_queue_it_is_refused():
+    floor = Floor(max_count=1, max_queued=1, stall_after=0)
+    async with floor.opened(), floor.opened() as queued:
+        assert queued.record.state is OptimizationState.QUEUED
+        for wanted in (request(), request("a")):
+            with pytest.raises(TooManyOptimizationsError, match="runs 1 optimization, its limit"):
+                await floor.run(wanted)
+
+
+async def test_without_a_queue_it_is_refused_at_once():
+    floor = Floor(max_count=1, max_queued=0, stall_after=0)
+    async with floor.opened():
+        with pytest.raises(TooManyOptimizationsError):
+            await floor.run(request())
+    assert (await floor_runs(floor)).state is OptimizationState.CANCELLED
+
+
+async def floor_runs(floor):
+    async with floor.opened() as entry:
+        entry.cancel("enough")
+        return await entry.result()
+
+
+async def test_one_that_waits_for_memory_runs_when_that_is_free():
+    floor = Floor(memory=3_000_000)
+    async with floor.opened() as first:
+        await first.result()
+        async with floor.opened() as second:
+            assert second.record.state is OptimizationState.QUEUED
+            waiting = asyncio.create_task(second.result())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            floor.optimizations.places.close(first._place)
+            assert (await waiting).state is OptimizationState.SUCCEEDED

@@ -37,8 +37,9 @@ def test_lists_are_read_as_they_were_written(values, kind):
     message = request()
     parameter = message.config.parameters.add(name="x")
     getattr(parameter, kind).values.extend(values)
-    config, _, violations = read_request(message)
-    assert violations == []
+    read, _ = read_request(message)
+    config = read.config
+    assert read.violations == []
     assert list(config.axes[0].values) == values
     assert [type(value) for value in config.axes[0].values] == [type(value) for value in values]
 
@@ -108,7 +109,7 @@ def test_requirements_are_read_and_written_again():
 def test_what_is_no_duration_is_refused(field, duration):
     message = request()
     getattr(message if field == "progress_interval" else message.config, field).CopyFrom(duration)
-    _, _, [violation] = read_request(message)
+    [violation] = read_request(message)[0].violations
     assert violation.field == field
     assert violation.description.startswith(f"is no duration: {duration.seconds} s")
 
@@ -126,9 +127,11 @@ def test_durations_are_read_in_seconds(duration, seconds):
     message = request()
     message.config.backtest_timeout.CopyFrom(duration)
     message.progress_interval.CopyFrom(duration)
-    config, options, violations = read_request(message)
-    assert config.backtest_timeout == options.stream.progress_interval == seconds
-    assert [each.field for each in violations] == (["progress_interval"] if seconds <= 0 else [])
+    read, options = read_request(message)
+    assert read.config.backtest_timeout == options.stream.progress_interval == seconds
+    assert [each.field for each in read.violations] == (
+        ["progress_interval"] if seconds <= 0 else []
+    )
 
 
 def test_the_extremes_of_other_fields_are_read_and_left_to_validation():
@@ -137,10 +140,56 @@ def test_the_extremes_of_other_fields_are_read_and_left_to_validation():
     message.config.max_ranked_results = message.config.warm_up_bar_count = 2**32 - 1
     message.config.date_range.start_date = "0001-01-01"
     message.config.date_range.end_date = "9999-12-31"
-    config, _, violations = read_request(message)
-    assert violations == []
+    read, _ = read_request(message)
+    config = read.config
+    assert read.violations == []
     assert (config.start_date.year, config.end_date.year) == (1, 9999)
     message.config.date_range.end_date = "9" * 900_000
-    _, _, [violation] = read_request(message)
+    [violation] = read_request(message)[0].violations
     assert violation.field == "date_range.end_date"
     assert len(violation.description) < 200
+
+
+@pytest.mark.parametrize("field", ["optimization_id", "resume_from"])
+@pytest.mark.parametrize("text", ["", "a", "9", "A.b-c_d", "x" * 64])
+def test_ids_are_taken_as_they_are(field, text):
+    message = request()
+    setattr(message, field, text)
+    read, _ = read_request(message)
+    assert (read.violations, getattr(read, field)) == ([], text)
+
+
+@pytest.mark.parametrize("field", ["optimization_id", "resume_from"])
+@pytest.mark.parametrize("text", ["x" * 65, "-a", ".a", "a/b", "a b", "ä", "a\n", "../a", "a\0"])
+def test_what_is_no_id_is_refused(field, text):
+    message = request()
+    setattr(message, field, text)
+    [violation] = read_request(message)[0].violations
+    assert violation.field == field
+    assert "take 1 to 64 of letters, digits, '-', '_' and '.'" in violation.description
+
+
+def test_an_abandon_grace_of_more_than_a_day_is_refused():
+    message = request()
+    assert read_request(message)[0].abandon_grace is None
+    message.abandon_grace.FromSeconds(86_400)
+    assert read_request(message)[0].abandon_grace == 86_400
+    message.abandon_grace.FromSeconds(86_401)
+    [violation] = read_request(message)[0].violations
+    assert (violation.field, violation.description) == (
+        "abandon_grace",
+        "is 86401 s; from 0 to 86400 s, a day",
+    )
+
+
+def test_a_stream_that_goes_on_needs_an_id_and_a_number_of_an_event():
+    message = request()
+    message.after_sequence_number = 3
+    [violation] = read_request(message)[0].violations
+    assert violation.field == "after_sequence_number"
+    message.optimization_id = "a"
+    read, options = read_request(message)
+    assert (read.violations, read.must_exist, options.after_sequence_number) == ([], True, 3)
+    message.after_sequence_number = -1
+    [violation] = read_request(message)[0].violations
+    assert violation.description == "is -1; at least 0"

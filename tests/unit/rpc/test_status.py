@@ -13,8 +13,17 @@ from grpc_status import rpc_status
 from stratsweep.v1.error_reason_pb2 import ErrorReason
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.market_data.storage import StorageUnavailableError
+from stratsweep_server.optimization.inputs import InputsChangedError
+from stratsweep_server.optimization.kept import OptimizationInterruptedError
 from stratsweep_server.optimization.memory import MemoryExhaustedError
-from stratsweep_server.optimization.optimizations import TooManyOptimizationsError
+from stratsweep_server.optimization.places import TooManyOptimizationsError
+from stratsweep_server.optimization.preparer import OptimizationRunningError
+from stratsweep_server.optimization.store import (
+    HeldElsewhereError,
+    OptimizationExistsError,
+    StoreUnavailableError,
+    UnknownOptimizationError,
+)
 from stratsweep_server.optimization.validation import (
     InvalidConfigError,
     Violation,
@@ -48,6 +57,13 @@ ERRORS = {
         "scratch directory", Path("/secret"), OSError(28, "No space left on device"), lambda: None
     ),
     "MEMORY_EXHAUSTED": MemoryExhaustedError(2_000_000, 3_000_000),
+    "OPTIMIZATION_EXISTS": OptimizationExistsError("seed is 7 and was 0"),
+    "UNKNOWN_OPTIMIZATION": UnknownOptimizationError("there is no optimization a"),
+    "INPUTS_CHANGED": InputsChangedError(["the bars of SPY have changed"]),
+    "STORE_UNAVAILABLE": StoreUnavailableError("the disk is full"),
+    "OPTIMIZATION_RUNNING": OptimizationRunningError("optimization a is RUNNING"),
+    "RUNS_ELSEWHERE": HeldElsewhereError("127.0.0.1:50051"),
+    "OPTIMIZATION_INTERRUPTED": OptimizationInterruptedError("optimization a stands still"),
 }
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.optimizations import OptimizationEntry
 from stratsweep_server.optimization.result import OptimizationResult
 
 
@@ -41,22 +40,12 @@ class Followed(Protocol):
         """Wait for the end, at which the log is closed, and return it; may be cancelled."""
 
 
-class FollowedOptimization:
-    """Implement `Followed` for an optimization that runs in this process.
+class Awaited(Followed, Protocol):
+    """Give a stream what may have to wait before it has config, grid and log."""
 
-    Args:
-        entry: What runs.
-        started: Its serialized `OptimizationStarted`.
-    """
+    async def begun(self, patience: float | None = None) -> bool:
+        """Wait until it has; the started event is there before.
 
-    def __init__(self, entry: OptimizationEntry, started: bytes) -> None:
-        self.started = started
-        self.started_time = entry.log.runs[0].start_time
-        self.config = entry.prepared.config
-        self.grid = entry.prepared.grid
-        self.log: FollowedLog = entry.log
-        self._entry = entry
-
-    async def result(self) -> OptimizationResult:
-        """Wait for the end and return it."""
-        return await self._entry.result()
+        Returns:
+            False when `patience` seconds passed before that.
+        """

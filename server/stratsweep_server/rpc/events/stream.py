@@ -38,7 +38,7 @@ from stratsweep_server.rpc.events.single_rows import SingleRowProgress
 from stratsweep_server.rpc.events.wire import field
 
 HEARTBEAT_SECONDS = 15.0
-_STARTED_NUMBER = 1
+STARTED_NUMBER = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class EventStream:
         First the start, then progress as it comes, heartbeats in between, last the parts of the
         result.
         """
-        if self._after < _STARTED_NUMBER:
+        if self._after < STARTED_NUMBER:
             yield started_response(self._followed.started, self._followed.started_time)
         conclusion = asyncio.create_task(self._followed.result())
         try:
@@ -109,7 +109,7 @@ class EventStream:
             while not conclusion.done():
                 await asyncio.wait([conclusion], timeout=self._heartbeat_interval)
                 if not conclusion.done():
-                    yield _heartbeat()
+                    yield heartbeat_response()
             for response in self._result_responses(conclusion.result()):
                 yield response
                 await asyncio.sleep(0)  # a write need not wait, and others are to have their turns
@@ -120,10 +120,10 @@ class EventStream:
 
     async def _progress_responses(self) -> AsyncIterator[bytes]:
         log = self._log
-        passed = max(self._after - _STARTED_NUMBER, 0)
+        passed = max(self._after - STARTED_NUMBER, 0)
         while max(self._position, passed) < log.total_count:
             if not await log.wait_beyond(max(self._position, passed), self._heartbeat_interval):
-                yield _heartbeat()
+                yield heartbeat_response()
                 continue
             if log.count <= max(self._position, passed):
                 return  # closed before the end
@@ -192,12 +192,12 @@ class EventStream:
         event_time = self._log.event_time(self._position - 1)
         progress = (self._head_of_progress(), *outcomes.wire, self._best_wire)
         return _response(
-            self._head_of_event(self._position + _STARTED_NUMBER, event_time),
+            self._head_of_event(self._position + STARTED_NUMBER, event_time),
             *field(OptimizationEvent.PROGRESS_FIELD_NUMBER, progress),
         )
 
     def _result_responses(self, result: OptimizationResult) -> Iterator[bytes]:
-        first_number = self._log.count + _STARTED_NUMBER + 1
+        first_number = self._log.count + STARTED_NUMBER + 1
         parts = result_parts(result, self._ranking_format, self._grid)
         for number, part in enumerate(parts, first_number):
             if number > self._after:
@@ -232,7 +232,7 @@ def started_response(started: bytes, started_time: int) -> bytes:
         started: The message.
         started_time: When it happened, in nanoseconds since the epoch.
     """
-    head = OptimizationEvent(sequence_number=_STARTED_NUMBER)
+    head = OptimizationEvent(sequence_number=STARTED_NUMBER)
     head.event_time.FromNanoseconds(started_time)
     message = field(OptimizationEvent.STARTED_FIELD_NUMBER, (started,))
     return _response(head.SerializeToString(), *message)
@@ -252,7 +252,8 @@ def _response(*event: bytes) -> bytes:
     return b"".join(field(OptimizeResponse.EVENT_FIELD_NUMBER, event))
 
 
-def _heartbeat() -> bytes:
+def heartbeat_response() -> bytes:
+    """Return the serialized response that fills a silence."""
     response = OptimizeResponse()
     response.event.event_time.FromNanoseconds(time.time_ns())
     response.event.heartbeat.SetInParent()

@@ -1,0 +1,44 @@
+"""Load the log of an optimization that goes on."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from stratsweep_server.execution.outcomes import OutcomeBatch
+from stratsweep_server.optimization.background import checkpoint
+from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.store import LogView, Run
+
+_BLOCK_ROWS = 10_000
+
+
+def load_log(view: LogView, running_seconds: float) -> OutcomeLog:
+    """Return a log with all outcomes that are kept, whose next run begins now.
+
+    Args:
+        view: What is kept.
+        running_seconds: For how long the optimization had run at least.
+    """
+    log = OutcomeLog(view.total_count)
+    for start in range(0, view.count, _BLOCK_ROWS):
+        checkpoint()
+        stop = min(start + _BLOCK_ROWS, view.count)
+        elapsed = np.array([view.elapsed(row) for row in range(start, stop)])
+        log.append(_batch(view, start, stop), elapsed)
+    if log.count:
+        running_seconds = max(running_seconds, log.elapsed(log.count - 1))
+    log.runs = [*view.runs, Run(log.count, time.time_ns(), running_seconds)]
+    return log
+
+
+def _batch(view: LogView, start: int, stop: int) -> OutcomeBatch:
+    indices = view.indices(start, stop)
+    names = view.metric_names(slice(start, stop))
+    table = np.empty((stop - start, len(names)), order="F")
+    for position, name in enumerate(names):
+        table[:, position] = view.metric(name, start, stop)
+    failed = indices[view.is_failure(start, stop)].tolist()
+    failures = tuple(view.failures[index] for index in failed)
+    return OutcomeBatch(indices, view.durations(start, stop), names, table, failures)
