@@ -356,7 +356,7 @@ class OptimizationEntry:
 
     async def _go(self, ready: ReadyOptimization) -> OptimizationResult:
         prepared, preparer = ready.prepared, self._means.preparer
-        log = await preparer.load(self._record)
+        log = None if self._is_new else await preparer.load(self._record)
         if log is not None and log.count == log.total_count:
             return await self._end_without_running()
         taken_over = ready.taken_over
