@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from stratsweep_server.backtest.loading import EngineSpec
@@ -18,12 +18,15 @@ from stratsweep_server.config import ServerConfig
 from stratsweep_server.execution.machine_memory import memory_bytes, return_large_arrays
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
+from stratsweep_server.market_data.bars import digest_of
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.optimization.fingerprint import fingerprint_of
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
 from stratsweep_server.optimization.memory_store import MemoryStore
 from stratsweep_server.optimization.optimizations import Optimizations
 from stratsweep_server.optimization.places import Places
+from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.storage_watch import StorageWatch
 from stratsweep_server.optimization.store_calls import StoreCalls
@@ -79,11 +82,11 @@ class Server:
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
-            store = StoreCalls(MemoryStore())
+            calls = StoreCalls(MemoryStore())
             messages = KeptMessages(lambda: self.pool.worker_count)
-            preparer = Preparer(optimizer, store, messages, lambda _: {})
+            preparer = Preparer(optimizer, calls, messages, _fingerprint)
             places = Places(config.max_optimizations, config.max_queued, self.memory)
-            optimizations = Optimizations(preparer, places, store)
+            optimizations = Optimizations(preparer, places, calls)
             stack.push_async_callback(optimizations.close)
             service = OptimizationService(
                 optimizations,
@@ -111,6 +114,13 @@ class Server:
         update = asyncio.ensure_future(self._rpc.set_serving(is_serving=is_serving))
         self._health_updates.add(update)
         update.add_done_callback(self._health_updates.discard)
+
+
+def _fingerprint(prepared: PreparedOptimization) -> Mapping[str, str]:
+    if prepared.generation is None:
+        raise RuntimeError("nobody knows on which code the optimization runs")
+    digests = {bars.symbol: digest_of(bars) for bars in prepared.bars}
+    return fingerprint_of(prepared.generation, digests)
 
 
 def _memory_budget(config: ServerConfig) -> MemoryBudget:

@@ -255,7 +255,7 @@ class OptimizationEntry:
         await asyncio.wait([self._task])
 
     def free(self) -> None:
-        """Free what it takes to read it."""
+        """Give back what it takes to read it."""
         if self._place is not None:
             self._means.places.close(self._place)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from stratsweep_server.backtest.settings import settings_of
 from stratsweep_server.execution.grid import ParameterAxis
+from stratsweep_server.optimization.fingerprint import differences
 from stratsweep_server.optimization.preparation import PreparedOptimization
 
 
@@ -26,11 +27,7 @@ def require_same_inputs(before: Mapping[str, str], after: Mapping[str, str]) -> 
     Raises:
         InputsChangedError: It is not; the text says what has changed.
     """
-    changes = [
-        f"{name} is {after.get(name, 'not there')} and was {before.get(name, 'not there')}"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    ]
+    changes = differences(before, after)
     if changes:
         raise InputsChangedError(changes)
 

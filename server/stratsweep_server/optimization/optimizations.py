@@ -134,9 +134,7 @@ class Optimizations:
                 request = self.preparer.messages.read_request(record.request)
                 entry = self._enter(record, request, None, is_new=False)
             entry.cancel(reason)
-        if entry.record.state is not OptimizationState.RUNNING:
-            with contextlib.suppress(Exception):
-                await entry.kept()
+        await entry.kept()
         return entry.record
 
     async def carry_on(self, record: OptimizationRecord) -> None:

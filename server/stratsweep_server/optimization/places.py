@@ -120,7 +120,7 @@ class Places:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Be one of those that wait, while the context is open."""
+        """Count as one of those that wait, while the context is open."""
         self._queued_count += 1
         try:
             yield

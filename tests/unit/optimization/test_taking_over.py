@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stratsweep_server.execution.plan import BacktestPlan, ParameterAxis
+from stratsweep_server.execution.grid import ParameterAxis
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.inputs import InputsChangedError
 from stratsweep_server.optimization.preparer import OptimizationRunningError
 from stratsweep_server.optimization.states import OptimizationState
