@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.closed_log import ClosedLog
@@ -28,7 +31,10 @@ class KeptOptimization:
         record: Where it stands.
         prepared: What its outcomes are of.
         log: Its outcomes.
+        is_here: False: another process may hold it.
     """
+
+    is_here = False
 
     def __init__(
         self, record: OptimizationRecord, prepared: PreparedOptimization, log: FollowedLog
@@ -56,6 +62,11 @@ class KeptOptimization:
     def grid(self) -> GridColumns:
         """Return the parameters' values."""
         return self.prepared.grid
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Do nothing: what was read from the store stays readable."""
+        yield
 
     async def begun(self, patience: float | None = None) -> bool:  # noqa: ARG002
         """Return at once that there is a log to follow."""

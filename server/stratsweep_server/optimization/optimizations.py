@@ -15,9 +15,10 @@ from weakref import WeakValueDictionary
 
 from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.optimization.config_differences import differences
-from stratsweep_server.optimization.entry import Means, OptimizationEntry, ReadyOptimization
+from stratsweep_server.optimization.entry import OptimizationEntry
 from stratsweep_server.optimization.identifiers import new_optimization_id
 from stratsweep_server.optimization.kept import KeptOptimization, read
+from stratsweep_server.optimization.life import Means, ReadyOptimization
 from stratsweep_server.optimization.memory import MemoryAccount
 from stratsweep_server.optimization.places import Place, Places
 from stratsweep_server.optimization.preparation import PreparedOptimization

@@ -315,5 +315,5 @@ async def test_one_that_waits_for_memory_runs_when_that_is_free():
             waiting = asyncio.create_task(second.result())
             await asyncio.sleep(0)
             assert not waiting.done()
-            floor.optimizations.places.close(first._place)
+            floor.optimizations.places.close(first._life.place)
             assert (await waiting).state is OptimizationState.SUCCEEDED
