@@ -98,7 +98,8 @@ class ServerProcess:
         on_output: Callable[[str], None] | None = None,
     ) -> None:
         output = [] if on_output is None else ["--worker-output", "stdout"]
-        self._arguments = ["--listen", listen, *output, "--exit-on-stdin-eof", *arguments]
+        private = ["--private", "--exit-on-stdin-eof"]
+        self._arguments = ["--listen", listen, *output, *private, *arguments]
         self._start_timeout = start_timeout
         self._listeners = {_NOTE_PREFIX: on_note, _OUTPUT_PREFIX: on_output}
 

@@ -23,6 +23,7 @@ from stratsweep_server.options import (
 )
 
 EXIT_CANNOT_LISTEN = 4
+EXIT_CANNOT_KEEP = 5
 
 
 @click.command(
@@ -32,7 +33,7 @@ EXIT_CANNOT_LISTEN = 4
     epilog=(
         "Each option can also be set by an environment variable, such as STRATSWEEP_WORKERS. "
         "Exit codes: 0 stopped when asked to; 1 failed; 2 bad usage; 4 the address cannot be used; "
-        "130 ended by a second Ctrl-C."
+        "5 the state directory cannot be used; 130 ended by a second Ctrl-C."
     ),
 )
 @click.option(
@@ -97,6 +98,26 @@ EXIT_CANNOT_LISTEN = 4
     help="Memory that optimizations may hold together; one that does not fit waits.  "
     "[default: half of what this machine, or its container, has]",
 )
+@click.option(
+    "--state",
+    default="",
+    metavar="DIR|none",
+    help="Where optimizations are kept; none: nowhere, they go with the server.  [default: "
+    "stratsweep in $XDG_STATE_HOME, or in ~/.local/state]",
+)
+@click.option(
+    "--retain-days",
+    type=WholeNumber(min=1, max=100_000),
+    default=90,
+    help="Days for which an optimization is kept after it has ended.",
+)
+@click.option(
+    "--retain-gigabytes",
+    type=WholeNumber(min=1),
+    default=10,
+    help="Size of all that is kept, beyond which the oldest are removed.",
+)
+@click.option("--private", "is_private", is_flag=True, hidden=True)
 @click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
@@ -179,6 +200,7 @@ def main(
     from stratsweep_server.execution.fork_server import stop_fork_server  # noqa: PLC0415
     from stratsweep_server.execution.limits import WorkerLimits  # noqa: PLC0415
     from stratsweep_server.logs import configure_logging, print_worker_output  # noqa: PLC0415
+    from stratsweep_server.optimization.store import StoreUnavailableError  # noqa: PLC0415
 
     configure_logging(log_level, as_json=log_format == "json")
     if worker_output == "stdout":
@@ -190,6 +212,9 @@ def main(
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_CANNOT_LISTEN)
+    except StoreUnavailableError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_CANNOT_KEEP)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     finally:

@@ -18,17 +18,19 @@ from stratsweep_server.config import ServerConfig
 from stratsweep_server.execution.machine_memory import memory_bytes, return_large_arrays
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
+from stratsweep_server.keeping import as_storage_error, clean_up, open_configured_store
 from stratsweep_server.market_data.bars import digest_of
 from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.optimization.carrying_on import OrphanCare
 from stratsweep_server.optimization.fingerprint import fingerprint_of
 from stratsweep_server.optimization.memory import MEGABYTE, MemoryBudget
-from stratsweep_server.optimization.memory_store import MemoryStore
 from stratsweep_server.optimization.optimizations import Optimizations
 from stratsweep_server.optimization.places import Places
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.storage_watch import StorageWatch
+from stratsweep_server.optimization.store import Store, StoreUnavailableError
 from stratsweep_server.optimization.store_calls import StoreCalls
 from stratsweep_server.rpc.kept_messages import KeptMessages
 from stratsweep_server.rpc.server import RpcServer
@@ -51,6 +53,7 @@ class Server:
 
     Raises:
         OSError: On entering, when the address cannot be bound.
+        StoreUnavailableError: On entering, when optimizations cannot be kept as they are to be.
     """
 
     address: str
@@ -82,7 +85,10 @@ class Server:
             optimizer = GridSearchOptimizer(
                 data=data, max_combinations=config.max_combinations, pool=self.pool
             )
-            calls = StoreCalls(MemoryStore())
+            self._rpc = RpcServer(config.listen)
+            store = await self._open_store()
+            stack.callback(store.close)
+            calls = StoreCalls(store, self._note_store_error)
             messages = KeptMessages(lambda: self.pool.worker_count)
             preparer = Preparer(optimizer, calls, messages, _fingerprint)
             places = Places(config.max_optimizations, config.max_queued, self.memory)
@@ -95,9 +101,11 @@ class Server:
                 engine=config.engine,
                 on_storage_error=self._storage.note,
             )
-            self._rpc = RpcServer(service, config.listen)
-            stack.push_async_callback(self._rpc.stop, config.grace)
-            await self._rpc.start()
+            stack.push_async_callback(self._rpc.stop, config.grace, optimizations.outlive_calls)
+            await self._rpc.start(service)
+            care = OrphanCare(optimizations, calls, adopts=not config.is_private)
+            for task in (care.run(), clean_up(calls, config)):
+                stack.callback(asyncio.create_task(task).cancel)
             self.address = self._rpc.address
             self._resources = stack.pop_all()
         return self
@@ -105,9 +113,19 @@ class Server:
     async def __aexit__(self, *exception: object) -> None:
         await self._resources.aclose()
 
+    async def _open_store(self) -> Store:
+        try:
+            return open_configured_store(self._config, self._rpc.address)
+        except StoreUnavailableError:
+            await self._rpc.stop(0, lambda: None)
+            raise
+
     def _note_workers(self, has_workers: bool) -> None:
         self._has_workers = has_workers
         self._update_health()
+
+    def _note_store_error(self, error: StoreUnavailableError) -> None:
+        self._storage.note(as_storage_error(error, self._config))
 
     def _update_health(self) -> None:
         is_serving = self._has_workers and self._storage.is_usable
@@ -138,6 +156,7 @@ async def serve(config: ServerConfig) -> None:
 
     Raises:
         OSError: The address cannot be bound.
+        StoreUnavailableError: Optimizations cannot be kept as they are to be.
     """
     return_large_arrays(_COLUMN_BYTES)
     stop = asyncio.Event()

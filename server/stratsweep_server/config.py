@@ -34,6 +34,12 @@ class ServerConfig:
         max_queued: How many may wait until others have ended; beyond that they are refused.
         max_memory: Megabytes that running optimizations may hold together; None: half of what this
             machine has, or the container around it.
+        state: The directory in which optimizations are kept, "none" to keep nothing beyond the
+            process, empty for the default one.
+        is_private: Serves one command, which can do without a place to keep optimizations; what
+            other servers have left is none of its business.
+        retain_days: For how many days an optimization is kept after it has ended.
+        retain_gigabytes: How much all that is kept may take; the oldest go first.
         scratch: Where shared bars go while an optimization runs; None: the system's temporary
             directory.
         start_timeout: Seconds that a worker may take to be ready.
@@ -53,6 +59,10 @@ class ServerConfig:
     max_optimizations: int = DEFAULT_MAX_OPTIMIZATIONS
     max_queued: int = DEFAULT_MAX_QUEUED
     max_memory: int | None = None
+    state: str = ""
+    is_private: bool = False
+    retain_days: int = 90
+    retain_gigabytes: int = 10
     scratch: Path | None = None
     start_timeout: float = START_TIMEOUT_SECONDS
     worker_limits: WorkerLimits = NO_LIMITS

@@ -33,6 +33,7 @@ async def start_server() -> AsyncIterator[Callable]:
                 "workers": 2,
                 "engine": "tests.engines:ScriptedEngine",
                 "grace": 0.0,
+                "state": "none",
             }
             server = await stack.enter_async_context(Server(ServerConfig(**(defaults | options))))
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))

@@ -190,7 +190,6 @@ def test_an_address_in_use_is_a_clear_error_with_its_own_exit_code():
 
 
 async def test_a_port_that_is_taken_at_the_last_moment_is_a_clear_error_too(monkeypatch):
-    nothing = optimization_service_pb2_grpc.OptimizationServiceServicer()
     looks = []
 
     def look(listen):
@@ -202,7 +201,7 @@ async def test_a_port_that_is_taken_at_the_last_moment_is_a_clear_error_too(monk
     with socket.create_server(("127.0.0.1", 0)) as busy:
         listen = f"127.0.0.1:{busy.getsockname()[1]}"
         with pytest.raises(OSError, match=f"cannot listen on {listen}: another program listens"):
-            rpc_server.RpcServer(nothing, listen)
+            rpc_server.RpcServer(listen)
 
 
 @pytest.mark.skipif(default_start_method() != "forkserver", reason="there is no fork server here")

@@ -19,7 +19,7 @@ GENERATED = CLIENT / "stratsweep" / "v1"
 
 FLOORS = ["rpc", "storage", "optimization", "execution", "backtest", "market_data", "arrow"]
 """Each may import the ones after it; the first two know nothing of each other."""
-TOP = {"app", "config", "logs", "options", "__main__"}
+TOP = {"app", "config", "keeping", "logs", "options", "__main__"}
 """Above the floors; `config` is data that `app` wires."""
 BENEATH = {"texts"}
 """Beneath the floors: they may all import it, and it imports none of them."""

@@ -123,7 +123,11 @@ def test_every_built_in_strategy_is_there_with_its_parameters_defaults_and_bound
 )
 def test_every_option_is_there_and_no_other(page: Document, title: str, command: click.Command):
     documented = set(re.findall(r"`(--[\w-]+)", " ".join(page.rows(title))))
-    options = {each.opts[0] for each in command.params if isinstance(each, click.Option)}
+    options = {
+        each.opts[0]
+        for each in command.params
+        if isinstance(each, click.Option) and not each.hidden
+    }
     assert documented == options
 
 

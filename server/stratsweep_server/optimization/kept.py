@@ -65,7 +65,7 @@ class KeptOptimization:
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Do nothing: what was read from the store stays readable."""
+        """Keep nothing: what was read from the store stays readable."""
         yield
 
     async def begun(self, patience: float | None = None) -> bool:  # noqa: ARG002

@@ -131,7 +131,7 @@ class OptimizationLife:
         self._stop()
 
     async def lead(self) -> OptimizationResult:
-        """Lead it to its end and return the result.
+        """Bring it to its end and return the result.
 
         Raises:
             OptimizationInterruptedError: It was left.
@@ -292,6 +292,8 @@ class OptimizationLife:
 
     async def _stand_still(self, error: Exception) -> None:
         """Say in the store, as far as that can be written, that nothing runs any more."""
+        if isinstance(error, StoreUnavailableError):
+            self._store.note(error)
         if self._is_left or not self._is_held or self.record.state.is_ended:
             return
         logger.warning("optimization %s stands still: %s", self.record.optimization_id, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -62,28 +63,27 @@ class RpcServer:
     """Run a gRPC server that is bound on construction.
 
     Args:
-        service: Our service.
         listen: `host:port` (port 0: a free one) or `unix:PATH`.
 
     Raises:
         OSError: The address cannot be bound.
     """
 
-    def __init__(self, service: OptimizationService, listen: str) -> None:
+    def __init__(self, listen: str) -> None:
         self._drain = DrainInterceptor()
         # The first is the outermost.
         interceptors = [ErrorInterceptor(), self._drain]
         self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self._health = _HealthServicer()
-        add_OptimizationServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._socket_file: SocketFile | None = None
         self.address = self._bind(listen)
 
-    async def start(self) -> None:
-        """Serve; health says NOT_SERVING until `set_serving`."""
+    async def start(self, service: OptimizationService) -> None:
+        """Serve our service; health says NOT_SERVING until `set_serving`."""
+        add_OptimizationServiceServicer_to_server(service, self._server)
         await self.set_serving(is_serving=False)
         await self._server.start()
 
@@ -94,16 +94,21 @@ class RpcServer:
         for name in _HEALTH_NAMES:
             await self._health.set(name, state)
 
-    async def stop(self, grace: float) -> None:
+    async def stop(self, grace: float, before_end: Callable[[], None]) -> None:
         """Refuse new calls, give running ones `grace` seconds, then end them.
 
         Until then health answers NOT_SERVING, new connections, too; so the listener is closed last.
+
+        Args:
+            grace: Seconds.
+            before_end: Called before they are ended.
         """
         self._drain.begin()
         await self._health.enter_graceful_shutdown()
         try:
             await self._drain.wait(grace)
         finally:  # a second Ctrl-C cancels the wait
+            before_end()
             await self._drain.end()
             self._remove_socket_file()
             await self._server.stop(_CLOSING_SECONDS)
