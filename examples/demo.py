@@ -47,7 +47,7 @@ def main(data: str | None, symbol: str | None) -> None:
 def run(data: str, symbol: str) -> None:
     """Start a server on a free port, optimize, print the ranking, stop the server."""
     with (
-        ServerProcess(["--data", data], on_note=click.echo) as server,
+        ServerProcess(["--data", data, "--state", "none"], on_note=click.echo) as server,
         Client(server.address) as client,
     ):
         click.echo(f"A server listens on {server.address}.")

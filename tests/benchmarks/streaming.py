@@ -182,7 +182,7 @@ async def stalls(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         market = markets.daily(_BARS)
         market.write_to(Path(folder))
-        config = ServerConfig(data=Path(folder), listen="127.0.0.1:0")
+        config = ServerConfig(data=Path(folder), listen="127.0.0.1:0", state="none")
         async with InProcessServer(config) as server:
             request = _request(market.bars.symbol, grid_of(100_000))
             request.progress_interval.FromMilliseconds(100)
@@ -317,7 +317,8 @@ def _time_parts(folder: Path, symbol: str, parts: dict[str, list[float]]) -> flo
         action()
         parts.setdefault(part, []).append(time.perf_counter() - start)
 
-    server = ServerProcess(["--data", str(folder)], listen=f"unix:{folder}/server.sock")
+    arguments = ["--data", str(folder), "--state", "none"]
+    server = ServerProcess(arguments, listen=f"unix:{folder}/server.sock")
     grid = Grid(range(5, 55, 5), range(60, 260, 20))
     note("the server until it listens, its modules included", server.start)
     try:

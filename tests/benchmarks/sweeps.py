@@ -92,7 +92,7 @@ def serving(market: Market) -> Iterator[Server]:
     """A server whose kernels are loaded and whose workers are ready."""
     with tempfile.TemporaryDirectory() as folder:
         market.write_to(Path(folder))
-        arguments = ["--data", folder, "--workers", str(WORKERS)]
+        arguments = ["--data", folder, "--workers", str(WORKERS), "--state", "none"]
         with ServerProcess(arguments) as process, Client(process.address) as client:
             server = Server(client, process.address, process.process_id, market.bars.symbol)
             deliver(server, grid_of(1_000))

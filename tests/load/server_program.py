@@ -23,6 +23,7 @@ class ServerProgram:
 
     def __init__(self, folder: Path, *arguments: str, max_memory: int | None = None) -> None:
         self.scratch = folder / "scratch"
+        self.state = folder / "state"
         self.log = folder / "server.log"
         self._arguments = arguments
         self._max_memory = max_memory
@@ -30,7 +31,9 @@ class ServerProgram:
     def __enter__(self) -> ServerProgram:
         self.scratch.mkdir(parents=True)
         command = [sys.executable, "-m", "stratsweep_server", "--listen", "127.0.0.1:0"]
-        command += ["--exit-on-stdin-eof", "--scratch", str(self.scratch), *self._arguments]
+        command += ["--exit-on-stdin-eof", "--state", str(self.state)]
+        command += ["--scratch", str(self.scratch)]
+        command += self._arguments
         if self._max_memory is not None:
             limit = f'ulimit -v {self._max_memory // 1_024} && exec "$@"'
             command = ["sh", "-c", limit, "sh", *command]
