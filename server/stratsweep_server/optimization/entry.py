@@ -195,9 +195,9 @@ class OptimizationEntry:
         """Stop it so that it can be carried on: what has completed is kept."""
         self._life.leave()
 
-    async def over(self) -> None:
-        """Wait until nothing changes any more."""
-        await asyncio.wait([self._task])
+    async def over(self, patience: float | None = None) -> None:
+        """Wait until nothing changes any more, or until `patience` seconds have passed."""
+        await asyncio.wait([self._task], timeout=patience)
 
     def free(self) -> None:
         """Give back what it takes to read it."""

@@ -301,6 +301,9 @@ class OptimizationLife:
         record = replace(record, state=OptimizationState.INTERRUPTED, message=str(error))
         with contextlib.suppress(StoreUnavailableError):
             await self._move(record)
+            if self._is_new and self.log is None and record.start_time is not None:
+                # It was to run at once and could not: nobody has been told of it.
+                await self._store(self._store.store.delete, record.caller, record.optimization_id)
         self.record = record
 
     async def _move(self, record: OptimizationRecord) -> None:

@@ -30,12 +30,16 @@ from stratsweep_server.optimization.request import (
 from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.store import (
     LOCAL_CALLER,
+    HeldElsewhereError,
     OptimizationExistsError,
     OptimizationRecord,
     UnknownOptimizationError,
 )
 from stratsweep_server.optimization.store_calls import StoreCalls
 from stratsweep_server.optimization.validation import InvalidConfigError
+
+_LAST_WORDS_SECONDS = 10.0
+"""For which a server that stops waits for a store that is silent."""
 
 _Key = tuple[str, str]
 FoundOptimization = OptimizationEntry | KeptOptimization
@@ -161,7 +165,7 @@ class Optimizations:
             else:
                 entry.cancel("its server stops")
         for entry in entries:
-            await entry.over()
+            await entry.over(_LAST_WORDS_SECONDS)
             entry.free()
 
     async def _open(self, request: OptimizationRequest, caller: str) -> FoundOptimization:
@@ -181,7 +185,10 @@ class Optimizations:
             _require_same_config(before, request)
             if record.state.is_ended:
                 return await read(record, self._store, self.preparer.messages)
-            before = replace(before, abandon_grace=request.abandon_grace)
+            if record.holder_address:
+                raise HeldElsewhereError(record.holder_address)
+            if request.abandon_grace is not None:
+                before = replace(before, abandon_grace=request.abandon_grace)
             admitted = await self.places.admit(
                 lambda memory: self.preparer.prepare_again(before, memory, record)
             )

@@ -203,7 +203,7 @@ async def test_an_adopted_one_on_other_inputs_stands_still_and_says_why():
     floor = Floor(store)
     floor.inputs = {"module": "2"}
     await care_of(floor, adopts=True).look()
-    await until(
-        lambda: store.find("", "a").state is OptimizationState.INTERRUPTED, "it was not carried on"
-    )
-    assert "module is 2 and was 1" in store.find("", "a").message
+    await until(lambda: store.find("", "a").message != "", "it was not carried on")
+    record = store.find("", "a")
+    assert record.state is OptimizationState.INTERRUPTED
+    assert "module is 2 and was 1" in record.message

@@ -70,16 +70,17 @@ async def test_the_memory_is_held_until_nobody_reads_and_the_place_until_nothing
 
 
 async def test_what_keeps_an_optimization_from_starting_is_raised_to_who_opens_it(monkeypatch):
-    floor = Floor(max_count=1)
+    floor = Floor(SharedStore(), max_count=1)
 
     def fail(*_, **__):
         raise WorkersUnavailableError("no worker starts")
 
     monkeypatch.setattr(floor.pool, "submit", fail)
     with pytest.raises(WorkersUnavailableError, match="no worker starts"):
-        async with floor.opened():
-            pass
+        await floor.run(request("a"))
     assert floor.memory.used_bytes == 0
+    with pytest.raises(UnknownOptimizationError):
+        floor.store.find("", "a")
     assert not floor.places.is_full
 
 
