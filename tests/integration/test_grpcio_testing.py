@@ -17,7 +17,12 @@ from stratsweep.v1 import optimization_service_pb2 as service_pb2
 from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceServicer
 from stratsweep_server.backtest import EngineDescription
 from stratsweep_server.optimization import GridSearchOptimizer
+from stratsweep_server.optimization.memory_store import MemoryStore
 from stratsweep_server.optimization.optimizations import Optimizations
+from stratsweep_server.optimization.places import Places
+from stratsweep_server.optimization.preparer import Preparer
+from stratsweep_server.optimization.store_calls import StoreCalls
+from stratsweep_server.rpc.kept_messages import KeptMessages
 from stratsweep_server.rpc.service import OptimizationService
 
 from tests.requests import optimize_request
@@ -107,7 +112,10 @@ class loop_closed_after:  # noqa: N801 - reads as a phrase
 def endless():
     """A fake clock, a fake server on it, and the pool behind."""
     pool = EndlessPool()
-    service = OptimizationService(Optimizations(GridSearchOptimizer(pool=pool)), pool, data=None)
+    store = StoreCalls(MemoryStore())
+    optimizer = GridSearchOptimizer(pool=pool)
+    preparer = Preparer(optimizer, store, KeptMessages(lambda: 1), lambda _: {})
+    service = OptimizationService(Optimizations(preparer, Places(), store), pool, data=None)
     clock = grpc_testing.strict_fake_time(0.0)
     server = grpc_testing.server_from_dictionary({SERVICE: Bridge(service)}, clock)
     return clock, server, pool

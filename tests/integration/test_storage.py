@@ -164,7 +164,7 @@ async def test_bars_for_which_there_is_no_room_are_refused_and_smaller_ones_are_
 ):
     """A limit on files stands for a full disk: it fails in the middle of writing, too."""
     write_prices(prices, "LARGE", bar_count=2_000)
-    options = ("--data", str(prices), "--scratch", str(scratch))
+    options = ("--data", str(prices), "--scratch", str(scratch), "--state", "none")
     with server_program(*options) as (process, address):
         async with grpc.aio.insecure_channel(address) as channel:
             await health_becomes(channel, States.SERVING)  # workers need files, too
@@ -183,7 +183,7 @@ async def test_bars_for_which_there_is_no_room_are_refused_and_smaller_ones_are_
 
 @LINUX_ONLY
 async def test_a_disk_without_any_room_is_said_by_health_until_there_is_some(prices, scratch):
-    options = ("--data", str(prices), "--scratch", str(scratch))
+    options = ("--data", str(prices), "--scratch", str(scratch), "--state", "none")
     with server_program(*options) as (process, address):
         unlimited = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         async with grpc.aio.insecure_channel(address) as channel:

@@ -54,7 +54,7 @@ async def test_a_server_that_ends_leaves_the_socket_of_one_that_has_taken_its_pl
 
 
 async def test_a_server_that_does_not_come_up_leaves_no_socket(folder, monkeypatch):
-    async def fail(_) -> None:
+    async def fail(*_) -> None:
         raise RuntimeError("no luck")
 
     monkeypatch.setattr("stratsweep_server.rpc.server.RpcServer.start", fail)
