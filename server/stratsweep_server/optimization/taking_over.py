@@ -99,8 +99,12 @@ def _numbers_in(source: ParameterColumn, values: ParameterColumn) -> NDArray[np.
     if source.dtype != values.dtype:
         return np.full(len(source), -1)
     order = np.argsort(values, kind="stable")
-    ranks = np.minimum(np.searchsorted(values, source, sorter=order), len(values) - 1)
-    places = order[ranks]
+    ordered = values[order]
+    # In order, since looking for a million numbers here and there takes a hundred times as long.
+    source_order = np.argsort(source, kind="stable")
+    ranks = np.empty(len(source), dtype=np.int64)
+    ranks[source_order] = np.searchsorted(ordered, source[source_order])
+    places = order[np.minimum(ranks, len(values) - 1)]
     return np.where(values[places] == source, places, -1)
 
 
