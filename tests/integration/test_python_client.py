@@ -430,7 +430,8 @@ async def test_a_server_without_workers_is_unavailable_and_says_why(face, start_
     assert refused.value.reason == "NO_WORKERS"
 
 
-async def test_a_server_that_stops_interrupts_the_stream(face, start_server, tmp_path):
+async def test_a_server_that_stops_interrupts_the_stream(make_face, start_server, tmp_path):
+    face = make_face(reconnect_timeout=0)
     connected = await start_server()
     config = grid(10, tmp_path)
     running = asyncio.create_task(face.result(connected.server.address, "sleep@*", **config))
