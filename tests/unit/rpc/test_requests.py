@@ -73,8 +73,9 @@ def test_a_request_with_more_parts_than_allowed_is_refused_with_all_their_counts
 def test_each_direction_is_read_and_written_again(sent, read):
     message = request()
     message.config.direction = sent
-    config, _, violations = read_request(message)
-    assert violations == []
+    asked, _ = read_request(message)
+    config = asked.config
+    assert asked.violations == []
     assert config.direction is read
     assert responses.config(config).direction == (
         sent or config_pb2.OPTIMIZATION_DIRECTION_MAXIMIZE
@@ -84,8 +85,9 @@ def test_each_direction_is_read_and_written_again(sent, read):
 def test_requirements_are_read_and_written_again():
     message = request()
     message.config.requirements.extend(["a > 1", "b < 2"])
-    config, _, violations = read_request(message)
-    assert violations == []
+    asked, _ = read_request(message)
+    config = asked.config
+    assert asked.violations == []
     assert config.requirements == ("a > 1", "b < 2")
     assert responses.config(config).requirements == ["a > 1", "b < 2"]
 
