@@ -33,6 +33,7 @@ from stratsweep_server.optimization.storage_watch import StorageWatch
 from stratsweep_server.optimization.store import Store, StoreUnavailableError
 from stratsweep_server.optimization.store_calls import StoreCalls
 from stratsweep_server.rpc.kept_messages import KeptMessages
+from stratsweep_server.rpc.reading import Reading
 from stratsweep_server.rpc.server import RpcServer
 from stratsweep_server.rpc.service import OptimizationService
 from stratsweep_server.texts import counted
@@ -100,6 +101,7 @@ class Server:
                 data,
                 engine=config.engine,
                 on_storage_error=self._storage.note,
+                reading=Reading(optimizations, store, self._note_store_error),
             )
             stack.push_async_callback(self._rpc.stop, config.grace, optimizations.outlive_calls)
             await self._rpc.start(service)

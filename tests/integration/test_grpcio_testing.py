@@ -23,6 +23,7 @@ from stratsweep_server.optimization.places import Places
 from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.store_calls import StoreCalls
 from stratsweep_server.rpc.kept_messages import KeptMessages
+from stratsweep_server.rpc.reading import Reading
 from stratsweep_server.rpc.service import OptimizationService
 
 from tests.requests import optimize_request
@@ -115,7 +116,9 @@ def endless():
     store = StoreCalls(MemoryStore())
     optimizer = GridSearchOptimizer(pool=pool)
     preparer = Preparer(optimizer, store, KeptMessages(lambda: 1), lambda _: {})
-    service = OptimizationService(Optimizations(preparer, Places(), store), pool, data=None)
+    optimizations = Optimizations(preparer, Places(), store)
+    reading = Reading(optimizations, store.store)
+    service = OptimizationService(optimizations, pool, data=None, reading=reading)
     clock = grpc_testing.strict_fake_time(0.0)
     server = grpc_testing.server_from_dictionary({SERVICE: Bridge(service)}, clock)
     return clock, server, pool

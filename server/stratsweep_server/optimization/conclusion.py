@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.requirements import Requirements, qualifies, rejected_counts
 from stratsweep_server.optimization.result import OptimizationResult, RankedResults
@@ -15,8 +17,20 @@ from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.texts import counted, quoted
 
 
+class Concluded(Protocol):
+    """Say what was optimized."""
+
+    @property
+    def config(self) -> OptimizationConfig:
+        """Return the effective config."""
+
+    @property
+    def plan(self) -> BacktestPlan:
+        """Return the plan, of which the combinations are needed."""
+
+
 def conclude(
-    prepared: PreparedOptimization, log: FollowedLog, execution_time: float, failure: str = ""
+    prepared: Concluded, log: FollowedLog, execution_time: float, failure: str = ""
 ) -> OptimizationResult:
     """Rank what the log has, and tell how the optimization ended; `failure` says what ended it."""
     config = prepared.config
@@ -40,11 +54,11 @@ def conclude(
         failures=tuple(log.failures[index] for index in sorted(log.failures)),
         total_count=log.total_count,
         succeeded_count=len(succeeded),
-        failed_count=len(log.failures),
+        failed_count=log.failed_count,
         unqualified_count=len(succeeded) - len(qualified),
         without_target_count=int(np.count_nonzero(np.isnan(scores))),
         execution_time=execution_time,
-        end_time=log.runs[-1].time_at(execution_time),
+        end_time=round(log.runs[-1].time_at(execution_time) * 1e9),
         message=message,
     )
 
@@ -55,7 +69,7 @@ def _why_unranked(
     succeeded: NDArray[np.intp],
     qualified: NDArray[np.intp],
 ) -> str:
-    if len(log.failures) == log.total_count:
+    if log.failed_count == log.total_count:
         first = log.failures[min(log.failures)]
         if log.total_count == 1:
             return f"the only backtest failed: {first.message}"

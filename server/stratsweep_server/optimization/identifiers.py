@@ -13,6 +13,7 @@ from stratsweep_server.texts import quoted
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
 _RANDOM_BITS = 80
+ID_RULE = "1 to 64 of letters, digits, '-', '_' and '.', a letter or digit first"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -28,8 +29,4 @@ def new_optimization_id() -> str:
 def find_id_violations(field: str, optimization_id: str) -> Iterator[Violation]:
     """Yield what is wrong with an id that a client gives; an empty one is none."""
     if optimization_id and not _ID.fullmatch(optimization_id):
-        reason = (
-            f"is {quoted(optimization_id)}; take 1 to 64 of letters, digits, '-', '_' and '.', "
-            "a letter or digit first"
-        )
-        yield Violation(field, reason)
+        yield Violation(field, f"is {quoted(optimization_id)}; take {ID_RULE}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.background import in_background
-from stratsweep_server.optimization.closed_log import ClosedLog
 from stratsweep_server.optimization.conclusion import conclude
 from stratsweep_server.optimization.config import OptimizationConfig
-from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.outcome_log import OutcomeLog
+from stratsweep_server.optimization.followed_log import ClosedLog, FollowedLog
 from stratsweep_server.optimization.preparation import PreparedOptimization, readable
 from stratsweep_server.optimization.request import Messages
 from stratsweep_server.optimization.result import OptimizationResult
@@ -27,6 +27,11 @@ class OptimizationInterruptedError(Exception):
 class KeptOptimization:
     """Give what the store has of an optimization as it was when it was looked at.
 
+    Args:
+        record: Where it stands.
+        prepared: What its outcomes are of.
+        view: Its outcomes.
+
     Attributes:
         record: Where it stands.
         prepared: What its outcomes are of.
@@ -37,11 +42,12 @@ class KeptOptimization:
     is_here = False
 
     def __init__(
-        self, record: OptimizationRecord, prepared: PreparedOptimization, log: FollowedLog
+        self, record: OptimizationRecord, prepared: PreparedOptimization, view: LogView
     ) -> None:
         self.record = record
         self.prepared = prepared
-        self.log = log
+        self.log: FollowedLog = ClosedLog(view)
+        self._conclusion: asyncio.Future[OptimizationResult] | None = None
 
     @property
     def started(self) -> bytes:
@@ -68,20 +74,23 @@ class KeptOptimization:
         """Keep nothing: what was read from the store stays readable."""
         yield
 
-    async def begun(self, patience: float | None = None) -> bool:  # noqa: ARG002
-        """Return at once that there is a log to follow."""
+    async def begun(self, patience: float | None = None) -> bool:  # noqa: ARG002 - it is there
+        """Return at once that there is a log."""
         return True
 
     async def result(self) -> OptimizationResult:
-        """Return the result, made anew from the log: the very same as at first.
+        """Return the result, made anew from the log: the very same as at first, for all who ask.
 
         Raises:
             OptimizationInterruptedError: It has none, since it has not ended.
         """
-        record = self.record
-        if not record.state.is_ended:
-            raise interruption(record)
-        return await in_background(concluded, record, self.prepared, self.log)
+        if not self.record.state.is_ended:
+            raise interruption(self.record)
+        if self._conclusion is None:
+            self._conclusion = asyncio.ensure_future(
+                in_background(concluded, self.record, self.prepared, self.log)
+            )
+        return await asyncio.shield(self._conclusion)
 
 
 async def read(
@@ -93,11 +102,8 @@ async def read(
         StoreUnavailableError: That cannot be read.
     """
     prepared = await in_background(lambda: readable(messages.read_started(record.started)))
-    if record.start_time is None:
-        return KeptOptimization(record, prepared, empty_log(record))
-    view: LogView = await store(store.store.log, record.caller, record.optimization_id)
-    log = ClosedLog(view, record.end_time or record.create_time)
-    return KeptOptimization(record, prepared, log)
+    view = await store(store.store.log, record.caller, record.optimization_id)
+    return KeptOptimization(record, prepared, view)
 
 
 def concluded(
@@ -105,14 +111,8 @@ def concluded(
 ) -> OptimizationResult:
     """Return the result of an optimization that has ended: from the same log the same."""
     failure = record.message if record.state is OptimizationState.FAILED else ""
-    return conclude(prepared, log, record.running_seconds, failure)
-
-
-def empty_log(record: OptimizationRecord) -> OutcomeLog:
-    """Return the log of an optimization that never ran."""
-    log = OutcomeLog(record.total_count, record.end_time or record.create_time)
-    log.close()
-    return log
+    result = conclude(prepared, log, record.running_seconds, failure)
+    return replace(result, end_time=record.end_time or result.end_time)
 
 
 def interruption(record: OptimizationRecord) -> OptimizationInterruptedError:

@@ -264,11 +264,11 @@ class OptimizationLife:
         result = await in_background(conclude, prepared, log, running_seconds)
         if record.state is OptimizationState.INTERRUPTED and result.state is not _CANCELLED:
             await self._move(_running_now(record))
-        await self._end(result, end_time=log.runs[0].start_time if not log.count else None)
+        await self._end(result)
         self.begun.set()
         return result
 
-    async def _end(self, result: OptimizationResult, end_time: int | None = None) -> None:
+    async def _end(self, result: OptimizationResult) -> None:
         message = result.message
         if result.state is _CANCELLED:
             message = self._cancel_reason or ""
@@ -279,7 +279,7 @@ class OptimizationLife:
                 completed_count=result.succeeded_count + result.failed_count,
                 failed_count=result.failed_count,
                 running_seconds=result.execution_time,
-                end_time=end_time or time.time_ns(),
+                end_time=result.end_time,
                 message=message,
             )
         )

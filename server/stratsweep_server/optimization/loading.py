@@ -25,8 +25,7 @@ def load_log(view: LogView, running_seconds: float) -> OutcomeLog:
     for start in range(0, view.count, _BLOCK_ROWS):
         checkpoint()
         stop = min(start + _BLOCK_ROWS, view.count)
-        elapsed = np.array([view.elapsed(row) for row in range(start, stop)])
-        log.append(_batch(view, start, stop), elapsed)
+        log.append(_batch(view, start, stop), view.elapsed_range(start, stop))
     if log.count:
         running_seconds = max(running_seconds, log.elapsed(log.count - 1))
     log.runs = [*view.runs, Run(log.count, time.time_ns(), running_seconds)]

@@ -22,7 +22,7 @@ from stratsweep_server.optimization.life import Means, ReadyOptimization
 from stratsweep_server.optimization.memory import MemoryAccount
 from stratsweep_server.optimization.places import Place, Places
 from stratsweep_server.optimization.preparation import PreparedOptimization
-from stratsweep_server.optimization.preparer import Preparer
+from stratsweep_server.optimization.preparer import OptimizationRunningError, Preparer
 from stratsweep_server.optimization.request import (
     MAX_ABANDON_GRACE_SECONDS,
     OptimizationRequest,
@@ -60,6 +60,7 @@ class Optimizations:
         self._means = Means(preparer, places, store)
         self._store = store
         self._entries: dict[_Key, OptimizationEntry] = {}
+        self._kept: WeakValueDictionary[_Key, KeptOptimization] = WeakValueDictionary()
         self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     async def look_at(self, request: OptimizationRequest, caller: str = LOCAL_CALLER) -> bytes:
@@ -113,11 +114,50 @@ class Optimizations:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        entry = self._entries.get((caller, optimization_id))
+        entry = self._running_entry((caller, optimization_id))
         if entry is not None:
             return entry
         record = await self._store(self._store.store.find, caller, optimization_id)
-        return await read(record, self._store, self.preparer.messages)
+        return await self._read(record)
+
+    def as_it_is(self, record: OptimizationRecord) -> OptimizationRecord:
+        """Return what the store has of an optimization, with how far it has come here by now."""
+        entry = self._running_entry((record.caller, record.optimization_id))
+        if entry is None or record.state.is_ended:
+            return record
+        now = entry.record
+        return replace(
+            record,
+            state=now.state,
+            completed_count=now.completed_count,
+            failed_count=now.failed_count,
+            start_time=now.start_time,
+            end_time=now.end_time,
+            running_seconds=now.running_seconds,
+            message=now.message,
+            holder_address="" if now.state.is_ended else record.holder_address,
+        )
+
+    async def delete(self, optimization_id: str, caller: str = LOCAL_CALLER) -> None:
+        """Forget an optimization; who follows it goes on.
+
+        Raises:
+            OptimizationRunningError: It is queued or runs, here or elsewhere.
+            StoreUnavailableError: The store cannot be used.
+            UnknownOptimizationError: There is none of that id.
+        """
+        key = caller, optimization_id
+        async with self._turn_of(key):
+            try:
+                await self._store(self._store.store.delete, *key)
+            except HeldElsewhereError as error:
+                raise OptimizationRunningError(
+                    f"optimization {optimization_id} cannot be deleted: {error}; cancel it first"
+                ) from error
+            self._kept.pop(key, None)
+            entry = self._entries.pop(key, None)
+            if entry is not None and not entry.is_followed:
+                entry.free()
 
     async def cancel(
         self, optimization_id: str, reason: str, caller: str = LOCAL_CALLER
@@ -184,7 +224,7 @@ class Optimizations:
             before = self.preparer.messages.read_request(record.request)
             _require_same_config(before, request)
             if record.state.is_ended:
-                return await read(record, self._store, self.preparer.messages)
+                return await self._read(record)
             if record.holder_address:
                 raise HeldElsewhereError(record.holder_address)
             if request.abandon_grace is not None:
@@ -241,6 +281,17 @@ class Optimizations:
         reused_count = sum(map(len, taken_over))
         started = await self.preparer.started(record, prepared, reused_count)
         return replace(record, started=started), taken_over
+
+    async def _read(self, record: OptimizationRecord) -> KeptOptimization:
+        """Read what the store has: one object of what has ended, which ranks it once for all."""
+        key = record.caller, record.optimization_id
+        kept = self._kept.get(key) if record.state.is_ended else None
+        if kept is not None and kept.record.create_time == record.create_time:
+            return kept
+        kept = await read(record, self._store, self.preparer.messages)
+        if record.state.is_ended:
+            self._kept[key] = kept
+        return kept
 
     def _enter(
         self,

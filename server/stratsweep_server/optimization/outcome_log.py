@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
-from stratsweep_server.optimization.store import Run
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
+from stratsweep_server.optimization.store import Rows, Run
 
 MAX_METRICS = 1_000
 """Different metrics of one optimization; each is a column with a place per combination."""
@@ -26,7 +27,7 @@ class TooManyMetricsError(ValueError):
     """Report that an optimization has more different metrics than there is room for."""
 
 
-class OutcomeLog:
+class OutcomeLog(FollowedLog):
     """Keep outcomes in append-only columns, with a place for every combination.
 
     Args:
@@ -41,7 +42,7 @@ class OutcomeLog:
 
     def __init__(self, total_count: int, start_time: int = 0) -> None:
         self.total_count = total_count
-        self.runs = [Run(0, start_time, 0.0)]
+        self.runs: list[Run] = [Run(0, start_time, 0.0)]
         self.count = 0
         self.held_count = 0
         self.failures: dict[int, BacktestFailure] = {}
@@ -54,14 +55,9 @@ class OutcomeLog:
         self._changed = asyncio.Event()
 
     @property
-    def failed_count(self) -> int:
-        """Return how many of the outcomes are failures, those that are held back included."""
-        return len(self.failures)
-
-    @property
-    def metric_count(self) -> int:
-        """Return how many metrics have a column."""
-        return len(self._metrics)
+    def column_names(self) -> Collection[str]:
+        """Return every metric that has a column."""
+        return self._metrics.keys()
 
     def append(self, batch: OutcomeBatch, elapsed: float | NDArray[np.float64]) -> None:
         """Add outcomes and wake the streams that wait for them; see `hold`."""
@@ -139,12 +135,9 @@ class OutcomeLog:
         """Return for how many seconds the optimization had run when an outcome arrived."""
         return self._elapsed.item(row)
 
-    def event_time(self, row: int) -> float:
-        """Return when an outcome arrived, in seconds since the epoch."""
-        run = self.runs[-1]
-        if row < run.first_row:
-            run = next(run for run in reversed(self.runs) if run.first_row <= row)
-        return run.time_at(self._elapsed.item(row))
+    def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the same of a range of outcomes (float64)."""
+        return self._elapsed[start : self.count if stop is None else stop]
 
     def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""
@@ -152,9 +145,7 @@ class OutcomeLog:
         columns = self._metrics.items()
         return tuple(sorted(name for name, values in columns if _has_a_value(values, wanted)))
 
-    def columns(
-        self, rows: slice | NDArray[np.intp], metric_names: Sequence[str] | None = None
-    ) -> OutcomeColumns:
+    def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
         """Return outcomes by row number, in columns: views for a slice, copies for an array.
 
         Args:
@@ -167,14 +158,6 @@ class OutcomeLog:
             self._durations[rows],
             {name: self._metrics[name][rows] for name in names},
         )
-
-    def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
-        """Return outcomes by row number, as objects."""
-        columns = self.columns(np.asarray(numbers, dtype=np.intp))
-        return [
-            OutcomeRow(index, duration, metrics, self.failures.get(index))
-            for index, duration, metrics in columns.rows()
-        ]
 
     def _append_metrics(self, batch: OutcomeBatch, rows: slice) -> None:
         new_names = [name for name in batch.metric_names if name not in self._metrics]
@@ -193,65 +176,7 @@ class OutcomeLog:
         self._changed.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeColumns:
-    """Hold outcomes in columns of equal length.
-
-    Attributes:
-        indices: Combination indices.
-        durations: Seconds that each backtest ran.
-        metrics: By name; NaN where a metric has no value.
-    """
-
-    indices: NDArray[np.int64]
-    durations: NDArray[np.float64]
-    metrics: Mapping[str, NDArray[np.float64]]
-
-    def rows(self) -> list[tuple[int, float, dict[str, float]]]:
-        """Return index, seconds, and the metrics that have a value, for each outcome."""
-        names = tuple(self.metrics)
-        table = np.empty((len(self.indices), len(names)))
-        for position, values in enumerate(self.metrics.values()):
-            table[:, position] = values
-        has_values = ~np.isnan(table)
-        return [
-            (index, duration, _present(names, values, has))
-            for index, duration, values, has in zip(
-                self.indices.tolist(),
-                self.durations.tolist(),
-                table.tolist(),
-                has_values.tolist(),
-                strict=True,
-            )
-        ]
-
-
 def _has_a_value(values: NDArray[np.float64], rows: slice | NDArray[np.intp]) -> bool:
     # The first row nearly always has one; to look at a million takes 10 ms a column.
     first = values[rows][:1] if isinstance(rows, slice) else values[rows[:1]]
     return not np.isnan(first).all() or not np.isnan(values[rows]).all()
-
-
-def _present(
-    names: Sequence[str], values: Sequence[float], has: Sequence[bool]
-) -> dict[str, float]:
-    if all(has):
-        return dict(zip(names, values, strict=True))
-    return {name: value for name, value, there in zip(names, values, has, strict=True) if there}
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeRow:
-    """Hold one outcome of the log.
-
-    Attributes:
-        combination_index: 0-based number in grid order.
-        duration: Seconds that the backtest ran.
-        metrics: Its figures; without the ones that have no value.
-        failure: Why it failed; None for a success.
-    """
-
-    combination_index: int
-    duration: float
-    metrics: dict[str, float]
-    failure: BacktestFailure | None

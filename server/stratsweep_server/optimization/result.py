@@ -13,7 +13,7 @@ from stratsweep_server.backtest import ParameterValue
 from stratsweep_server.execution.outcomes import BacktestFailure
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.outcome_log import OutcomeColumns
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.states import OptimizationState
 
 _BLOCK_ROWS = 1_000
@@ -106,7 +106,7 @@ class OptimizationResult:
         unqualified_count: Results that do not meet the requirements, and so are not ranked.
         without_target_count: Results that meet them, but have no value of the target.
         execution_time: Seconds from start to end.
-        end_time: When it ended, in seconds since the epoch.
+        end_time: When it ended, in nanoseconds since the epoch.
         message: Why the state is FAILED; else empty.
     """
 
@@ -120,5 +120,5 @@ class OptimizationResult:
     unqualified_count: int
     without_target_count: int
     execution_time: float
-    end_time: float
+    end_time: int
     message: str = ""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.states import OptimizationState
 
 LOCAL_CALLER = ""
@@ -142,6 +143,10 @@ class OptimizationFilter:
     id_prefix: str = ""
 
 
+Rows = slice | NDArray[np.intp]
+"""A range of rows, of which both ends are given, or row numbers in any order."""
+
+
 class LogView(Protocol):
     """Give the outcomes of a log that nobody appends to, without loading it whole."""
 
@@ -170,14 +175,20 @@ class LogView(Protocol):
     def elapsed(self, row: int) -> float:
         """Return for how many seconds the optimization had run when an outcome arrived."""
 
+    def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the same of a range of outcomes (float64)."""
+
     def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
         """Return for each of a range of outcomes whether it is a failure (bool)."""
 
     def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return one metric of a range of outcomes (float64); NaN where it has no value."""
 
-    def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
+    def metric_names(self, rows: Rows | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""
+
+    def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
+        """Return outcomes by row number, in columns; default: with every metric in the log."""
 
 
 class OutcomeJournal(Protocol):

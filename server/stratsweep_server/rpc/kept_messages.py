@@ -12,6 +12,7 @@ from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.request import OptimizationRequest
 from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.rpc import requests, responses
+from stratsweep_server.rpc.records import state_message
 
 
 class KeptMessages:
@@ -53,7 +54,7 @@ class KeptMessages:
     ) -> bytes:
         """Return a serialized `OptimizationStarted`: a config of a million values takes a while."""
         message = responses.started(optimization_id, self._worker_count(), prepared, labels)
-        message.state = responses.state(state)
+        message.state = state_message(state)
         message.reused_count = reused_count
         return message.SerializeToString(deterministic=True)
 

@@ -46,6 +46,10 @@ MAX_REASON_CHARACTERS = 500
 _DURATION_SECONDS = 315_576_000_000
 
 
+class InvalidRequestError(InvalidConfigError):
+    """Report a request, not of `Optimize`, that is wrong; fields are the request's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
     """Hold what a client says of the stream that it wants.
@@ -102,8 +106,25 @@ def read_follow_options(
     """Read how events are to be sent; what cannot be read is added to the violations."""
     number = message.after_sequence_number
     if number < 0:
-        violations.append(Violation("after_sequence_number", f"is {number}; at least 0"))
+        reason = f"is {number}; make it the number of the last event that you have, or 0"
+        violations.append(Violation("after_sequence_number", reason))
     return FollowOptions(_read_stream_options(message, violations), number)
+
+
+def _read_stream_options(
+    message: service_pb2.OptimizeRequest | service_pb2.WatchOptimizationRequest,
+    violations: list[Violation],
+) -> StreamOptions:
+    """Read how results are to be sent; adds what is wrong with that to `violations`."""
+    interval = None
+    if message.HasField("progress_interval"):
+        interval = _read_seconds("progress_interval", message.progress_interval, violations)
+        if interval <= 0:
+            reason = f"is {interval:g} s; make it positive, or leave it out"
+            violations.append(Violation("progress_interval", reason))
+    if message.result_format not in outcome_pb2.ResultFormat.values():
+        violations.append(Violation("result_format", f"{message.result_format} is no format"))
+    return StreamOptions(interval, message.result_format == outcome_pb2.RESULT_FORMAT_ARROW)
 
 
 def read_config(
@@ -173,21 +194,6 @@ def _read_abandon_grace(
         reason = f"is {grace:.10g} s; from 0 to {MAX_ABANDON_GRACE_SECONDS:g} s, a day"
         violations.append(Violation("abandon_grace", reason))
     return grace
-
-
-def _read_stream_options(
-    message: service_pb2.OptimizeRequest | service_pb2.WatchOptimizationRequest,
-    violations: list[Violation],
-) -> StreamOptions:
-    interval = None
-    if message.HasField("progress_interval"):
-        interval = _read_seconds("progress_interval", message.progress_interval, violations)
-        if interval <= 0:
-            reason = f"is {interval:g} s; make it positive, or leave it out"
-            violations.append(Violation("progress_interval", reason))
-    if message.result_format not in outcome_pb2.ResultFormat.values():
-        violations.append(Violation("result_format", f"{message.result_format} is no format"))
-    return StreamOptions(interval, message.result_format == outcome_pb2.RESULT_FORMAT_ARROW)
 
 
 def _read_seconds(name: str, duration: Duration, violations: list[Violation]) -> float:

@@ -14,7 +14,6 @@ from stratsweep.v1 import (
     parameter_pb2,
     strategy_pb2,
 )
-from stratsweep.v1 import optimization_service_pb2 as service_pb2
 
 from stratsweep_server.backtest import (
     EngineDescription,
@@ -35,8 +34,6 @@ from stratsweep_server.optimization.config import (
     Parameter,
 )
 from stratsweep_server.optimization.preparation import MarketDataSummary, PreparedOptimization
-from stratsweep_server.optimization.states import OptimizationState
-from stratsweep_server.optimization.store import OptimizationRecord
 from stratsweep_server.rpc.config_fields import PLAIN_FIELDS
 
 _DIRECTIONS = {
@@ -66,33 +63,6 @@ _LIST_FIELDS = {
     str: "string_list",
 }
 _BLOCK = 10_000
-
-
-def state(value: OptimizationState) -> optimization_event_pb2.OptimizationState.ValueType:
-    """Return where an optimization stands as the enum of the contract."""
-    return optimization_event_pb2.OptimizationState.Value(f"OPTIMIZATION_STATE_{value.value}")
-
-
-def optimization(record: OptimizationRecord) -> service_pb2.Optimization:
-    """Return where an optimization stands, without its best result."""
-    message = service_pb2.Optimization(
-        optimization_id=record.optimization_id,
-        state=state(record.state),
-        started=optimization_event_pb2.OptimizationStarted.FromString(record.started),
-        completed_count=record.completed_count,
-        failed_count=record.failed_count,
-        create_time=timestamp(record.create_time),
-        running_duration=duration(record.running_seconds),
-        message=record.message,
-        is_detached=record.is_detached,
-        holder_address=record.holder_address,
-        stored_bytes=record.stored_bytes,
-    )
-    if record.start_time is not None:
-        message.start_time.CopyFrom(timestamp(record.start_time))
-    if record.end_time is not None:
-        message.end_time.CopyFrom(timestamp(record.end_time))
-    return message
 
 
 def duration(seconds: float) -> Duration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -21,10 +21,11 @@ from stratsweep_server.market_data.data_directory import DataDirectory
 from stratsweep_server.market_data.storage import StorageUnavailableError
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.optimizations import Optimizations
-from stratsweep_server.optimization.validation import InvalidConfigError
 from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.events.following import following
 from stratsweep_server.rpc.events.stream import started_response
+from stratsweep_server.rpc.reading import Reading
+from stratsweep_server.rpc.records import optimization_message
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class OptimizationService(OptimizationServiceServicer):
         data: The price files; None when there are none.
         engine: What the operator calls the engine.
         on_storage_error: Told when a folder that the server needs cannot be used.
+        reading: Answers what is asked of optimizations that there are.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class OptimizationService(OptimizationServiceServicer):
         data: DataDirectory | None,
         engine: str = DEFAULT_ENGINE,
         on_storage_error: Callable[[StorageUnavailableError], None] = _ignore,
+        *,
+        reading: Reading,
     ) -> None:
         self._pool = pool
         self._optimizations = optimizations
@@ -60,6 +64,7 @@ class OptimizationService(OptimizationServiceServicer):
         self._engine = PurePath(engine).name  # of a file the client is not told where it is
         self._start_time = time.monotonic()
         self._on_storage_error = on_storage_error
+        self._reading = reading
 
     async def Optimize(  # type: ignore[override]  # noqa: N802
         self,
@@ -74,15 +79,9 @@ class OptimizationService(OptimizationServiceServicer):
                 started = await optimizations.look_at(asked)
                 await _write_first(context, started_response(started, time.time_ns()))
                 return
-            async with (
-                optimizations.opened(asked) as optimization,
-                aclosing(
-                    following(optimization, options.stream, options.after_sequence_number)
-                ) as events,
-            ):
-                await _write_first(context, await anext(events))
-                async for response in events:
-                    await context.write(response)
+            async with optimizations.opened(asked) as optimization:
+                events = following(optimization, options.stream, options.after_sequence_number)
+                await _write_all(context, events)
 
     async def CancelOptimization(  # noqa: N802
         self,
@@ -92,10 +91,10 @@ class OptimizationService(OptimizationServiceServicer):
         """Stop an optimization, and keep what has completed."""
         violations = requests.find_cancel_violations(request)
         if violations:
-            raise InvalidConfigError(violations)
+            raise requests.InvalidRequestError(violations)
         record = await self._optimizations.cancel(request.optimization_id, request.reason)
         return service_pb2.CancelOptimizationResponse(
-            optimization=await in_background(responses.optimization, record)
+            optimization=await in_background(optimization_message, record)
         )
 
     async def ListStrategies(  # noqa: N802
@@ -134,6 +133,46 @@ class OptimizationService(OptimizationServiceServicer):
             uptime=responses.duration(time.monotonic() - self._start_time),
         )
 
+    async def WatchOptimization(  # type: ignore[override]  # noqa: N802
+        self,
+        request: service_pb2.WatchOptimizationRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> None:
+        """Stream the events of an optimization, past ones first."""
+        await _write_all(context, self._reading.watch(request))
+
+    async def GetOptimization(  # noqa: N802
+        self,
+        request: service_pb2.GetOptimizationRequest,
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> service_pb2.GetOptimizationResponse:
+        """Return where an optimization stands."""
+        return await self._reading.optimization(request)
+
+    async def ListOptimizations(  # type: ignore[override]  # noqa: N802
+        self,
+        request: service_pb2.ListOptimizationsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> bytes:
+        """Return a page of optimizations."""
+        return await self._reading.optimizations(request)
+
+    async def ListResults(  # type: ignore[override]  # noqa: N802
+        self,
+        request: service_pb2.ListResultsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> bytes:
+        """Return a page of an optimization's results."""
+        return await self._reading.results(request)
+
+    async def DeleteOptimization(  # noqa: N802
+        self,
+        request: service_pb2.DeleteOptimizationRequest,
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
+    ) -> service_pb2.DeleteOptimizationResponse:
+        """Forget an optimization."""
+        return await self._reading.delete(request)
+
     @contextmanager
     def _telling_of_storage(self) -> Iterator[None]:
         try:
@@ -141,6 +180,18 @@ class OptimizationService(OptimizationServiceServicer):
         except StorageUnavailableError as error:
             self._on_storage_error(error)
             raise
+
+
+async def _write_all(
+    context: grpc.aio.ServicerContext[Any, Any], messages: AsyncGenerator[bytes, None]
+) -> None:
+    """Write messages as they come; the next one is made when the last one was taken."""
+    async with aclosing(messages):
+        async for first in messages:
+            await _write_first(context, first)
+            break
+        async for message in messages:
+            await context.write(message)
 
 
 async def _write_first(context: grpc.aio.ServicerContext[Any, Any], message: bytes) -> None:

@@ -14,7 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from stratsweep.v1 import error_reason_pb2
 from stratsweep.v1.error_reason_pb2 import ErrorReason
-from stratsweep.v1.optimization_service_pb2 import CancelOptimizationRequest, OptimizeRequest
+from stratsweep.v1.optimization_service_pb2 import OptimizeRequest
 
 from stratsweep_server.execution.pool import WorkersUnavailableError
 from stratsweep_server.market_data.storage import StorageUnavailableError
@@ -30,6 +30,7 @@ from stratsweep_server.optimization.store import (
     UnknownOptimizationError,
 )
 from stratsweep_server.optimization.validation import InvalidConfigError, ViolationKind
+from stratsweep_server.rpc.requests import InvalidRequestError
 from stratsweep_server.rpc.responses import duration
 from stratsweep_server.rpc.trailers import (
     MAX_MESSAGE_BYTES,
@@ -42,11 +43,7 @@ from stratsweep_server.texts import counted
 
 ERROR_DOMAIN = "stratsweep"
 
-_REQUEST_FIELDS = {
-    name
-    for message in (OptimizeRequest, CancelOptimizationRequest)
-    for name in message.DESCRIPTOR.fields_by_name
-} - {"config"}
+_REQUEST_FIELDS = set(OptimizeRequest.DESCRIPTOR.fields_by_name) - {"config"}
 _MAX_VIOLATIONS = 20
 _MAX_FIELD_BYTES = 200
 _MAX_DESCRIPTION_BYTES = 600
@@ -145,7 +142,8 @@ def _bad_request(error: InvalidConfigError) -> error_details_pb2.BadRequest:
     """List every violation that fits; the metadata's `violation_count` tells how many there are."""
     details = error_details_pb2.BadRequest()
     for violation in error.violations[:_MAX_VIOLATIONS]:
-        in_request = violation.field.partition("[")[0] in _REQUEST_FIELDS
+        is_own = isinstance(error, InvalidRequestError)
+        in_request = is_own or violation.field.partition("[")[0] in _REQUEST_FIELDS
         field = violation.field if in_request else f"config.{violation.field}"
         details.field_violations.add(
             field=shortened(field, _MAX_FIELD_BYTES),

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from stratsweep_server.arrow.messages import MessageKind, read_messages
 from stratsweep_server.execution.outcomes import BacktestFailure
-from stratsweep_server.optimization.outcome_log import OutcomeColumns, OutcomeRow
-from stratsweep_server.optimization.store import Run, StoreUnavailableError
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns, OutcomeRow
+from stratsweep_server.optimization.store import Rows, Run, StoreUnavailableError
 from stratsweep_server.storage.file_layer import FileLayer, unload
 from stratsweep_server.storage.outcome_batches import (
     OutcomeSchema,
@@ -28,8 +28,7 @@ _ATTEMPTS = 10
 _NO_ROWS = np.empty(0, np.intp)
 _Item = TypeVar("_Item", bound=np.generic)
 
-Rows = slice | NDArray[np.intp]
-"""Row numbers: a range, or one by one."""
+_Part = tuple[StoredOutcomes, Rows, Rows]
 
 
 class StoredLog:
@@ -103,9 +102,9 @@ class StoredLog:
         run = next(run for run in reversed(self.runs) if run.first_row <= row)
         return run.time_at(self.elapsed(row))
 
-    def elapsed_range(self, start: int, stop: int) -> NDArray[np.float64]:
+    def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return `elapsed` of a range of outcomes (float64)."""
-        return self._column(StoredOutcomes.elapsed, np.float64, slice(start, stop))
+        return self._column(StoredOutcomes.elapsed, np.float64, self._range(start, stop))
 
     def is_failure(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
         """Return for each of a range of outcomes whether it is a failure (bool)."""
@@ -125,14 +124,12 @@ class StoredLog:
     def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
         """Return outcomes by row number, in columns; default: with every metric in the log."""
         names = self.schema.metric_names if metric_names is None else metric_names
-        columns = OutcomeColumns(
-            self._column(StoredOutcomes.indices, np.int64, rows),
-            self._column(StoredOutcomes.durations, np.float64, rows),
-            {name: self._metric(name, rows) for name in names},
+        parts = list(self._parts(rows))  # once for all columns: to look for them takes longest
+        return OutcomeColumns(
+            self._column(StoredOutcomes.indices, np.int64, rows, parts),
+            self._column(StoredOutcomes.durations, np.float64, rows, parts),
+            {name: self._metric(name, rows, parts) for name in names},
         )
-        if not isinstance(rows, slice):
-            self.unload()  # a few rows here and there are most of a file's pages
-        return columns
 
     def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
         """Return outcomes by row number, as objects."""
@@ -170,24 +167,31 @@ class StoredLog:
     def _range(self, start: int, stop: int | None) -> slice:
         return slice(start, self.count if stop is None else stop)
 
-    def _metric(self, name: str, rows: Rows) -> NDArray[np.float64]:
-        return self._column(lambda batch: batch.metric(name), np.float64, rows)
+    def _metric(
+        self, name: str, rows: Rows, parts: Sequence[_Part] | None = None
+    ) -> NDArray[np.float64]:
+        return self._column(lambda batch: batch.metric(name), np.float64, rows, parts)
 
     def _column(
-        self, read: Callable[[StoredOutcomes], NDArray[_Item]], dtype: type[_Item], rows: Rows
+        self,
+        read: Callable[[StoredOutcomes], NDArray[_Item]],
+        dtype: type[_Item],
+        rows: Rows,
+        known_parts: Sequence[_Part] | None = None,
     ) -> NDArray[_Item]:
         """Return a column of some outcomes: a view where they are a range in one batch."""
+        parts = self._parts(rows) if known_parts is None else known_parts
         if isinstance(rows, slice):
-            parts = [read(batch)[of_batch] for batch, of_batch, _ in self._parts(rows)]
-            if len(parts) == 1:
-                return parts[0]
-            return np.concatenate(parts) if parts else np.empty(0, dtype)
+            found = [read(batch)[of_batch] for batch, of_batch, _ in parts]
+            if len(found) == 1:
+                return found[0]
+            return np.concatenate(found) if found else np.empty(0, dtype)
         column = np.empty(len(rows), dtype)
-        for batch, of_batch, places in self._parts(rows):
+        for batch, of_batch, places in parts:
             column[places] = read(batch)[of_batch]
         return column
 
-    def _parts(self, rows: Rows) -> Iterator[tuple[StoredOutcomes, Rows, Rows]]:
+    def _parts(self, rows: Rows) -> Iterator[_Part]:
         """Yield the batches that have some of the rows: where these are there, and in `rows`."""
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.count)

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
+from stratsweep_server.optimization import followed_log
+from stratsweep_server.optimization.followed_log import ClosedLog
 from stratsweep_server.optimization.outcome_log import MAX_METRICS, OutcomeLog
 from stratsweep_server.optimization.store import Run
 
@@ -198,3 +200,13 @@ async def test_outcomes_that_are_held_back_are_seen_once_they_are_revealed():
     log.reveal(2)
     log.reveal(3)
     assert log.metric("b").tolist()[1:] == [1.0, 1.0]
+
+
+def test_elapsed_is_read_ahead_and_right_at_any_row(monkeypatch):
+    monkeypatch.setattr(followed_log, "_NEXT_ROWS", 3)
+    log = OutcomeLog(8)
+    for index in range(8):
+        log.append(batch([index]), index / 4)
+    closed = ClosedLog(log)
+    for row in (0, 1, 2, 3, 7, 6, 0, 5):
+        assert closed.elapsed(row) == row / 4

@@ -18,6 +18,7 @@ from stratsweep_server.execution.grid import GridColumns, ParameterAxis
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind, OutcomeBatch
 from stratsweep_server.execution.plan import BacktestPlan
 from stratsweep_server.optimization.config import OptimizationConfig, OptimizationDirection
+from stratsweep_server.optimization.followed_log import ClosedLog
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.ranking import rank
 from stratsweep_server.optimization.result import (
@@ -63,7 +64,7 @@ class Ended:
             unqualified_count=0,
             without_target_count=0,
             execution_time=77.25,
-            end_time=log.runs[-1].time_at(77.25),
+            end_time=round(log.runs[-1].time_at(77.25) * 1e9),
         )
 
 
@@ -158,6 +159,15 @@ def without_outcomes(response):
     event.progress.ClearField("outcomes")
     event.progress.ClearField("arrow_results")
     return event.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("options", [ROWS, ARROW, GROUPED_ROWS, GROUPED_ARROW], ids=str)
+@settings(max_examples=20)
+@given(followed=ended_optimizations())
+def test_a_stream_of_a_closed_log_is_the_first_one_bit_for_bit(options, followed):
+    first = sent(followed, options)
+    followed.log = ClosedLog(followed.log)
+    assert sent(followed, options) == first
 
 
 @pytest.mark.parametrize("options", [ROWS, ARROW], ids=["rows", "Arrow"])

@@ -194,4 +194,4 @@ def test_a_stream_that_goes_on_needs_an_id_and_a_number_of_an_event():
     assert (read.violations, read.must_exist, options.after_sequence_number) == ([], True, 3)
     message.after_sequence_number = -1
     [violation] = read_request(message)[0].violations
-    assert violation.description == "is -1; at least 0"
+    assert violation.description.startswith("is -1; make it the number of the last event")

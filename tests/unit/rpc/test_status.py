@@ -29,6 +29,7 @@ from stratsweep_server.optimization.validation import (
     Violation,
     ViolationKind,
 )
+from stratsweep_server.rpc.requests import InvalidRequestError
 from stratsweep_server.rpc.status import (
     DrainingError,
     ErrorStatus,
@@ -113,6 +114,19 @@ def test_violations_of_several_kinds_are_an_invalid_config():
     assert details["ErrorInfo"].metadata == {"violation_count": "2"}
     fields = [each.field for each in details["BadRequest"].field_violations]
     assert fields == ["config.strategy", "config.strategy"]
+
+
+def test_what_runs_elsewhere_is_said_to_run_where():
+    info = trailers_of(status_of(HeldElsewhereError("127.0.0.1:50051")))["ErrorInfo"]
+    assert info.metadata == {"address": "127.0.0.1:50051"}
+
+
+def test_fields_of_a_request_that_has_no_config_are_its_own():
+    violations = [Violation("direction", "is none"), Violation("requirements[0]", "is wrong")]
+    status = status_of(InvalidRequestError(violations))
+    fields = [each.field for each in trailers_of(status)["BadRequest"].field_violations]
+    assert fields == ["direction", "requirements[0]"]
+    assert status.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_refusal_for_want_of_room_says_when_to_ask_again():

@@ -13,7 +13,7 @@ from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep_server.backtest import ParameterColumn
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.outcome_log import OutcomeColumns
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc.events.formats import (
     MAX_ROWS,
@@ -26,6 +26,7 @@ from stratsweep_server.rpc.events.formats import (
 from stratsweep_server.rpc.events.rows import add_failures
 from stratsweep_server.rpc.events.wire import Pieces
 
+_PLACES_AT_ONCE = 16_000
 _OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
 
 
@@ -45,7 +46,7 @@ class ArrowProgress:
 
     def block_size(self) -> int:
         """Return how many outcomes to ask `encoded` for at a time."""
-        return _max_rows(self._grid, self._log.metric_count) if self._is_grouped else 1
+        return max_arrow_rows(self._grid, self._log.metric_count) if self._is_grouped else 1
 
     def encoded(self, start: int, stop: int) -> Iterator[EncodedOutcomes]:
         """Yield messages with a range of the log's outcomes, in order."""
@@ -84,13 +85,19 @@ class ArrowRanking:
 
     def ranked_parts(self, ranking: RankedResults) -> Iterator[ResultPart]:
         """Yield result parts with a whole ranking, in order."""
-        max_rows = _max_rows(self._grid, len(ranking.metric_names))
-        for start in range(0, len(ranking), max_rows):
-            columns = ranking.columns(start, min(start + max_rows, len(ranking)))
-            yield ResultPart(arrow_ranked_results=arrow_stream(columns, self._grid, start + 1))
+        max_rows = max_arrow_rows(self._grid, len(ranking.metric_names))
+        # Places lie all over a log: those of several parts are looked for together.
+        step = max_rows * max(1, _PLACES_AT_ONCE // max_rows)
+        for first in range(0, len(ranking), step):
+            columns = ranking.columns(first, min(first + step, len(ranking)))
+            for start in range(0, len(columns.indices), max_rows):
+                part = columns.part(start, start + max_rows)
+                rank = first + start + 1
+                yield ResultPart(arrow_ranked_results=arrow_stream(part, self._grid, rank))
 
 
-def _max_rows(grid: GridColumns, metric_count: int) -> int:
+def max_arrow_rows(grid: GridColumns, metric_count: int) -> int:
+    """Return how many rows a message may have."""
     return rows_that_fit(grid.row_bytes + 8 * (_OTHER_COLUMNS + metric_count))
 
 

@@ -15,6 +15,7 @@ from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.execution.outcomes import BacktestFailure, FailureKind
 from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.result import RankedResults
 from stratsweep_server.rpc.events.formats import (
     MAX_ROWS,
@@ -145,6 +146,17 @@ def result_message(log: FollowedLog, row: int, grid: GridColumns) -> outcome_pb2
     message = outcome_pb2.ParameterResult()
     _fill_result(message, columns.rows()[0], next(_parameter_rows(grid, columns.indices)))
     return message
+
+
+def ranked_messages(
+    columns: OutcomeColumns, grid: GridColumns, first_rank: int
+) -> Iterator[outcome_pb2.ParameterResult]:
+    """Yield results as messages, with ranks from `first_rank` on."""
+    rows = zip(columns.rows(), _parameter_rows(grid, columns.indices), strict=True)
+    for rank, (row, parameters) in enumerate(rows, first_rank):
+        message = outcome_pb2.ParameterResult(rank=rank)
+        _fill_result(message, row, parameters)
+        yield message
 
 
 def add_failures(

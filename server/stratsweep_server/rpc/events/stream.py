@@ -7,7 +7,6 @@ again has the bytes that it had at first.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -115,8 +114,9 @@ class EventStream:
                 await asyncio.sleep(0)  # a write need not wait, and others are to have their turns
         finally:
             conclusion.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await conclusion
+            await asyncio.wait([conclusion])
+            if not conclusion.cancelled():
+                conclusion.exception()  # nobody may have asked for it
 
     async def _progress_responses(self) -> AsyncIterator[bytes]:
         log = self._log
@@ -202,7 +202,7 @@ class EventStream:
         for number, part in enumerate(parts, first_number):
             if number > self._after:
                 message = field(OptimizationEvent.RESULT_FIELD_NUMBER, part.wire)
-                yield _response(self._head_of_event(number, result.end_time), *message)
+                yield _response(_head_of(number, result.end_time), *message)
 
     def _head_of_event(self, sequence_number: int, event_time: float) -> bytes:
         event = self._event
@@ -232,10 +232,14 @@ def started_response(started: bytes, started_time: int) -> bytes:
         started: The message.
         started_time: When it happened, in nanoseconds since the epoch.
     """
-    head = OptimizationEvent(sequence_number=STARTED_NUMBER)
-    head.event_time.FromNanoseconds(started_time)
     message = field(OptimizationEvent.STARTED_FIELD_NUMBER, (started,))
-    return _response(head.SerializeToString(), *message)
+    return _response(_head_of(STARTED_NUMBER, started_time), *message)
+
+
+def _head_of(sequence_number: int, nanoseconds: int) -> bytes:
+    head = OptimizationEvent(sequence_number=sequence_number)
+    head.event_time.FromNanoseconds(nanoseconds)
+    return head.SerializeToString()
 
 
 def _formats_of(
