@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.followed_log import ClosedLog, FollowedLog
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.store import Run
 from stratsweep_server.storage.file_layer import SystemFiles
@@ -45,13 +45,13 @@ def on_disk(folder: Path) -> FollowedLog:
         for batch in batches:
             writer.append([batch])
         writer.close()
-    return StoredLog(SystemFiles(), folder, COUNT)
+    return ClosedLog(StoredLog(SystemFiles(), folder, COUNT))
 
 
 def written_anew(folder: Path) -> FollowedLog:
     on_disk(folder)
     conclude_log(SystemFiles(), folder)
-    return StoredLog(SystemFiles(), folder, COUNT)
+    return ClosedLog(StoredLog(SystemFiles(), folder, COUNT))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.arrow.messages import MessageKind, read_messages
 from stratsweep_server.execution.outcomes import BacktestFailure
-from stratsweep_server.optimization.outcome_columns import OutcomeColumns, OutcomeRow
+from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.store import Rows, Run, StoreUnavailableError
 from stratsweep_server.storage.file_layer import FileLayer, unload
 from stratsweep_server.storage.outcome_batches import (
@@ -32,7 +32,7 @@ _Part = tuple[StoredOutcomes, Rows, Rows]
 
 
 class StoredLog:
-    """Implement `LogView` and `FollowedLog` over the files of a folder, as they are now.
+    """Implement `LogView` over the files of a folder, as they are now.
 
     A file counts up to the first message that is not whole. What is mapped stays readable when the
     files are written anew or removed.
@@ -43,7 +43,6 @@ class StoredLog:
         total_count: Outcomes that there will be when nothing is missing.
 
     Attributes:
-        is_closed: True, since nothing will follow.
         runs: Who wrote which stretch, in order.
         schema: The columns of all of its files.
         stored_bytes: What its files take.
@@ -54,7 +53,6 @@ class StoredLog:
 
     def __init__(self, files: FileLayer, folder: Path, total_count: int) -> None:
         self.total_count = total_count
-        self.is_closed = True
         self.runs: list[Run] = []
         self.schema = OutcomeSchema()
         self.stored_bytes = 0
@@ -75,11 +73,6 @@ class StoredLog:
         """Return in how many record batches they are."""
         return len(self._batches)
 
-    @property
-    def metric_count(self) -> int:
-        """Return how many metrics have a column."""
-        return len(self.schema.metric_names)
-
     @cached_property
     def failures(self) -> Mapping[int, BacktestFailure]:
         """Return the failures by combination index, in order; each is read when it is looked up."""
@@ -96,11 +89,6 @@ class StoredLog:
     def elapsed(self, row: int) -> float:
         """Return for how many seconds the optimization had run when an outcome arrived."""
         return float(self.elapsed_range(row, row + 1)[0])
-
-    def event_time(self, row: int) -> float:
-        """Return when an outcome arrived, in seconds since the epoch."""
-        run = next(run for run in reversed(self.runs) if run.first_row <= row)
-        return run.time_at(self.elapsed(row))
 
     def elapsed_range(self, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return `elapsed` of a range of outcomes (float64)."""
@@ -130,18 +118,6 @@ class StoredLog:
             self._column(StoredOutcomes.durations, np.float64, rows, parts),
             {name: self._metric(name, rows, parts) for name in names},
         )
-
-    def rows(self, numbers: Sequence[int] | NDArray[np.intp]) -> list[OutcomeRow]:
-        """Return outcomes by row number, as objects."""
-        columns = self.columns(np.asarray(numbers, dtype=np.intp))
-        return [
-            OutcomeRow(index, duration, metrics, self.failures.get(index))
-            for index, duration, metrics in columns.rows()
-        ]
-
-    async def wait_beyond(self, position: int, patience: float | None = None) -> bool:  # noqa: ARG002
-        """Return True at once: nothing will follow."""
-        return True
 
     def unload(self) -> None:
         """Let the system take back the memory of what was read; views of it stay valid."""
