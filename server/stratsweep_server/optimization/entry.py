@@ -72,6 +72,11 @@ class OptimizationEntry:
         return self._task.done()
 
     @property
+    def has_log(self) -> bool:
+        """Return whether its outcomes are here: one that waits for its turn holds none."""
+        return self._life.log is not None
+
+    @property
     def is_interrupted(self) -> bool:
         """Return whether it is over without having ended."""
         return self.is_over and not self._life.record.state.is_ended

@@ -120,6 +120,21 @@ class Optimizations:
         record = await self._store(self._store.store.find, caller, optimization_id)
         return await self._read(record)
 
+    async def find_outcomes(
+        self, optimization_id: str, caller: str = LOCAL_CALLER
+    ) -> FoundOptimization:
+        """Return the same with its log; what waits here, as the store has it.
+
+        Raises:
+            StoreUnavailableError: The store cannot be read.
+            UnknownOptimizationError: There is none of that id.
+        """
+        entry = self._running_entry((caller, optimization_id))
+        if entry is not None and entry.has_log:
+            return entry
+        record = await self._store(self._store.store.find, caller, optimization_id)
+        return await self._read(record)
+
     def as_it_is(self, record: OptimizationRecord) -> OptimizationRecord:
         """Return what the store has of an optimization, with how far it has come here by now."""
         entry = self._running_entry((record.caller, record.optimization_id))

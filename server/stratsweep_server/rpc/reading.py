@@ -56,6 +56,9 @@ class ReadOptimizations(Protocol):
     async def find(self, optimization_id: str, /) -> FoundOptimization:
         """Return an optimization as it is here, or as the store has it."""
 
+    async def find_outcomes(self, optimization_id: str, /) -> FoundOptimization:
+        """Return the same with its log; what waits, as the store has it."""
+
     def as_it_is(self, record: OptimizationRecord, /) -> OptimizationRecord:
         """Return what the store has of one, with how far it has come here by now."""
 
@@ -120,16 +123,13 @@ class Reading:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        found = await self._optimizations.find(read_id(request.optimization_id))
+        found = await self._optimizations.find_outcomes(read_id(request.optimization_id))
         with found.read():
             record = found.record
             if found.is_here:
                 arguments = record.caller, record.optimization_id
                 record = await self._in_thread(self._store.find, *arguments)
                 record = self._optimizations.as_it_is(record)
-            if not await found.begun(0):
-                message = await self._in_thread(optimization_message, record)
-                return service_pb2.GetOptimizationResponse(optimization=message)
             count = found.log.count
             return await self._in_thread(_optimization_response, found, record, count)
 
@@ -154,10 +154,8 @@ class Reading:
             UnknownOptimizationError: There is no optimization of that id.
         """
         check_results_request(request)
-        found = await self._optimizations.find(request.optimization_id)
+        found = await self._optimizations.find_outcomes(request.optimization_id)
         with found.read():
-            if not await found.begun(0):
-                return b""  # nothing has completed
             return await self._in_thread(_result_page, found, found.log.count, request)
 
     async def delete(

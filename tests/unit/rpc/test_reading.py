@@ -316,7 +316,7 @@ async def test_pages_of_a_running_optimization_are_of_the_moment_of_the_first(st
     async def find_live(optimization_id):
         return Live(await find(optimization_id))
 
-    optimizations.find = find_live
+    optimizations.find_outcomes = find_live
     reading = Reading(optimizations, store)
     whole = await results_of(reading)
     first = await results_of(reading, page_size=5)

@@ -158,3 +158,21 @@ async def test_an_end_without_outcomes_of_its_own_run_is_replayed_bit_for_bit(tm
             events = await events_of(entry)
         assert len(events) == 4
         assert await watched(reading_of(floor), "a") == events
+
+
+async def test_what_waits_to_go_on_has_the_results_that_it_had(tmp_path):
+    with closing(open_store(tmp_path / "state", "")) as store:
+        floor = Floor(store, stall_after=2)
+        async with floor.opened(request("a", is_detached=True)) as entry:
+            await stalled(entry, 2)
+        await floor.optimizations.close()
+    with closing(open_store(tmp_path / "state", "")) as store:
+        floor = Floor(store, max_count=1, stall_after=1)
+        reading = reading_of(floor)
+        async with floor.opened(request("b")) as first, floor.opened(request("a")):
+            await stalled(first, 1)
+            found = await got(reading, "a")
+            assert standing(found) == ("QUEUED", 2)
+            assert found.best.metrics["score"] == 2
+            assert (await results_of(reading, "a")).total_count == 2
+        await floor.optimizations.close()
