@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from stratsweep.cli.connection import ServerChoice, server_options
-from stratsweep.cli.documents import ResultDocument
-from stratsweep.cli.exit_codes import ExitCode
-from stratsweep.cli.option_types import DayType, LabelType, NamesType, SecondsType
-from stratsweep.cli.output_files import OutputFileType, keep_existing, write_files
-from stratsweep.cli.output_shape import OutputShape
+from stratsweep.cli.option_types import DayType, LabelType, SecondsType
+from stratsweep.cli.output_shape import OutputShape, output_options
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
+from stratsweep.cli.result_report import give_result
 from stratsweep.cli.violations import given_by, in_command_line_words
 from stratsweep.config import ConfigOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
-from stratsweep.events import OptimizationResult, OptimizationState
+from stratsweep.events import OptimizationResult
 from stratsweep.parameters import GridValues
 
 if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhile
@@ -37,14 +32,6 @@ _PROGRESS_INTERVAL = timedelta(milliseconds=100)
 _LIST_TIMEOUT = timedelta(seconds=2)  # a note is not worth more
 _UINT32_MAXIMUM = 2**32 - 1
 _UINT64_MAXIMUM = 2**64 - 1
-_EXIT_CODES = {
-    OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
-    OptimizationState.FAILED: ExitCode.NO_SUCCESS,
-    OptimizationState.CANCELLED: ExitCode.INTERRUPTED,
-    OptimizationState.UNSPECIFIED: ExitCode.NO_SUCCESS,
-}
-
-
 _EXAMPLE = """\b
 Example:
   stratsweep optimize sma_cross --data prices --symbol SPY \\
@@ -147,52 +134,12 @@ Example:
     metavar="KEY=VALUE",
     help="What you call this optimization, in results and the server's log. Repeatable.",
 )
-@click.option(
-    "--top",
-    type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
-    metavar="N",
-    help="Print only the best N. Default: 20 in a table, 5 in one of each symbol, else all.",
-)
-@click.option(
-    "--columns",
-    "metric_names",
-    type=NamesType(),
-    metavar="METRIC,…",
-    default=(),
-    help="The metrics in the table, in this order. Default: the target and the usual ones.",
-)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    help="What to print on standard output.",
-)
-@click.option(
-    "--output",
-    "outputs",
-    type=OutputFileType(),
-    multiple=True,
-    metavar="FILE",
-    help="Also write a .json, .csv or .parquet file with every result. Repeatable.",
-)
-@click.option(
-    "--output-top",
-    type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
-    metavar="N",
-    help="Only the best N in files. Default: all.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@output_options
 @click.option(
     "--check-repeats",
     type=click.IntRange(min=1),
     metavar="N",
     help="Run N ranked combinations again, and name those that give other results.",
-)
-@click.option(
-    "--quiet",
-    is_flag=True,
-    help="Nothing but the result: no progress, nothing that backtests print, no remarks.",
 )
 @server_options
 @click.pass_context
@@ -203,7 +150,7 @@ def optimize(
     parameters: tuple[tuple[str, GridValues], ...],
     labels: tuple[tuple[str, str], ...],
     choice: ServerChoice,
-    overwrite: bool,
+    shape: OutputShape,
     maximize: bool,
     minimize: bool,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
@@ -212,11 +159,8 @@ def optimize(
 
     `stratsweep optimize STRATEGY --help` also lists the parameters of that strategy.
     """
-    shape = OutputShape(**{each.name: options.pop(each.name) for each in fields(OutputShape)})
-    shape.check()
     if maximize and minimize:
         raise click.UsageError("--maximize and --minimize: give one of them")
-    keep_existing(shape.outputs, overwrite=overwrite)
     config = cast(
         ConfigOptions,
         options
@@ -237,15 +181,7 @@ def optimize(
         repeats = None
         if shape.check_repeats and result.ranked:
             repeats = _repeat(client, result, shape.check_repeats, quiet=shape.quiet)
-    written = write_files(ResultDocument(result, shape.output_top, repeats), shape.outputs)
-    _print_result(result, shape, repeats)
-    _print_remarks(result, shape, written)
-    if repeats is not None and (repeats.differences or not shape.quiet):
-        from stratsweep.cli.repeat_report import repeat_report  # noqa: PLC0415 - few ask for it
-
-        click.echo(repeat_report(repeats, result.config.optimization_target), err=True)
-    is_written = len(written) == len(shape.outputs)
-    context.exit(_EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
+    context.exit(give_result(result, shape, repeats))
 
 
 def _print_output(line: str) -> None:
@@ -308,42 +244,3 @@ def _takes_columns(client: Client, strategy: str) -> bool | None:
         return None
     declared = (each.takes_columns for each in catalogue.strategies if each.name == strategy)
     return next(declared, None)
-
-
-def _print_result(
-    result: OptimizationResult, shape: OutputShape, repeats: RepeatCheck | None
-) -> None:
-    document = ResultDocument(result, shape.printed_row_count, repeats)
-    if shape.output_format == "json":
-        click.echo(document.json())
-    elif shape.output_format == "csv":
-        for text in document.csv():
-            click.echo(text, nl=False)
-    elif result.ranked:
-        from stratsweep.cli.ranking_table import ranking_table  # noqa: PLC0415 - rich is slow
-
-        row_count = shape.printed_row_count or len(result.ranked)
-        click.echo(ranking_table(result, row_count, shape.metric_names), nl=False)
-
-
-def _print_remarks(result: OptimizationResult, shape: OutputShape, written: Sequence[Path]) -> None:
-    """Print what is wrong with a result, and what to do next, to standard error."""
-    if result.failures and not shape.quiet:
-        _print_failures(result)
-    if result.state is OptimizationState.FAILED:
-        click.echo(f"error: nothing could be ranked: {result.message}", err=True)
-    elif result.state is OptimizationState.CANCELLED:
-        click.echo("error: the server stopped the optimization; the ranking is partial", err=True)
-    elif shape.output_format == "table" and not shape.quiet:
-        from stratsweep.cli.ranking_table import next_step  # noqa: PLC0415 - rich is slow
-
-        click.echo(next_step(result, shape.metric_names, written), err=True)
-
-
-def _print_failures(result: OptimizationResult) -> None:
-    from stratsweep.cli.tables import failure_summary  # noqa: PLC0415 - rich is slow to import
-
-    click.echo(failure_summary(result.failures), err=True)
-    first = result.failures[0]
-    if result.state is OptimizationState.FAILED and first.traceback:
-        click.echo(f"The first one's traceback:\n{first.traceback.rstrip()}", err=True)

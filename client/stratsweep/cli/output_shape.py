@@ -3,15 +3,64 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
+from stratsweep.cli.option_types import NamesType
+from stratsweep.cli.output_files import OutputFileType, keep_existing
 from stratsweep.events import OptimizationStarted
 
+_UINT32_MAXIMUM = 2**32 - 1
 _TABLE_ROWS = 20
 _EACH_TABLE_ROWS = 5
+_OPTIONS = (
+    click.option(
+        "--top",
+        type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
+        metavar="N",
+        help="Print only the best N. Default: 20 in a table, 5 in one of each symbol, else all.",
+    ),
+    click.option(
+        "--columns",
+        "metric_names",
+        type=NamesType(),
+        metavar="METRIC,…",
+        default=(),
+        help="The metrics in the table, in this order. Default: the target and the usual ones.",
+    ),
+    click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["table", "json", "csv"]),
+        default="table",
+        help="What to print on standard output.",
+    ),
+    click.option(
+        "--output",
+        "outputs",
+        type=OutputFileType(),
+        multiple=True,
+        metavar="FILE",
+        help="Also write a .json, .csv or .parquet file with every result. Repeatable.",
+    ),
+    click.option(
+        "--output-top",
+        type=click.IntRange(min=1, max=_UINT32_MAXIMUM),
+        metavar="N",
+        help="Only the best N in files. Default: all.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace files that are there already."),
+    click.option(
+        "--quiet",
+        is_flag=True,
+        help="Nothing but the result: no progress, nothing that backtests print, no remarks.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +72,9 @@ class OutputShape:
     output_format: str
     outputs: tuple[Path, ...]
     output_top: int | None
-    check_repeats: int | None
-    each_symbol: bool
     quiet: bool
+    check_repeats: int | None = None
+    each_symbol: bool = False
 
     def check(self) -> None:
         """Refuse options that would change nothing.
@@ -66,3 +115,22 @@ class OutputShape:
             return 0
         counts = [self.printed_row_count, *([self.output_top] if self.outputs else [])]
         return max(each or 0 for each in counts) if all(counts) else 0
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is printed and written, which it gets as `shape`.
+
+    Options that contradict each other, and files that are there already, are refused first.
+    """
+
+    @wraps(command)
+    def with_shape(*arguments: Any, overwrite: bool, **options: Any) -> None:  # noqa: ANN401
+        names = [each.name for each in fields(OutputShape) if each.name in options]
+        shape = OutputShape(**{name: options.pop(name) for name in names})
+        shape.check()
+        keep_existing(shape.outputs, overwrite=overwrite)
+        command(*arguments, shape=shape, **options)
+
+    for option in reversed(_OPTIONS):
+        with_shape = option(with_shape)
+    return with_shape
