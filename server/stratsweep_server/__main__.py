@@ -118,6 +118,7 @@ EXIT_CANNOT_KEEP = 5
     help="Size of all that is kept, beyond which the oldest are removed.",
 )
 @click.option("--private", "is_private", is_flag=True, hidden=True)
+@click.option("--read-only", "is_read_only", is_flag=True, hidden=True)
 @click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
@@ -191,7 +192,8 @@ def main(
     from stratsweep_server.execution.signals import hold_signals  # noqa: PLC0415 - see the top
 
     hold_signals()  # until `serve` looks after them
-    _start_fork_server(options["engine"])
+    if not options["is_read_only"]:
+        _start_fork_server(options["engine"])
 
     import asyncio  # noqa: PLC0415 - see the top
 

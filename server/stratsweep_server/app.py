@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from stratsweep_server.backtest.loading import EngineSpec
 from stratsweep_server.config import ServerConfig
 from stratsweep_server.execution.machine_memory import memory_bytes, return_large_arrays
+from stratsweep_server.execution.no_pool import NoPool
 from stratsweep_server.execution.pool import WorkerPool
 from stratsweep_server.execution.signals import release_signals
 from stratsweep_server.keeping import as_storage_error, clean_up, open_configured_store
@@ -62,15 +63,8 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         self.memory = _memory_budget(config)
         self._config = config
-        self.pool = WorkerPool(
-            EngineSpec(config.engine, config.strategies),
-            max_workers=config.workers,
-            directory=config.scratch,
-            start_timeout=config.start_timeout,
-            limits=config.worker_limits,
-            on_availability=self._note_workers,
-        )
-        self._has_workers = False
+        self.pool = NoPool() if config.is_read_only else self._worker_pool(config)
+        self._has_workers = config.is_read_only  # it lacks none
         self._storage = StorageWatch(self._update_health)
         self._resources = AsyncExitStack()
         self._health_updates: set[asyncio.Task[None]] = set()
@@ -105,9 +99,10 @@ class Server:
             )
             stack.push_async_callback(self._rpc.stop, config.grace, optimizations.outlive_calls)
             await self._rpc.start(service)
-            care = OrphanCare(optimizations, calls, adopts=not config.is_private)
-            for task in (care.run(), clean_up(calls, config)):
-                stack.callback(asyncio.create_task(task).cancel)
+            if not config.is_read_only:
+                care = OrphanCare(optimizations, calls, adopts=not config.is_private)
+                for task in (care.run(), clean_up(calls, config)):
+                    stack.callback(asyncio.create_task(task).cancel)
             self.address = self._rpc.address
             self._resources = stack.pop_all()
         return self
@@ -121,6 +116,16 @@ class Server:
         except StoreUnavailableError:
             await self._rpc.stop(0, lambda: None)
             raise
+
+    def _worker_pool(self, config: ServerConfig) -> WorkerPool:
+        return WorkerPool(
+            EngineSpec(config.engine, config.strategies),
+            max_workers=config.workers,
+            directory=config.scratch,
+            start_timeout=config.start_timeout,
+            limits=config.worker_limits,
+            on_availability=self._note_workers,
+        )
 
     def _note_workers(self, has_workers: bool) -> None:
         self._has_workers = has_workers

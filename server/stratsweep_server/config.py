@@ -38,6 +38,7 @@ class ServerConfig:
             process, empty for the default one.
         is_private: Serves one command, which can do without a place to keep optimizations; what
             other servers have left is none of its business.
+        is_read_only: Has no workers: answers what is asked about optimizations that are kept.
         retain_days: For how many days an optimization is kept after it has ended.
         retain_gigabytes: How much all that is kept may take; the oldest go first.
         scratch: Where shared bars go while an optimization runs; None: the system's temporary
@@ -61,6 +62,7 @@ class ServerConfig:
     max_memory: int | None = None
     state: str = ""
     is_private: bool = False
+    is_read_only: bool = False
     retain_days: int = 90
     retain_gigabytes: int = 10
     scratch: Path | None = None
