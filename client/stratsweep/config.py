@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Any, Protocol, Required, SupportsFloat, SupportsIndex, TypeAlias, TypedDict
+from typing import (
+    Any,
+    Protocol,
+    Required,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    cast,
+)
 
 from stratsweep.parameters import GridValues, ParameterValues
 
@@ -137,3 +146,11 @@ class OptimizationConfig:
     seed: int = 0
     timezone: str = ""
     requirements: tuple[str, ...] = ()
+
+    def as_options(self) -> ConfigOptions:
+        """Return the keywords of `Client.optimize` for the same config."""
+        names = ConfigOptions.__annotations__.keys() - {"minimize", "maximize"}
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        options["minimize"] = self.direction is OptimizationDirection.MINIMIZE
+        options["maximize"] = self.direction is OptimizationDirection.MAXIMIZE
+        return cast(ConfigOptions, options)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-from stratsweep.config import ConfigOptions, OptimizationConfig, OptimizationDirection
+from stratsweep.config import ConfigOptions, OptimizationConfig
 from stratsweep.events import OptimizationResult
 from stratsweep.outcomes import ParameterResult
 from stratsweep.parameters import ParameterValue
@@ -62,11 +62,9 @@ def rows_to_repeat(ranked: Sequence[ParameterResult], count: int) -> list[Parame
 
 def repeat_options(config: OptimizationConfig, row: ParameterResult) -> ConfigOptions:
     """Return the keywords for an optimization of one combination alone."""
-    names = ConfigOptions.__annotations__.keys() - _NOT_REPEATED
-    options: dict[str, Any] = {
-        name: getattr(config, name) for name in names if hasattr(config, name)
+    options = {
+        name: value for name, value in config.as_options().items() if name not in _NOT_REPEATED
     }
-    options["minimize"] = config.direction is OptimizationDirection.MINIMIZE
     options["parameters"] = {name: [value] for name, value in row.parameters.items()}
     return cast(ConfigOptions, options)
 

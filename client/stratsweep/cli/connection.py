@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import signal
+import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -27,6 +30,7 @@ from stratsweep.errors import (
     StreamInterruptedError,
     VersionMismatchWarning,
 )
+from stratsweep.events import OptimizationState
 from stratsweep.server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -36,8 +40,13 @@ _FAILED_START = re.compile(r"^[0-9:]+ ERROR +worker \d+ did not start: ")
 _LINES_OF_A_FAILED_START = 500
 # Shorter than the Python clients': a person waits, and no connection of before is to be mended.
 _CONNECT_TIMEOUT_SECONDS = 2.0
+_RECONNECT_TIMEOUT_SECONDS = 60.0
+_RESUMING = ("server", "data", "workers", "engine", "strategies", "state")
+# Options of the server program that are for this module alone.
+_PRIVATE = ("--private",)
+_READING = ("--private", "--read-only")
 
-_OPTIONS = (
+_SERVER_OPTIONS = (
     click.option(
         "--server",
         metavar="ADDRESS",
@@ -50,6 +59,20 @@ _OPTIONS = (
         type=SecondsType(minimum=0),
         help="How long to wait for the server at --server. Default: 2.",
     ),
+    click.option(
+        "--reconnect-timeout",
+        metavar="SECONDS",
+        type=SecondsType(minimum=0),
+        help="How long to try to go on where the connection to it was lost. Default: 60.",
+    ),
+)
+_STATE_OPTION = click.option(
+    "--state",
+    metavar="DIR",
+    help="Where optimizations are kept. Default: where your commands keep them.",
+)
+_OPTIONS = (
+    *_SERVER_OPTIONS,
     click.option(
         "--data",
         metavar="DIR",
@@ -71,28 +94,49 @@ _OPTIONS = (
         multiple=True,
         help="A Python file, or module, with strategies, for the private server. Repeatable.",
     ),
+    click.option(
+        "--state",
+        metavar="DIR|none",
+        help="Where the private server keeps optimizations; none: nowhere. Default: stratsweep in "
+        "$XDG_STATE_HOME, or in ~/.local/state.",
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
-    """The values of `server_options`."""
+    """The values of `server_options`, or of `store_options`, by which a server only reads.
 
-    server: str | None
-    connect_timeout: float | None
-    data: str | None
-    workers: int | None
-    engine: str | None
-    strategies: tuple[str, ...]
+    Attributes:
+        is_reading: Whether a private server is to run nothing.
+    """
+
+    server: str | None = None
+    connect_timeout: float | None = None
+    reconnect_timeout: float | None = None
+    data: str | None = None
+    workers: int | None = None
+    engine: str | None = None
+    strategies: tuple[str, ...] = ()
+    state: str | None = None
+    is_reading: bool = False
 
     def options(self) -> list[str]:
         """Return the options that make this choice, as they are written."""
+        return self._written(each.name for each in fields(self) if each.name != "is_reading")
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Return the command that does something with what this choice's store keeps."""
+        names = ("server", "state") if name != "resume" else _RESUMING
+        return shlex.join(["stratsweep", name, *arguments, *self._written(names)])
+
+    def _written(self, names: Iterable[str]) -> list[str]:
         texts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in names:
+            value = getattr(self, name)
             for each in value if isinstance(value, tuple) else (value,):
                 if each is not None:
-                    texts += [f"--{field.name.replace('_', '-')}", str(each)]
+                    texts += [f"--{name.replace('_', '-')}", str(each)]
         return texts
 
     def check(self) -> None:
@@ -102,10 +146,16 @@ class ServerChoice:
             click.UsageError: They contradict each other.
         """
         if self.server is None:
-            if self.connect_timeout is not None:
-                raise click.UsageError("--connect-timeout is for the server at --server")
+            for name in ("connect_timeout", "reconnect_timeout"):
+                if getattr(self, name) is not None:
+                    option = f"--{name.replace('_', '-')}"
+                    raise click.UsageError(f"{option} is for the server at --server")
+            if self.is_reading and self.state is not None and not Path(self.state).is_dir():
+                is_status = self.state.upper() in OptimizationState.__members__
+                hint = f"; write --status {self.state.lower()}" if is_status else ""
+                raise click.UsageError(f"--state: there is no directory {self.state}{hint}")
             return
-        for name in ("data", "workers", "engine", "strategies"):
+        for name in ("data", "workers", "engine", "strategies", "state"):
             if getattr(self, name):
                 raise click.UsageError(
                     f"--{name} is for the private server; --server talks to one that runs already"
@@ -126,9 +176,14 @@ class ServerChoice:
             with self._private_server(on_output) as client:
                 yield client
             return
-        timeout = self.connect_timeout
-        timeout = _CONNECT_TIMEOUT_SECONDS if timeout is None else timeout
-        with _warnings_as_lines(), _client_of(self.server, timeout) as client:
+        connect, reconnect = (
+            default if given is None else given
+            for given, default in (
+                (self.connect_timeout, _CONNECT_TIMEOUT_SECONDS),
+                (self.reconnect_timeout, _RECONNECT_TIMEOUT_SECONDS),
+            )
+        )
+        with _warnings_as_lines(), client_of(self.server, connect, reconnect) as client:
             try:
                 yield client
             except ServerUnavailableError as error:
@@ -139,18 +194,24 @@ class ServerChoice:
                     )
                 raise
 
+    def _private_arguments(self) -> list[str]:
+        if self.is_reading:
+            return [*_READING, *self.options()]
+        return [*_PRIVATE, *replace(self, data=self.data or ".").options()]
+
     @contextmanager
     def _private_server(self, on_output: Callable[[str], None] | None) -> Iterator[Client]:
         with (
             _exit_on_termination(),
             tempfile.TemporaryDirectory(prefix="stratsweep-") as folder,
             ServerProcess(
-                replace(self, data=self.data or ".").options(),
+                self._private_arguments(),
                 listen=f"unix:{Path(folder) / 'server.sock'}",
                 on_note=lambda note: click.echo(note, err=True),
                 on_output=on_output,
             ) as server,
-            _client_of(server.address, 0.0) as client,  # it is there, or has failed
+            # It is there, or has failed.
+            client_of(server.address, 0.0, reconnect_timeout=0.0) as client,
         ):
             try:
                 yield client
@@ -164,10 +225,30 @@ class ServerChoice:
                 raise
 
 
-def _client_of(address: str, connect_timeout: float) -> Client:
+def client_of(
+    address: str,
+    connect_timeout: float = _CONNECT_TIMEOUT_SECONDS,
+    reconnect_timeout: float = _RECONNECT_TIMEOUT_SECONDS,
+) -> Client:
+    """Return a client of the server at an address, which says when it reconnects."""
     from stratsweep.client import Client  # noqa: PLC0415 - gRPC is slow to import, servers to start
 
-    return Client(address, connect_timeout=connect_timeout)
+    return Client(
+        address,
+        connect_timeout=connect_timeout,
+        reconnect_timeout=reconnect_timeout,
+        on_reconnect=lambda loss: print_above(
+            f"{loss.message}; connecting again, for {reconnect_timeout:g} s"
+        ),
+    )
+
+
+def print_above(line: str) -> None:
+    """Print a line to standard error, above a bar where there is one."""
+    # Not click: it finds its own way past what rich has put there to keep the bar below.
+    with contextlib.suppress(OSError):  # whoever no longer reads it still gets the ranking
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -201,16 +282,28 @@ def _failed_start(log: str) -> str | None:
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose a server to a command, which gets them as `choice`."""
+    return _with_choice(command, _OPTIONS, is_reading=False)
 
+
+def store_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where optimizations are kept to a command that only reads them."""
+    return _with_choice(command, (*_SERVER_OPTIONS, _STATE_OPTION), is_reading=True)
+
+
+def _with_choice(
+    command: Callable[..., None],
+    options: Sequence[Callable[[Callable[..., None]], Callable[..., None]]],
+    *,
+    is_reading: bool,
+) -> Callable[..., None]:
     @wraps(command)
-    def with_choice(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - click's
-        choice = ServerChoice(
-            **{each.name: options.pop(each.name) for each in fields(ServerChoice)}
-        )
+    def with_choice(*arguments: Any, **values: Any) -> None:  # noqa: ANN401 - click's
+        names = [each.name for each in fields(ServerChoice) if each.name in values]
+        choice = ServerChoice(**{name: values.pop(name) for name in names}, is_reading=is_reading)
         choice.check()
-        command(*arguments, choice=choice, **options)
+        command(*arguments, choice=choice, **values)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         with_choice = option(with_choice)
     return with_choice
 

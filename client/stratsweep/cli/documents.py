@@ -15,6 +15,7 @@ from stratsweep._formatting import format_value
 from stratsweep.config import OptimizationConfig
 from stratsweep.errors import StratsweepError, Violation
 from stratsweep.events import OptimizationResult, SymbolResult
+from stratsweep.optimizations import Optimization
 from stratsweep.parameters import DoubleRange, GridValues, IntegerRange
 from stratsweep.strategies import Strategy, StrategyList, counts_of
 
@@ -231,3 +232,31 @@ def _plain(value: object) -> object:
             return value.total_seconds()
         case _:
             raise TypeError(f"{value!r} has no place in JSON")
+
+
+def optimizations_json(stands: Sequence[Optimization]) -> str:
+    """Return where optimizations stand as one line of JSON: an array; spans are seconds."""
+    return _json(list(map(_stand, stands)))
+
+
+def _stand(stand: Optimization) -> dict[str, object]:
+    started = stand.started
+    return {
+        "optimization_id": stand.optimization_id,
+        "state": stand.state,
+        "strategy": started.config.strategy,
+        "symbols": started.config.symbols,
+        "labels": started.labels,
+        "total_count": started.total_count,
+        "completed_count": stand.completed_count,
+        "failed_count": stand.failed_count,
+        "reused_count": started.reused_count,
+        "create_time": stand.create_time,
+        "start_time": stand.start_time,
+        "end_time": stand.end_time,
+        "running_duration": stand.running_duration,
+        "message": stand.message,
+        "is_detached": stand.is_detached,
+        "holder_address": stand.holder_address,
+        "stored_bytes": stand.stored_bytes,
+    }

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from stratsweep.cli.connection import ServerChoice
 from stratsweep.cli.documents import EachDocument
 from stratsweep.cli.each_progress import EachDisplay, each_display
 from stratsweep.cli.exit_codes import ExitCode, exit_code_of
+from stratsweep.cli.following import is_kept
+from stratsweep.cli.interrupts import INTERRUPTED, stopping_on_interrupt
 from stratsweep.cli.output_files import write_files
 from stratsweep.cli.output_shape import OutputShape
 from stratsweep.cli.ranking_table import next_step, ranking_table, summary_table
 from stratsweep.cli.tables import failure_summary
 from stratsweep.cli.violations import given_by, in_command_line_words
-from stratsweep.config import ConfigOptions
+from stratsweep.config import ConfigOptions, RunOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.events import (
     OptimizationEvent,
@@ -29,13 +33,17 @@ from stratsweep.events import (
 if TYPE_CHECKING:
     from stratsweep.client import Client
 
+_STOP_TIMEOUT = 2.0
+"""Seconds for the server's answer: whoever waits for it has pressed Ctrl-C."""
+
 
 def optimize_each(
     client: Client,
     strategy: str,
     config: ConfigOptions,
-    labels: Mapping[str, str],
+    run: RunOptions,
     shape: OutputShape,
+    choice: ServerChoice,
     command: click.Command,
 ) -> ExitCode:
     """Optimize each symbol alone, print and write what came of them.
@@ -44,50 +52,127 @@ def optimize_each(
         client: Of the server.
         strategy: The strategy's id.
         config: What to optimize, with all of the symbols.
-        labels: What the caller calls each optimization.
+        run: How each optimization runs.
         shape: What to print and write.
+        choice: Which server that is.
         command: The command, whose options name the fields of refused configs.
+
+    A Ctrl-C stops what runs; what has completed of it, and what has ended, is printed and written.
 
     Raises:
         StratsweepError: The server is gone; what had ended is printed and written.
-        SystemExit: It was interrupted.
+        SystemExit: It was interrupted twice.
     """
     symbols = tuple(dict.fromkeys(config["symbols"]))
     ends: dict[str, SymbolResult] = {}
     lost: StratsweepError | None = None
     try:
         with each_display(symbols, quiet=shape.quiet) as display:
-            listen = _Listener(display, shape).hear
-            for end in client.optimize_many(strategy, on_event=listen, labels=labels, **config):
-                _translate(end, config, command)
-                ends[end.symbol] = end
-                display.show_end(end)
+            running = _Running(client, display, shape)
+            many = client.optimize_many(
+                strategy,
+                on_event=running.hear,
+                labels=run["labels"],
+                reuse=bool(run["reuse"]),
+                **config,
+            )
+            with closing(many), stopping_on_interrupt(running.stop, lambda: running.has_some):
+                for end in many:
+                    if running.note_end(end):
+                        _translate(end, config, command)
+                        ends[end.symbol] = end
+                        display.show_end(end)
+                    if running.is_over:
+                        break
     except KeyboardInterrupt:
-        click.echo(f"interrupted after {len(ends):,} of {len(symbols):,} symbols", err=True)
+        _tell_interruption(ends, symbols)
         raise SystemExit(ExitCode.INTERRUPTED) from None
     except StratsweepError as error:
         lost = error
+    if running.is_stopping:
+        _tell_interruption(ends, symbols)
     ordered = [ends[symbol] for symbol in symbols if symbol in ends]
+    note = "" if shape.quiet else _kept_note(client, choice, ordered)
     is_written = _give(ordered, shape) if ordered else True
+    if note:
+        click.echo(note, err=True)
     if lost is not None:
         raise lost
-    return _exit_code(ordered) if is_written else ExitCode.FAILURE
+    if not is_written:
+        return ExitCode.FAILURE
+    return ExitCode.INTERRUPTED if running.is_stopping else _exit_code(ordered)
 
 
-class _Listener:
-    """Hears the events of every symbol's optimization."""
+class _Running:
+    """The optimizations that run at a time: hears their events, and stops them at a Ctrl-C."""
 
-    def __init__(self, display: EachDisplay, shape: OutputShape) -> None:
+    def __init__(self, client: Client, display: EachDisplay, shape: OutputShape) -> None:
+        self.is_stopping = False
+        self._client = client
         self._display = display
         self._shape = shape
+        self._ids: dict[str, str] = {}
+        self._stopped: set[str] = set()
+
+    @property
+    def has_some(self) -> bool:
+        """Return whether any runs."""
+        return bool(self._ids)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether all that were stopped have ended: what has begun since is not wanted."""
+        return self.is_stopping and not self._stopped & self._ids.keys()
 
     def hear(self, symbol: str, event: OptimizationEvent) -> None:
         """Show an event; refuse columns that do not exist."""
         if isinstance(event, OptimizationStarted):
             self._shape.check_columns(event)
-            self._display.show_started(symbol, event)
-        elif isinstance(event, Progress):
+            self._ids[symbol] = event.optimization_id
+            if self.is_stopping:
+                self._cancel(event.optimization_id)
+            else:
+                self._display.show_started(symbol, event)
+        elif isinstance(event, Progress) and not self.is_stopping:
             self._display.show_progress(symbol, event)
+
+    def stop(self) -> bool:
+        """Stop what runs; what has completed of it is ranked. Returns whether that is so of all."""
+        ids = dict(self._ids)
+        self._stopped = set(ids)
+        self.is_stopping = True
+        stopped = [self._cancel(each) for each in ids.values()]
+        return all(stopped)
+
+    def note_end(self, end: SymbolResult) -> bool:
+        """Note the end of one; returns whether it is wanted."""
+        self._ids.pop(end.symbol, None)
+        return not self.is_stopping or end.symbol in self._stopped
+
+    def _cancel(self, optimization_id: str) -> bool:
+        try:
+            self._client.cancel_optimization(
+                optimization_id, reason=INTERRUPTED, timeout=_STOP_TIMEOUT
+            )
+        except StratsweepError:
+            return False
+        return True
+
+
+def _tell_interruption(ends: Mapping[str, SymbolResult], symbols: Sequence[str]) -> None:
+    completed = [each for each in ends.values() if not _is_partial(each)]
+    click.echo(f"interrupted after {len(completed):,} of {len(symbols):,} symbols", err=True)
+
+
+def _is_partial(end: SymbolResult) -> bool:
+    return end.result is not None and end.result.state is OptimizationState.CANCELLED
+
+
+def _kept_note(client: Client, choice: ServerChoice, ends: Sequence[SymbolResult]) -> str:
+    results = [end.result for end in ends if end.result is not None]
+    if not results or not is_kept(client, results[0].optimization_id):
+        return ""
+    return f"kept, each under an id of its own: {choice.command('list')}"
 
 
 def _translate(end: SymbolResult, config: ConfigOptions, command: click.Command) -> None:
@@ -130,7 +215,9 @@ def _print_remarks(
         if end.error is not None:
             click.echo(f"error: {end.symbol}: {end.error}", err=True)
         elif end.result is not None and end.result.state is not OptimizationState.SUCCEEDED:
-            reason = end.result.message or "the server stopped it; the ranking is partial"
+            reason = end.result.message
+            if end.result.state is OptimizationState.CANCELLED:
+                reason = f"stopped{': ' if reason else ''}{reason}; the ranking is partial"
             click.echo(f"error: {end.symbol}: {reason}", err=True)
     results = [end.result for end in ends if end.result is not None and end.result.ranked]
     if results and shape.output_format == "table" and not shape.quiet:

@@ -10,8 +10,11 @@ import click
 
 from stratsweep.cli.usage_hints import explained
 from stratsweep.errors import (
+    InputsChangedError,
     InvalidConfigError,
     NotFoundError,
+    OptimizationExistsError,
+    OptimizationRunningError,
     ServerBusyError,
     ServerStartError,
     ServerUnavailableError,
@@ -36,11 +39,20 @@ EXIT_CODES_HELP = """\b
 Exit codes:
   0    there are results
   1    the server failed, the connection to it was lost, or a file could not be written
-  2    bad usage, or a config that the server refused
+  2    bad usage, or the server refused what was asked for
   3    no combination could be ranked; with --each-symbol, of one symbol at least
   4    cannot connect to the server, or start it, or it takes no more work
-  130  interrupted, or stopped by the server
+  130  interrupted, cancelled, or stopped with the server; the ranking, if any, is partial
   141  the reader of standard output went away"""
+
+
+_REFUSALS = (
+    InvalidConfigError,
+    NotFoundError,
+    OptimizationExistsError,
+    OptimizationRunningError,
+    InputsChangedError,
+)
 
 
 class ExitCodeGroup(click.Group):
@@ -69,7 +81,7 @@ class ExitCodeGroup(click.Group):
 
 def exit_code_of(error: StratsweepError) -> ExitCode:
     """Return the exit code for an error."""
-    if isinstance(error, InvalidConfigError | NotFoundError):
+    if isinstance(error, _REFUSALS):
         return ExitCode.BAD_USAGE
     if isinstance(error, ServerUnavailableError | ServerBusyError | ServerStartError):
         return ExitCode.NO_SERVER

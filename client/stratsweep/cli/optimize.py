@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from datetime import timedelta
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from stratsweep.cli.connection import ServerChoice, server_options
-from stratsweep.cli.option_types import DayType, LabelType, SecondsType
+from stratsweep.cli.connection import ServerChoice, print_above, server_options
+from stratsweep.cli.exit_codes import ExitCode
+from stratsweep.cli.following import PROGRESS_INTERVAL, kept_note, run_to_end
+from stratsweep.cli.option_types import DayType, LabelType, OptimizationIdType, SecondsType
 from stratsweep.cli.output_shape import OutputShape, output_options
 from stratsweep.cli.parameter_help import StrategyHelpCommand
 from stratsweep.cli.parameters import ParameterType
-from stratsweep.cli.result_report import give_result
+from stratsweep.cli.result_report import EXIT_CODES, give_result
 from stratsweep.cli.violations import given_by, in_command_line_words
-from stratsweep.config import ConfigOptions
+from stratsweep.config import ConfigOptions, RunOptions
 from stratsweep.errors import InvalidConfigError, NotFoundError, StratsweepError
 from stratsweep.events import OptimizationResult
 from stratsweep.parameters import GridValues
@@ -27,9 +27,6 @@ if TYPE_CHECKING:  # gRPC is slow to import: a private server gets ready meanwhi
     from stratsweep.repeats import RepeatCheck
 
 _Value = TypeVar("_Value")
-# Much faster than a message per backtest, and still smooth to look at.
-_PROGRESS_INTERVAL = timedelta(milliseconds=100)
-_LIST_TIMEOUT = timedelta(seconds=2)  # a note is not worth more
 _UINT32_MAXIMUM = 2**32 - 1
 _UINT64_MAXIMUM = 2**64 - 1
 _EXAMPLE = """\b
@@ -134,6 +131,24 @@ Example:
     metavar="KEY=VALUE",
     help="What you call this optimization, in results and the server's log. Repeatable.",
 )
+@click.option(
+    "--id",
+    "optimization_id",
+    type=OptimizationIdType(),
+    metavar="ID",
+    help="Its id. One that is known, with the same config, is gone on with: what has completed is "
+    "not run again. Default: one that sorts by time.",
+)
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="Take over combinations that an earlier optimization ran with the same inputs.",
+)
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Start it at --server, print its id, and leave: it goes on without this command.",
+)
 @output_options
 @click.option(
     "--check-repeats",
@@ -153,12 +168,16 @@ def optimize(
     shape: OutputShape,
     maximize: bool,
     minimize: bool,
+    optimization_id: str | None,
+    detach: bool,
+    reuse: bool,
     **options: Any,  # noqa: ANN401 - those that are named as the contract's fields are
 ) -> None:
     """Run one backtest per combination of the parameters' values and rank them.
 
     `stratsweep optimize STRATEGY --help` also lists the parameters of that strategy.
     """
+    _check_run(choice, shape, detach=detach, has_id=optimization_id is not None)
     if maximize and minimize:
         raise click.UsageError("--maximize and --minimize: give one of them")
     config = cast(
@@ -171,24 +190,56 @@ def optimize(
             "max_ranked_results": shape.needed_row_count,
         },
     )
-    labels_by_key = _by_name(labels, "--label", "give it one value")
-    with choice.connect(None if shape.quiet else _print_output) as client:
+    run = RunOptions(
+        labels=_by_name(labels, "--label", "give it one value"),
+        progress_interval=PROGRESS_INTERVAL,
+        reuse=reuse,
+        detached=detach,
+    )
+    if optimization_id is not None:
+        run["optimization_id"] = optimization_id
+    note = ""
+    with choice.connect(None if shape.quiet else print_above) as client:
         if shape.each_symbol:
             from stratsweep.cli.each_symbol import optimize_each  # noqa: PLC0415 - rich is slow
 
-            context.exit(optimize_each(client, strategy, config, labels_by_key, shape, optimize))
-        result = _run(client, strategy, config, labels_by_key, shape)
+            context.exit(optimize_each(client, strategy, config, run, shape, choice, optimize))
+        with _in_command_line_words(config):
+            if detach:
+                context.exit(_start_detached(client, strategy, config, run, choice))
+            result = run_to_end(client, strategy, config, run, shape, choice)
         repeats = None
         if shape.check_repeats and result.ranked:
             repeats = _repeat(client, result, shape.check_repeats, quiet=shape.quiet)
-    context.exit(give_result(result, shape, repeats))
+        if not shape.quiet:
+            note = kept_note(client, choice, result)
+    is_written = give_result(result, shape, repeats)
+    if note:
+        click.echo(note, err=True)
+    context.exit(EXIT_CODES[result.state] if is_written else ExitCode.FAILURE)
 
 
-def _print_output(line: str) -> None:
-    # Not click: it finds its own way past what rich has put there to keep the bar below.
-    with contextlib.suppress(OSError):  # whoever no longer reads it still gets the ranking
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+def _check_run(choice: ServerChoice, shape: OutputShape, *, detach: bool, has_id: bool) -> None:
+    """Refuse options that contradict how it is to run."""
+    if detach and choice.server is None:
+        raise click.UsageError("--detach needs --server: a private server ends with the command")
+    if detach and (shape.outputs or shape.check_repeats):
+        option = "--output" if shape.outputs else "--check-repeats"
+        raise click.UsageError(f"{option} is for a result, which --detach does not wait for")
+    if shape.each_symbol and (detach or has_id):
+        option = "--detach" if detach else "--id"
+        raise click.UsageError(f"{option} is for one optimization, not for --each-symbol")
+
+
+def _start_detached(
+    client: Client, strategy: str, config: ConfigOptions, run: RunOptions, choice: ServerChoice
+) -> ExitCode:
+    """Start an optimization that goes on without this command, and print its id."""
+    with client.optimize(strategy, **run, **config) as stream:
+        next(iter(stream))
+    click.echo(stream.optimization_id)
+    click.echo(f"follow it: {choice.command('watch', stream.optimization_id)}", err=True)
+    return ExitCode.SUCCESS
 
 
 def _by_name(pairs: tuple[tuple[str, _Value], ...], option: str, advice: str) -> dict[str, _Value]:
@@ -200,22 +251,11 @@ def _by_name(pairs: tuple[tuple[str, _Value], ...], option: str, advice: str) ->
     return by_name
 
 
-def _run(
-    client: Client,
-    strategy: str,
-    config: ConfigOptions,
-    labels: dict[str, str],
-    shape: OutputShape,
-) -> OptimizationResult:
-    from stratsweep.cli.progress import follow, progress_display  # noqa: PLC0415 - rich is slow
-    from stratsweep.cli.slowness import SlownessWatch  # noqa: PLC0415 - as that
-
-    stream = client.optimize(
-        strategy, labels=labels, progress_interval=_PROGRESS_INTERVAL, **config
-    )
-    watch = None if shape.quiet else SlownessWatch(partial(_takes_columns, client, strategy))
+@contextmanager
+def _in_command_line_words(config: ConfigOptions) -> Iterator[None]:
+    """Name the options in what a server refuses."""
     try:
-        return follow(stream, progress_display(quiet=shape.quiet), watch, shape.check_columns)
+        yield
     except (InvalidConfigError, NotFoundError) as error:
         error.violations = in_command_line_words(error.violations, given_by(config), optimize)
         raise
@@ -234,13 +274,3 @@ def _repeat(
     except KeyboardInterrupt:
         click.echo("interrupted before all had run again", err=True)
     return None
-
-
-def _takes_columns(client: Client, strategy: str) -> bool | None:
-    """Whether a strategy decides for many combinations at once; None where that is not known."""
-    try:
-        catalogue = client.list_strategies(timeout=_LIST_TIMEOUT)
-    except StratsweepError:
-        return None
-    declared = (each.takes_columns for each in catalogue.strategies if each.name == strategy)
-    return next(declared, None)

@@ -1,4 +1,4 @@
-"""The values of options that click has no type for: days, spans, labels, names, addresses."""
+"""The values of options that click has no type for: days, spans, labels, names, addresses, ids."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 # The longest span that the contract can carry: 10,000 years.
 _MAX_SECONDS = 315_576_000_000
+_OPTIMIZATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST_AND_PORT = re.compile(r"[^/]+:(\d{1,5})")
 
 
@@ -124,3 +125,26 @@ class AddressType(click.ParamType[str]):
                 ctx,
             )
         return address
+
+
+class OptimizationIdType(click.ParamType[str]):
+    """The id of an optimization, or its beginning."""
+
+    name = "id"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check the form; whether there is one of that id turns out later.
+
+        Raises:
+            click.BadParameter: It cannot be an id.
+        """
+        if not _OPTIMIZATION_ID.fullmatch(str(value)):
+            self.fail(
+                f"{value!r} is not an id; it has 1 to 64 letters, digits, '-', '_' and '.', the "
+                "first a letter or digit",
+                param,
+                ctx,
+            )
+        return str(value)

@@ -21,6 +21,7 @@ from stratsweep._streams import OptimizationStream
 from stratsweep.cli.exit_codes import ExitCode
 from stratsweep.cli.formatting import format_span, in_lines
 from stratsweep.cli.heading import describe_started
+from stratsweep.cli.interrupts import INTERRUPTED, stopping_on_interrupt
 from stratsweep.cli.slowness import SlownessWatch
 from stratsweep.events import OptimizationResult, OptimizationStarted, Progress
 from stratsweep.strategies import Metric
@@ -64,33 +65,58 @@ def follow(
     display: ProgressDisplay,
     watch: SlownessWatch | None = None,
     on_start: Callable[[OptimizationStarted], None] = lambda started: None,  # noqa: ARG005
+    *,
+    stops: bool = True,
+    hint: str = "",
 ) -> OptimizationResult:
-    """Run a stream to its end while showing it; Ctrl-C cancels it and says how far it got.
+    """Follow a stream to its end while showing it.
+
+    The first Ctrl-C stops the optimization, whose stream then ends with what has completed. Where
+    nothing has begun, or it is only watched, and at a second one, the stream is left, and it is
+    said how far it had come.
 
     Args:
         stream: What runs.
         display: Shows it.
         watch: Has a note on it that is shown, too.
         on_start: Is told what is about to run; what it raises ends the run.
+        stops: Whether Ctrl-C stops it; False where it is only watched.
+        hint: What is said to whoever leaves it.
 
     Raises:
         StratsweepError: The server refused the request, or the stream broke off.
-        SystemExit: It was interrupted.
+        SystemExit: It was left.
     """
     last = None
+    can_stop = False
+    optimization_id = stream.optimization_id
+    reconnect_count = 0
+
+    def stop() -> bool:
+        display.show_note("stopping: what has completed is ranked; Ctrl-C again does not wait")
+        stream.stop(INTERRUPTED)
+        return True
+
     try:
-        with stream, display:
+        with stream, display, stopping_on_interrupt(stop, lambda: can_stop):
             for event in stream:
+                if stream.reconnect_count > reconnect_count:
+                    reconnect_count = stream.reconnect_count
+                    display.show_note("connected again")
                 if isinstance(event, OptimizationStarted):
                     on_start(event)
                     display.show_started(event)
+                    # A server that is too old to know ids has given it another one.
+                    can_stop = stops and event.optimization_id == optimization_id
                 elif isinstance(event, Progress):
                     last = event
                     display.show_progress(event)
                 if watch is not None and (note := watch.see(event)):
                     display.show_note(note)
     except KeyboardInterrupt:
-        click.echo(f"interrupted {_how_far(last)}", err=True)
+        click.echo(f"{'interrupted' if stops else 'left'} {_how_far(last)}", err=True)
+        if hint and (can_stop or not stops):
+            click.echo(hint, err=True)
         raise SystemExit(ExitCode.INTERRUPTED) from None
     return stream.result()
 

@@ -10,6 +10,7 @@ import click
 
 from stratsweep.cli.documents import ResultDocument
 from stratsweep.cli.exit_codes import ExitCode
+from stratsweep.cli.formatting import counted
 from stratsweep.cli.output_files import write_files
 from stratsweep.cli.output_shape import OutputShape
 from stratsweep.events import OptimizationResult, OptimizationState
@@ -17,16 +18,17 @@ from stratsweep.events import OptimizationResult, OptimizationState
 if TYPE_CHECKING:
     from stratsweep.repeats import RepeatCheck
 
-_EXIT_CODES = {
+EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
     OptimizationState.CANCELLED: ExitCode.INTERRUPTED,
 }
+"""How a command ends that has followed an optimization to its end."""
 
 
 def give_result(
     result: OptimizationResult, shape: OutputShape, repeats: RepeatCheck | None = None
-) -> ExitCode:
+) -> bool:
     """Write a result to its files and print it, with what is wrong with it.
 
     Args:
@@ -35,7 +37,7 @@ def give_result(
         repeats: What came of running some combinations again.
 
     Returns:
-        What its state says, or FAILURE where a file could not be written.
+        Whether every file was written.
     """
     written = write_files(ResultDocument(result, shape.output_top, repeats), shape.outputs)
     _print_result(result, shape, repeats)
@@ -44,9 +46,7 @@ def give_result(
         from stratsweep.cli.repeat_report import repeat_report  # noqa: PLC0415 - few ask for it
 
         click.echo(repeat_report(repeats, result.config.optimization_target), err=True)
-    if len(written) < len(shape.outputs):
-        return ExitCode.FAILURE
-    return _EXIT_CODES.get(result.state, ExitCode.NO_SUCCESS)
+    return len(written) == len(shape.outputs)
 
 
 def _print_result(
@@ -71,12 +71,22 @@ def _print_remarks(result: OptimizationResult, shape: OutputShape, written: Sequ
         _print_failures(result)
     if result.state is OptimizationState.FAILED:
         click.echo(f"error: nothing could be ranked: {result.message}", err=True)
-    elif result.state is OptimizationState.CANCELLED:
-        click.echo("error: the server stopped the optimization; the ranking is partial", err=True)
-    elif shape.output_format == "table" and not shape.quiet:
+    elif result.state is not OptimizationState.SUCCEEDED:
+        click.echo(_why_partial(result), err=True)
+    if result.ranked and shape.output_format == "table" and not shape.quiet:
         from stratsweep.cli.ranking_table import next_step  # noqa: PLC0415 - rich is slow
 
         click.echo(next_step(result, shape.metric_names, written), err=True)
+
+
+def _why_partial(result: OptimizationResult) -> str:
+    completed = result.succeeded_count + result.failed_count
+    reason = f" ({result.message})" if result.message else ""
+    partial = "; the ranking is partial" if result.ranked else ""
+    return (
+        f"{result.state.lower()}{reason}: {completed:,} of "
+        f"{counted(result.total_count, 'backtest')} completed{partial}"
+    )
 
 
 def _print_failures(result: OptimizationResult) -> None:

@@ -11,6 +11,8 @@ import click
 _SIMILAR = 0.7
 _MISSING = {
     "symbols": "Name what to trade, such as --symbol SPY; `stratsweep strategies` lists all.",
+    "optimization_id": "Name one by its id, or the beginning of it; `stratsweep list` lists all.",
+    "optimization_ids": "Name some by their ids, or beginnings; `stratsweep list` lists all.",
     "strategy": "Name what to optimize, such as sma_cross; `stratsweep strategies` lists all.",
 }
 _EXTRA_ARGUMENTS = re.compile(r"unexpected extra arguments? \((.*)\)")

@@ -634,6 +634,8 @@ def test_a_server_that_is_stopped_in_the_middle_exits_with_130(run, server, scri
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == (
         "error: the server was stopped, after 0 of 4 backtests (optimization opt-1)\n"
+        "What has completed is not lost; go on with: stratsweep resume opt-1 "
+        f"--server {server.address}\n"
     )
 
 
@@ -789,7 +791,7 @@ def test_a_private_server_that_fails_shows_the_end_of_its_log(
     )
     listen = re.search(r"--listen unix:(\S+)", result.stderr)[1]
     assert result.stderr.endswith(
-        f"--exit-on-stdin-eof --data {tmp_path} --workers 2 --engine mine:engine "
+        f"--exit-on-stdin-eof --private --data {tmp_path} --workers 2 --engine mine:engine "
         "--strategies a --strategies b\n"
     )
     assert not os.path.exists(os.path.dirname(listen))  # noqa: PTH110, PTH120 - text from a log

@@ -9,13 +9,18 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import click.testing
 import polars as pl
 import pytest
 from google.rpc import code_pb2
 from stratsweep.cli import main
-from stratsweep.v1 import optimization_config_pb2, optimization_event_pb2
+from stratsweep.v1 import (
+    optimization_config_pb2,
+    optimization_event_pb2,
+    optimization_service_pb2,
+)
 
 WAIT_SECONDS = 20
 EACH = [
@@ -165,7 +170,7 @@ def test_an_optimization_that_the_server_stopped_exits_with_130(run, server, scr
     server.steps_of = {"SPY": [script.started(), script.part(rows, state=state)], "AAPL": other}
     result = run(*EACH)
     assert result.exit_code == 130
-    assert "error: SPY: the server stopped it; the ranking is partial" in result.stderr
+    assert "error: SPY: stopped; the ranking is partial" in result.stderr
 
 
 def test_columns_that_no_backtest_reports_are_refused(run, server, script):
@@ -188,7 +193,7 @@ def test_quiet_prints_nothing_but_the_rankings(run, server, script, other):
     assert "2.5000" in result.stdout
 
 
-def test_ctrl_c_cancels_and_says_how_far_it_got(server, script, other):
+def test_ctrl_c_leaves_a_server_that_cannot_cancel_and_says_how_far_it_got(server, script, other):
     server.steps_of = {"AAPL": other, "SPY": [script.started(), server.hang_alone]}
     command = [sys.executable, "-m", "stratsweep.cli", *EACH, "--server", server.address]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -199,6 +204,48 @@ def test_ctrl_c_cancels_and_says_how_far_it_got(server, script, other):
         rest = process.stderr.read()
     assert (process.returncode, rest) == (130, "interrupted after 1 of 2 symbols\n")
     assert server.ended_alone.wait(WAIT_SECONDS)
+
+
+def test_ctrl_c_stops_what_runs_and_prints_and_writes_all_that_has_completed(
+    server, script, other, tmp_path
+):
+    stopped = threading.Event()
+    cancelled = []
+
+    def cancel(request, _context):
+        cancelled.append((request.optimization_id, request.reason))
+        stopped.set()
+        return optimization_service_pb2.CancelOptimizationResponse()
+
+    server.players["CancelOptimization"] = cancel
+    state = optimization_event_pb2.OPTIMIZATION_STATE_CANCELLED
+    rows = [script.result_row(0, rank=1, sharpe_ratio=1.5)]
+    server.steps_of = {
+        "AAPL": other,
+        "SPY": [
+            script.started(),
+            script.progress(1, *rows),
+            lambda _: stopped.wait(WAIT_SECONDS),
+            script.part(rows, state=state, message="interrupted by Ctrl-C"),
+        ],
+    }
+    path = tmp_path / "out.csv"
+    command = [sys.executable, "-m", "stratsweep.cli", *EACH, "--server", server.address]
+    command += ["--output", str(path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr:
+            if "1/2" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output, rest = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 130
+    assert cancelled == [("opt-1", "interrupted by Ctrl-C")]
+    assert "interrupted after 1 of 2 symbols" in rest
+    assert "error: SPY: stopped: interrupted by Ctrl-C; the ranking is partial" in rest.splitlines()
+    assert ["SPY", "slow=50,", "fast=5", "1.5000"] in [row[:4] for row in rows_of(output)]
+    assert len(path.read_text().splitlines()) == 3
 
 
 def test_on_a_terminal_a_bar_counts_the_symbols(server, script, other):
