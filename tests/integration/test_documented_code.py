@@ -274,6 +274,12 @@ def test_each_symbol_alone_has_a_ranking_and_a_row_of_the_summary(desk):
     assert [line.split()[0] for line in printed.splitlines()[-2:]] == ["SPY", "QQQ"]
 
 
+def test_what_was_printed_is_ranked_anew_from_what_is_kept(desk):
+    printed = desk.shell("kept")
+    assert "sma-on-spy   succeeded" in printed
+    assert printed.splitlines()[-1].endswith(" · largest total_return first")
+
+
 def test_what_never_trades_is_left_out_of_the_ranking(desk):
     printed = desk.shell("requirements")
     assert len(ranking(printed)) == 4
