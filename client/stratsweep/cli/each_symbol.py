@@ -48,6 +48,8 @@ def optimize_each(
 ) -> ExitCode:
     """Optimize each symbol alone, print and write what came of them.
 
+    A Ctrl-C stops what runs; what has completed of it, and what has ended, is printed and written.
+
     Args:
         client: Of the server.
         strategy: The strategy's id.
@@ -56,8 +58,6 @@ def optimize_each(
         shape: What to print and write.
         choice: Which server that is.
         command: The command, whose options name the fields of refused configs.
-
-    A Ctrl-C stops what runs; what has completed of it, and what has ended, is printed and written.
 
     Raises:
         StratsweepError: The server is gone; what had ended is printed and written.
@@ -79,8 +79,7 @@ def optimize_each(
             with closing(many), stopping_on_interrupt(running.stop, lambda: running.has_some):
                 for end in many:
                     if running.note_end(end):
-                        _translate(end, config, command)
-                        ends[end.symbol] = end
+                        ends[end.symbol] = _translated(end, config, command)
                         display.show_end(end)
                     if running.is_over:
                         break
@@ -92,15 +91,23 @@ def optimize_each(
     if running.is_stopping:
         _tell_interruption(ends, symbols)
     ordered = [ends[symbol] for symbol in symbols if symbol in ends]
-    note = "" if shape.quiet else _kept_note(client, choice, ordered)
-    is_written = _give(ordered, shape) if ordered else True
-    if note:
-        click.echo(note, err=True)
+    is_written = _give_with_note(client, choice, ordered, shape)
     if lost is not None:
         raise lost
     if not is_written:
         return ExitCode.FAILURE
     return ExitCode.INTERRUPTED if running.is_stopping else _exit_code(ordered)
+
+
+def _give_with_note(
+    client: Client, choice: ServerChoice, ends: Sequence[SymbolResult], shape: OutputShape
+) -> bool:
+    """Print and write what has ended, and say where it is kept; whether all could be written."""
+    note = "" if shape.quiet else _kept_note(client, choice, ends)
+    is_written = _give(ends, shape) if ends else True
+    if note:
+        click.echo(note, err=True)
+    return is_written
 
 
 class _Running:
@@ -175,10 +182,12 @@ def _kept_note(client: Client, choice: ServerChoice, ends: Sequence[SymbolResult
     return f"kept, each under an id of its own: {choice.command('list')}"
 
 
-def _translate(end: SymbolResult, config: ConfigOptions, command: click.Command) -> None:
+def _translated(end: SymbolResult, config: ConfigOptions, command: click.Command) -> SymbolResult:
+    """Return an end whose refusal, if it is one, speaks of the command's options."""
     if isinstance(end.error, InvalidConfigError | NotFoundError):
         given = given_by(config) | {"symbols": [end.symbol]}
         end.error.violations = in_command_line_words(end.error.violations, given, command)
+    return end
 
 
 def _give(ends: Sequence[SymbolResult], shape: OutputShape) -> bool:
