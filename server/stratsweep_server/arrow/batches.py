@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stratsweep_server.arrow.bodies import Body, Values
 from stratsweep_server.arrow.flat_buffer import REFERENCE, FlatBuffer
 from stratsweep_server.arrow.messages import (
-    ALIGNMENT,
     METADATA_PLACE,
     Message,
     MessageKind,
@@ -24,11 +23,14 @@ from stratsweep_server.arrow.messages import (
     finish_message,
     message_template,
 )
-from stratsweep_server.arrow.schema import Column, Columns, ColumnType, FigureTable
-
-Values = NDArray[Any] | Mapping[int, str]
-"""A column's values: texts by row; a figure table as an array of shape (rows, names), each column
-contiguous, NaN where a figure is missing; others as an array of their type."""
+from stratsweep_server.arrow.schema import (
+    AnyColumn,
+    Column,
+    Columns,
+    ColumnType,
+    FigureTable,
+    Structure,
+)
 
 _DTYPES: dict[ColumnType, np.dtype[Any]] = {
     ColumnType.INT8: np.dtype("<i1"),
@@ -36,7 +38,7 @@ _DTYPES: dict[ColumnType, np.dtype[Any]] = {
     ColumnType.INT64: np.dtype("<i8"),
     ColumnType.FLOAT64: np.dtype("<f8"),
 }
-_PADDING = [bytes(count) for count in range(ALIGNMENT)]
+_TEXTS = (ColumnType.TEXT, ColumnType.LONG_TEXT)
 
 
 class BatchLayout:
@@ -44,10 +46,13 @@ class BatchLayout:
 
     Args:
         columns: The stream's columns.
+        has_checksums: Whether messages have one, which takes as long as to copy them: `decode`
+            needs it, readers of Arrow do not.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, *, has_checksums: bool = True) -> None:
         self.columns = columns
+        self._has_checksums = has_checksums
         self._first_buffers: dict[str, int] = {}
         self._dtypes = {
             column.name: _DTYPES[column.type]
@@ -62,7 +67,9 @@ class BatchLayout:
             self._buffer_count += buffers
         self._nodes = struct.Struct(f"<{2 * self._node_count}q")
         self._buffers = struct.Struct(f"<{2 * self._buffer_count}q")
-        self._template = message_template(MessageKind.RECORD_BATCH, self._write_header)
+        self._template = message_template(
+            MessageKind.RECORD_BATCH, self._write_header, has_checksum=has_checksums
+        )
 
     def encode(self, row_count: int, values: Sequence[Values]) -> tuple[Piece, ...]:
         """Return a message with a record batch, in pieces; arrays are not copied.
@@ -71,19 +78,14 @@ class BatchLayout:
             row_count: Its rows.
             values: The columns' values, in their order.
         """
-        body = _Body(row_count)
+        body = Body(row_count)
         for column, of_column in zip(self.columns, values, strict=True):
-            if not isinstance(of_column, np.ndarray):
-                body.add_texts(of_column)
-            elif isinstance(column, FigureTable):
-                body.add_table(of_column)
-            else:
-                body.add_array(of_column, is_nullable=column.is_nullable)
+            body.add(column, of_column)
         start = bytearray(self._template)
         struct.pack_into("<q", start, self._row_count_place, row_count)
         self._nodes.pack_into(start, self._nodes_place, *body.nodes)
         self._buffers.pack_into(start, self._buffers_place, *body.buffers)
-        finish_message(start, body.pieces, body.length)
+        finish_message(start, body.pieces, body.length, has_checksum=self._has_checksums)
         return (start, *body.pieces)
 
     def decode(self, message: Message) -> StoredBatch:
@@ -142,83 +144,11 @@ class StoredBatch:
         return np.frombuffer(self._body, dtype, count, int(self._buffers[buffer, 0]))
 
 
-class _Body:
-    """Collect the buffers of a record batch, and what its metadata says of them."""
-
-    def __init__(self, row_count: int) -> None:
-        self.nodes: list[int] = []  # of each node: rows, how many are null
-        self.buffers: list[int] = []  # of each buffer: offset, length
-        self.pieces: list[Piece] = []
-        self.length = 0
-        self._row_count = row_count
-
-    def add_array(self, values: NDArray[Any], *, is_nullable: bool) -> None:
-        if is_nullable:
-            self._add_validity(~np.isnan(values))
-        else:
-            self._add_complete()
-        self._add(np.ascontiguousarray(values).data, values.nbytes)
-
-    def add_texts(self, texts: Mapping[int, str]) -> None:
-        contents = {row: texts[row].encode() for row in sorted(texts)}
-        is_there = np.zeros(self._row_count, np.bool_)
-        lengths = np.zeros(self._row_count + 1, np.int32)
-        for row, content in contents.items():
-            is_there[row] = True
-            lengths[row + 1] = len(content)
-        self._add_validity(is_there)
-        ends = np.cumsum(lengths, dtype=np.int32)
-        self._add(ends.data, ends.nbytes)
-        content = b"".join(contents.values())
-        self._add(content, len(content))
-
-    def add_table(self, table: NDArray[np.float64]) -> None:
-        count, column_size = table.shape[1], 8 * self._row_count
-        first_node, first_buffer = len(self.nodes) + 2, len(self.buffers) + 2
-        self.nodes += (self._row_count, 0) * (1 + count)
-        self.buffers += (0,) * (2 + 4 * count)
-        end = self.length + count * column_size
-        self.buffers[first_buffer + 2 :: 4] = range(self.length, end, column_size)
-        self.buffers[first_buffer + 3 :: 4] = (column_size,) * count
-        # All figures are one piece, no copy since columns are contiguous; the bitmaps follow.
-        self._add_piece(table.T.reshape(-1).data, table.nbytes)
-        is_missing = np.isnan(table)
-        is_incomplete = np.logical_or.reduce(is_missing, axis=0)
-        for position in compress(range(count), is_incomplete.tolist()):
-            missing = is_missing[:, position]
-            bits = np.packbits(~missing, bitorder="little")
-            self.nodes[first_node + 2 * position + 1] = int(np.count_nonzero(missing))
-            place = first_buffer + 4 * position
-            self.buffers[place : place + 2] = self.length, bits.nbytes
-            self._add_piece(bits.data, bits.nbytes)
-
-    def _add_validity(self, is_there: NDArray[np.bool_]) -> None:
-        null_count = len(is_there) - int(np.count_nonzero(is_there))
-        self.nodes += (self._row_count, null_count)
-        if null_count:
-            bits = np.packbits(is_there, bitorder="little")
-            self._add(bits.data, bits.nbytes)
-        else:
-            self.buffers += (0, 0)
-
-    def _add_complete(self) -> None:
-        self.nodes += (self._row_count, 0)
-        self.buffers += (0, 0)
-
-    def _add(self, piece: Piece, size: int) -> None:
-        self.buffers += (self.length, size)
-        self._add_piece(piece, size)
-
-    def _add_piece(self, piece: Piece, size: int) -> None:
-        self.pieces.append(piece)
-        padding = -size % ALIGNMENT
-        if padding:
-            self.pieces.append(_PADDING[padding])
-        self.length += size + padding
-
-
-def _parts(column: Column | FigureTable) -> tuple[int, int]:
+def _parts(column: AnyColumn) -> tuple[int, int]:
     """Return how many nodes and how many buffers a column has in a record batch."""
     if isinstance(column, FigureTable):
         return 1 + len(column.names), 1 + 2 * len(column.names)
-    return 1, 3 if column.type is ColumnType.TEXT else 2
+    if isinstance(column, Structure):
+        nodes, buffers = zip(*map(_parts, column.columns), strict=True)
+        return 1 + sum(nodes), 1 + sum(buffers)
+    return 1, 3 if column.type in _TEXTS else 2

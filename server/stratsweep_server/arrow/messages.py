@@ -16,7 +16,7 @@ from enum import IntEnum
 from stratsweep_server.arrow.flat_buffer import REFERENCE, FlatBuffer
 
 Piece = bytes | bytearray | memoryview
-"""A part of a message, as `os.writev` takes it."""
+"""A part of a message, as `os.writev` takes it; of a view each item is a byte."""
 
 ALIGNMENT = 8
 """Every message and every buffer in a body begins at a multiple of this many bytes."""
@@ -37,29 +37,40 @@ class MessageKind(IntEnum):
     RECORD_BATCH = 3
 
 
-def message_template(kind: MessageKind, write_header: Callable[[FlatBuffer, int], None]) -> bytes:
+def message_template(
+    kind: MessageKind,
+    write_header: Callable[[FlatBuffer, int], None],
+    *,
+    has_checksum: bool = True,
+) -> bytes:
     """Return the prefix and metadata of a message that has no body and no checksum yet.
 
     Args:
         kind: What it carries.
         write_header: Writes the header where a reference points to. Places that it notes are in the
             FlatBuffer: in the template they come `METADATA_PLACE` later.
+        has_checksum: Whether there is a place for one; only such messages are read back here.
     """
-    flat, (_, _, header, _, _) = _begin(kind)
+    flat, (_, _, header, _, _) = _begin(kind, has_checksum=has_checksum)
     write_header(flat, header)
     flat.data += bytes(-len(flat.data) % ALIGNMENT)
     return _PREFIX.pack(_MARK, len(flat.data)) + bytes(flat.data)
 
 
-def finish_message(start: bytearray, body: Sequence[Piece], body_length: int) -> None:
-    """Fill in the length of the body and the checksum of a message.
+def finish_message(
+    start: bytearray, body: Sequence[Piece], body_length: int, *, has_checksum: bool = True
+) -> None:
+    """Fill in the length of the body of a message, and the checksum where it has one.
 
     Args:
         start: A copy of its template.
         body: The pieces of its body.
         body_length: Their bytes.
+        has_checksum: As in its template.
     """
     struct.pack_into("<q", start, _BODY_LENGTH_PLACE, body_length)
+    if not has_checksum:
+        return
     checksum = zlib.crc32(start)
     for piece in body:
         checksum = zlib.crc32(piece, checksum)
@@ -114,11 +125,14 @@ def _is_whole(start: memoryview, body: memoryview) -> bool:
     return start[_CHECKSUM] == b"%08x" % zlib.crc32(body, zlib.crc32(zeroed))
 
 
-def _begin(kind: int) -> tuple[FlatBuffer, list[int]]:
+def _begin(kind: int, *, has_checksum: bool = True) -> tuple[FlatBuffer, list[int]]:
     flat = FlatBuffer()
+    custom = REFERENCE if has_checksum else None
     places = flat.table(
-        flat.root, ("h", _METADATA_VERSION), ("B", kind), REFERENCE, ("q", 0), REFERENCE
+        flat.root, ("h", _METADATA_VERSION), ("B", kind), REFERENCE, ("q", 0), custom
     )
+    if not has_checksum:
+        return flat, places
     (pair,) = flat.references(places[-1], 1)
     key, value = flat.table(pair, REFERENCE, REFERENCE)
     flat.text(key, _CHECKSUM_KEY)

@@ -25,11 +25,14 @@ class ColumnType(Enum):
     Each has its number in Arrow's union `Type`, and the fields of its table there.
     """
 
+    BOOL = (6,)
     INT8 = (2, ("i", 8), ("?", True))
     UINT32 = (2, ("i", 32), ("?", False))
     INT64 = (2, ("i", 64), ("?", True))
     FLOAT64 = (3, ("h", 2))
+    MICROSECONDS = (18, ("h", 2))
     TEXT = (5,)
+    LONG_TEXT = (20,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Column:
     Attributes:
         name: What it is called.
         type: What its values are.
-        is_nullable: Whether values may be missing: None in a text, NaN in a FLOAT64.
+        is_nullable: Whether values may be missing: one that is not there in a TEXT, NaN in a
+            FLOAT64; no value of another type is.
     """
 
     name: str
@@ -54,35 +58,57 @@ class FigureTable:
     Attributes:
         name: What it is called.
         names: What the doubles are called.
+        is_nullable: Whether readers are told that a structure may be missing; none ever is.
     """
 
     name: str
     names: tuple[str, ...]
+    is_nullable: bool = False
 
 
-Columns = Sequence[Column | FigureTable]
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Describe a column of structures.
+
+    Attributes:
+        name: What it is called.
+        columns: What is in each.
+        is_nullable: As in a `FigureTable`.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    is_nullable: bool = False
 
 
-def schema_message(columns: Columns, metadata: Mapping[str, str]) -> bytes:
+AnyColumn = Column | FigureTable | Structure
+Columns = Sequence[AnyColumn]
+
+
+def schema_message(
+    columns: Columns, metadata: Mapping[str, str], *, has_checksum: bool = True
+) -> bytes:
     """Return the message that begins a stream.
 
     Args:
         columns: Its columns.
         metadata: Whatever readers are to know.
+        has_checksum: Whether it has one.
     """
 
     def write(flat: FlatBuffer, reference: int) -> None:
         little_endian = ("h", 0)
-        _, fields, pairs = flat.table(reference, little_endian, REFERENCE, REFERENCE)
+        described = REFERENCE if metadata else None
+        _, fields, pairs = flat.table(reference, little_endian, REFERENCE, described)
         _write_fields(flat, fields, columns)
-        places = flat.references(pairs, len(metadata))
+        places = flat.references(pairs, len(metadata)) if metadata else ()
         for place, (name, value) in zip(places, metadata.items(), strict=True):
             name_place, value_place = flat.table(place, REFERENCE, REFERENCE)
             flat.text(name_place, name)
             flat.text(value_place, value)
 
-    message = bytearray(message_template(MessageKind.SCHEMA, write))
-    finish_message(message, (), 0)
+    message = bytearray(message_template(MessageKind.SCHEMA, write, has_checksum=has_checksum))
+    finish_message(message, (), 0, has_checksum=has_checksum)
     return bytes(message)
 
 
@@ -117,23 +143,24 @@ def _write_fields(flat: FlatBuffer, reference: int, columns: Columns) -> None:
     for place, column in zip(places, columns, strict=True):
         if isinstance(column, FigureTable):
             children = [Column(name, ColumnType.FLOAT64, True) for name in column.names]
-            _write_field(flat, place, column.name, False, (_STRUCT,), children)
+            _write_field(flat, place, column, (_STRUCT,), children)
+        elif isinstance(column, Structure):
+            _write_field(flat, place, column, (_STRUCT,), column.columns)
         else:
-            _write_field(flat, place, column.name, column.is_nullable, column.type.value, ())
+            _write_field(flat, place, column, column.type.value, ())
 
 
 def _write_field(
     flat: FlatBuffer,
     reference: int,
-    name: str,
-    is_nullable: bool,
+    column: AnyColumn,
     kind: tuple[int, *tuple[Scalar, ...]],
     children: Columns,
 ) -> None:
     number, *details = kind
     name_place, _, _, type_place, _, child_place = flat.table(
-        reference, REFERENCE, ("?", is_nullable), ("B", number), REFERENCE, None, REFERENCE
+        reference, REFERENCE, ("?", column.is_nullable), ("B", number), REFERENCE, None, REFERENCE
     )
-    flat.text(name_place, name)
+    flat.text(name_place, column.name)
     flat.table(type_place, *details)
     _write_fields(flat, child_place, children)

@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.arrow.batches import BatchLayout, StoredBatch, Values
+from stratsweep_server.arrow.batches import BatchLayout, StoredBatch
+from stratsweep_server.arrow.bodies import Values
 from stratsweep_server.arrow.messages import Message, Piece
 from stratsweep_server.arrow.schema import (
     Column,

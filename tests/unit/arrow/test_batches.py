@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from stratsweep_server.arrow.schema import (
     Column,
     ColumnType,
     FigureTable,
+    Structure,
     read_schema,
     schema_message,
 )
@@ -171,3 +173,52 @@ def test_what_was_written_is_read_back_as_views():
     for position in range(3):
         np.testing.assert_array_equal(batch.figures("metrics", position), metrics[:, position])
     assert [batch.text("text", row) for row in (0, 3, 7, 8)] == ["", "é", "", "z"]
+
+
+WIRE_COLUMNS = (
+    Column("seconds", ColumnType.MICROSECONDS, is_nullable=True),
+    Structure(
+        "inner",
+        (
+            Column("count", ColumnType.INT64, is_nullable=True),
+            Column("share", ColumnType.FLOAT64, is_nullable=True),
+            Column("is_short", ColumnType.BOOL, is_nullable=True),
+            Column("kind", ColumnType.LONG_TEXT, is_nullable=True),
+        ),
+        is_nullable=True,
+    ),
+    FigureTable("metrics", ("sharpe",), is_nullable=True),
+)
+
+
+def wire_columns_of(rows: int) -> list:
+    counted = np.arange(rows)
+    texts = np.array([["", "größer 🙂", "x" * 100][row % 3] for row in counted], dtype=object)
+    inner = [counted - 2**62, counted / 7, counted % 3 == 0, texts]
+    metrics = np.where(counted % 4, counted / 3, np.nan).reshape(rows, 1)
+    return [counted * 1_000_003, inner, metrics]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("row_count", [1, 7, 8, 9, 65, 1_000])
+def test_every_reader_gives_structures_flags_texts_and_spans_without_checksums(
+    read: Callable[[bytes], Rows], row_count: int
+):
+    seconds, (count, share, is_short, kind), metrics = columns = wire_columns_of(row_count)
+    batch = BatchLayout(WIRE_COLUMNS, has_checksums=False).encode(row_count, columns)
+    assert all(len(piece) == memoryview(piece).nbytes for piece in batch)
+    schema = schema_message(WIRE_COLUMNS, {}, has_checksum=False)
+    assert b"crc32" not in schema + b"".join(batch)
+    assert read(schema + b"".join(batch) + END_OF_STREAM) == [
+        {
+            "seconds": timedelta(microseconds=int(seconds[row])),
+            "inner": {
+                "count": int(count[row]),
+                "share": float(share[row]),
+                "is_short": bool(is_short[row]),
+                "kind": kind[row],
+            },
+            "metrics": {"sharpe": number(metrics[row, 0])},
+        }
+        for row in range(row_count)
+    ]

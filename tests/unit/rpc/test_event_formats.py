@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 from functools import partial
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nanoarrow import Array, c_array_stream
+from nanoarrow.ipc import InputStream
 from stratsweep.v1.optimization_event_pb2 import OptimizationResult
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 from stratsweep_server.execution.grid import GridColumns, ParameterAxis
@@ -152,6 +156,49 @@ def test_arrow_has_the_values_of_the_rows(log, is_grouped):
         values_of(outcome.result) for outcome in outcomes if outcome.HasField("result")
     ]
     assert outcomes_of(groups) == [each for each in outcomes if each.HasField("failure")]
+
+
+def test_readers_of_arrow_find_the_columns_of_the_contract(log):
+    ranking = RankedResults(log, BacktestPlan("any", AXES, ()), np.array([0, 1], dtype=np.intp))
+    (part,) = ArrowRanking(GRID).ranked_parts(ranking)
+    (group,) = ArrowProgress(log, GRID, is_grouped=True).encoded(0, 2)
+    ranked = pa.schema(
+        {
+            "rank": pa.int64(),
+            "combination_index": pa.int64(),
+            "backtest_duration": pa.duration("us"),
+            "parameters": pa.struct(
+                {
+                    "fast": pa.int64(),
+                    "threshold": pa.float64(),
+                    "kind": pa.large_string(),
+                    "allow_short": pa.bool_(),
+                }
+            ),
+            "metrics": pa.struct({"score": pa.float64(), "win_rate": pa.float64()}),
+        }
+    )
+    streams = result_of(part).arrow_ranked_results, progress_of(group).arrow_results
+    schemas = [pa.ipc.open_stream(stream).schema for stream in streams]
+    assert schemas == [ranked, ranked.remove(0)]
+    assert [schema.metadata for schema in schemas] == [None, None]
+
+
+@pytest.mark.parametrize("is_ranked", [True, False])
+def test_every_reader_gives_what_is_sent_as_arrow(log, is_ranked):
+    if is_ranked:
+        order = np.flatnonzero(~log.is_failure())[::-1]
+        ranking = RankedResults(log, BacktestPlan("any", AXES, ()), order)
+        (part,) = ArrowRanking(GRID).ranked_parts(ranking)
+        stream = result_of(part).arrow_ranked_results
+    else:
+        (group,) = ArrowProgress(log, GRID, is_grouped=True).encoded(0, COUNT)
+        stream = progress_of(group).arrow_results
+    table = pa.ipc.open_stream(stream).read_all()
+    table.validate(full=True)
+    assert pl.read_ipc_stream(io.BytesIO(stream)).to_dicts() == table.to_pylist()
+    with InputStream.from_readable(io.BytesIO(stream)) as messages:
+        assert list(Array(c_array_stream(messages)).iter_py()) == table.to_pylist()
 
 
 def test_a_ranking_is_the_same_in_either_format(log):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, cast
+from functools import lru_cache
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from stratsweep.v1.optimization_event_pb2 import Progress as ProgressMessage
 
-from stratsweep_server.backtest import ParameterColumn
+from stratsweep_server.arrow.batches import BatchLayout
+from stratsweep_server.arrow.bodies import Values
+from stratsweep_server.arrow.messages import END_OF_STREAM
+from stratsweep_server.arrow.schema import (
+    AnyColumn,
+    Column,
+    ColumnType,
+    FigureTable,
+    Structure,
+    schema_message,
+)
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.outcome_columns import OutcomeColumns
@@ -28,6 +37,13 @@ from stratsweep_server.rpc.events.wire import Pieces
 
 _PLACES_AT_ONCE = 16_000
 _OTHER_COLUMNS = 3  # rank, combination_index, backtest_duration
+_TYPES = {
+    "i": ColumnType.INT64,
+    "f": ColumnType.FLOAT64,
+    "b": ColumnType.BOOL,
+    "O": ColumnType.LONG_TEXT,
+}
+"""The type of a parameter's column, by the kind of numpy's type."""
 
 
 class ArrowProgress:
@@ -112,45 +128,54 @@ def arrow_stream(
         first_rank: The first one's rank, in a ranking.
     """
     # Rounded to nanoseconds first, as in rows, so that both formats round alike.
-    microseconds = np.rint(np.rint(columns.durations * 1e9) / 1e3).astype("timedelta64[us]")
-    table = [
-        pl.Series("combination_index", columns.indices),
-        pl.Series("backtest_duration", microseconds),
-    ]
+    microseconds = np.rint(np.rint(columns.durations * 1e9) / 1e3).astype(np.int64)
+    parameters = grid.at(columns.indices)
+    metric_names = tuple(sorted(columns.metrics))
+    values: list[Values] = [columns.indices, microseconds]
     if first_rank is not None:
-        ranks = np.arange(first_rank, first_rank + len(columns.indices))
-        table.insert(0, pl.Series("rank", ranks))
-    parameters = [_series(name, values) for name, values in grid.at(columns.indices).items()]
+        values.insert(0, np.arange(first_rank, first_rank + len(columns.indices)))
     if parameters:
-        table.append(pl.DataFrame(parameters).to_struct("parameters"))
-    metrics = [
-        pl.Series(name, columns.metrics[name], nan_to_null=True) for name in sorted(columns.metrics)
+        values.append(list(parameters.values()))
+    if metric_names:
+        values.append(_table(columns, metric_names))
+    kinds = tuple((name, column.dtype.kind) for name, column in parameters.items())
+    schema, layout = _layout(kinds, metric_names, is_ranked=first_rank is not None)
+    return schema, *layout.encode(len(columns.indices), values), END_OF_STREAM
+
+
+@lru_cache(maxsize=1 << 7)
+def _layout(
+    parameters: tuple[tuple[str, str], ...], metric_names: tuple[str, ...], *, is_ranked: bool
+) -> tuple[bytes, BatchLayout]:
+    """Return what a stream begins with, and how its batch is encoded.
+
+    Args:
+        parameters: Names, and the kinds of numpy's types.
+        metric_names: In the order of their columns.
+        is_ranked: Whether the results have ranks.
+    """
+    # Nothing is ever missing but metrics; readers were told from the start that all may be.
+    columns: list[AnyColumn] = [
+        Column("combination_index", ColumnType.INT64, is_nullable=True),
+        Column("backtest_duration", ColumnType.MICROSECONDS, is_nullable=True),
     ]
-    if metrics:
-        table.append(pl.DataFrame(metrics).to_struct("metrics"))
-    stream = _PieceFile()
-    # The oldest level has no string views, which not every reader knows.
-    pl.DataFrame(table).write_ipc_stream(
-        cast(IO[bytes], stream), compat_level=pl.CompatLevel.oldest()
-    )
-    return tuple(stream)
+    if is_ranked:
+        columns.insert(0, Column("rank", ColumnType.INT64, is_nullable=True))
+    if parameters:
+        inner = tuple(Column(name, _TYPES[kind], is_nullable=True) for name, kind in parameters)
+        columns.append(Structure("parameters", inner, is_nullable=True))
+    if metric_names:
+        columns.append(FigureTable("metrics", metric_names, is_nullable=True))
+    schema = schema_message(columns, {}, has_checksum=False)
+    return schema, BatchLayout(columns, has_checksums=False)
 
 
-def _series(name: str, values: ParameterColumn) -> pl.Series:
-    if values.dtype.kind == "O":
-        return pl.Series(name, values.tolist(), dtype=pl.String)
-    return pl.Series(name, values)
-
-
-class _PieceFile(list[bytes]):
-    """Collect what is written piece by piece, since `io.BytesIO` takes six times as long."""
-
-    def write(self, piece: bytes) -> int:
-        self.append(piece)
-        return len(piece)
-
-    def flush(self) -> None:
-        pass
+def _table(columns: OutcomeColumns, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return metrics as a table with contiguous columns."""
+    table = np.empty((len(columns.indices), len(names)), order="F")
+    for position, name in enumerate(names):
+        table[:, position] = columns.metrics[name]
+    return table
 
 
 def _without(failed: NDArray[np.intp], start: int, stop: int) -> slice | NDArray[np.intp]:

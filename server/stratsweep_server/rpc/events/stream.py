@@ -34,7 +34,7 @@ from stratsweep_server.rpc.events.rows import (
     result_message,
 )
 from stratsweep_server.rpc.events.single_rows import SingleRowProgress
-from stratsweep_server.rpc.events.wire import field
+from stratsweep_server.rpc.events.wire import Piece, field
 
 HEARTBEAT_SECONDS = 15.0
 STARTED_NUMBER = 1
@@ -252,7 +252,7 @@ def _formats_of(
     return progress, RowRanking(grid)
 
 
-def _response(*event: bytes) -> bytes:
+def _response(*event: Piece) -> bytes:
     return b"".join(field(OptimizeResponse.EVENT_FIELD_NUMBER, event))
 
 

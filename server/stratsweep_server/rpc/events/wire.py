@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeAlias
 
-Pieces: TypeAlias = tuple[bytes, ...]
+Piece: TypeAlias = bytes | bytearray | memoryview
+"""A part of a message; of a view each item is a byte."""
+Pieces: TypeAlias = tuple[Piece, ...]
 """The bytes of a message, to be joined once, when all of it is there: a copy of a megabyte takes
 0.1 to 0.5 ms."""
 
