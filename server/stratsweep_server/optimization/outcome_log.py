@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.metric_table import MetricTable
 from stratsweep_server.optimization.outcome_columns import OutcomeColumns
 from stratsweep_server.optimization.store import Rows, Run
 
@@ -51,13 +52,13 @@ class OutcomeLog(FollowedLog):
         self._durations = np.empty(total_count, dtype=np.float64)
         self._elapsed = np.empty(total_count, dtype=np.float64)
         self._is_failure = np.empty(total_count, dtype=np.bool_)
-        self._metrics: dict[str, NDArray[np.float64]] = {}
+        self._metrics = MetricTable(total_count)
         self._changed = asyncio.Event()
 
     @property
     def column_names(self) -> Collection[str]:
         """Return every metric that has a column."""
-        return self._metrics.keys()
+        return self._metrics.names
 
     def append(self, batch: OutcomeBatch, elapsed: float | NDArray[np.float64]) -> None:
         """Add outcomes and wake the streams that wait for them; see `hold`."""
@@ -80,7 +81,7 @@ class OutcomeLog(FollowedLog):
         self._indices[rows] = batch.indices
         self._durations[rows] = batch.durations
         self._elapsed[rows] = elapsed
-        self._append_metrics(batch, rows)
+        self._append_metrics(batch, start)
         self._is_failure[rows] = False
         if batch.failures:
             failed = [failure.combination_index for failure in batch.failures]
@@ -127,9 +128,9 @@ class OutcomeLog(FollowedLog):
     def metric(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """Return one metric of a range of outcomes (float64); NaN where it has no value."""
         stop = self.count if stop is None else stop
-        if name not in self._metrics:
+        if name not in self._metrics.names:
             return np.full(stop - start, np.nan)
-        return self._metrics[name][start:stop]
+        return self._metrics.column(name)[start:stop]
 
     def elapsed(self, row: int) -> float:
         """Return for how many seconds the optimization had run when an outcome arrived."""
@@ -141,9 +142,7 @@ class OutcomeLog(FollowedLog):
 
     def metric_names(self, rows: slice | NDArray[np.intp] | None = None) -> tuple[str, ...]:
         """Return by name the metrics that any of some outcomes has a value of; default: of all."""
-        wanted = slice(self.count) if rows is None else rows
-        columns = self._metrics.items()
-        return tuple(sorted(name for name, values in columns if _has_a_value(values, wanted)))
+        return self._metrics.names_with_values(slice(self.count) if rows is None else rows)
 
     def columns(self, rows: Rows, metric_names: Sequence[str] | None = None) -> OutcomeColumns:
         """Return outcomes by row number, in columns: views for a slice, copies for an array.
@@ -152,31 +151,17 @@ class OutcomeLog(FollowedLog):
             rows: Row numbers.
             metric_names: The metrics wanted; default: every one in the log.
         """
-        names = self._metrics if metric_names is None else metric_names
+        names = self._metrics.names if metric_names is None else metric_names
         return OutcomeColumns(
-            self._indices[rows],
-            self._durations[rows],
-            {name: self._metrics[name][rows] for name in names},
+            self._indices[rows], self._durations[rows], self._metrics.columns(rows, names)
         )
 
-    def _append_metrics(self, batch: OutcomeBatch, rows: slice) -> None:
-        new_names = [name for name in batch.metric_names if name not in self._metrics]
-        if len(self._metrics) + len(new_names) > MAX_METRICS:
+    def _append_metrics(self, batch: OutcomeBatch, start: int) -> None:
+        new_names = self._metrics.new_names(batch.metric_names)
+        if self.metric_count + len(new_names) > MAX_METRICS:
             raise TooManyMetricsError(f"there are more than {MAX_METRICS} different metrics")
-        for name in new_names:
-            # Not np.full: touching a column of a million places would hold up the event loop.
-            self._metrics[name] = np.empty(self.total_count)
-            self._metrics[name][: rows.start] = np.nan
-        positions = {name: position for position, name in enumerate(batch.metric_names)}
-        for name, values in self._metrics.items():
-            values[rows] = batch.metrics[:, positions[name]] if name in positions else np.nan
+        self._metrics.fill(start, batch.metric_names, batch.metrics)
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
-
-
-def _has_a_value(values: NDArray[np.float64], rows: slice | NDArray[np.intp]) -> bool:
-    # The first row nearly always has one; to look at a million takes 10 ms a column.
-    first = values[rows][:1] if isinstance(rows, slice) else values[rows[:1]]
-    return not np.isnan(first).all() or not np.isnan(values[rows]).all()

@@ -68,7 +68,8 @@ class ArrowProgress:
         """Yield messages with a range of the log's outcomes, in order."""
         failed = start + np.flatnonzero(self._log.is_failure(start, stop))
         count, message = stop - start, ProgressMessage()
-        self._add_failures(message, failed[:MAX_ROWS])
+        if len(failed):
+            self._add_failures(message, failed[:MAX_ROWS])
         if len(failed) > MAX_ROWS or (count > 1 and not fits(message.ByteSize())):
             middle = (start + stop) // 2
             yield from self.encoded(start, middle)
