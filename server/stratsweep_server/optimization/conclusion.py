@@ -36,8 +36,8 @@ def conclude(
     config = prepared.config
     succeeded = np.flatnonzero(~log.is_failure())
     qualified = succeeded[qualifies(log, Requirements(config.requirements), succeeded)]
-    scores = log.metric(config.optimization_target)[qualified]
-    order = rank(scores, log.indices()[qualified], config.direction, config.max_ranked_results)
+    scores = log.metric(config.optimization_target).take(qualified)
+    order = rank(scores, log.indices().take(qualified), config.direction, config.max_ranked_results)
     has_best = len(order) > 0 and not np.isnan(scores[order[0]])
     state, message = OptimizationState.SUCCEEDED, ""
     if failure:
@@ -46,7 +46,7 @@ def conclude(
         state = OptimizationState.CANCELLED
     elif not has_best:
         state, message = OptimizationState.FAILED, _why_unranked(config, log, succeeded, qualified)
-    ranked_results = RankedResults(log, prepared.plan, qualified[order])
+    ranked_results = RankedResults(log, prepared.plan, qualified.take(order))
     return OptimizationResult(
         state=state,
         ranked_results=ranked_results,

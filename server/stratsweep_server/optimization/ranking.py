@@ -69,20 +69,29 @@ def _ascending(
 def _sorted(keys: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return the rows by key, NaN last; those of equal keys by index.
 
-    Few keys are equal, mostly: sorting all by key and then the equal ones takes a sixth of what
+    Few keys are equal, mostly: sorting all by key and then the equal ones takes a quarter of what
     `np.lexsort` takes.
     """
     rows = np.argsort(keys)
-    in_order = keys[rows]
+    in_order = keys.take(rows)
     is_nan = np.isnan(in_order)
     is_as_before = np.zeros(len(rows), dtype=np.bool_)
     is_as_before[1:] = (in_order[1:] == in_order[:-1]) | (is_nan[1:] & is_nan[:-1])
     is_tied = is_as_before.copy()
     is_tied[:-1] |= is_as_before[1:]
     tied = rows[is_tied]
-    group = np.cumsum(~is_as_before)[is_tied]
-    rows[is_tied] = tied[np.lexsort((indices[tied], group))]
+    if len(tied):
+        groups = np.cumsum(~is_as_before, dtype=np.int64)[is_tied]
+        rows[is_tied] = tied.take(_by_group(groups, indices.take(tied)))
     return rows
+
+
+def _by_group(groups: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return places by group, which ascend, and by index within each."""
+    width = int(indices.max()) + 1
+    if int(groups[-1]) < 2**63 // width:  # one number for both takes a third of the time
+        return np.argsort(groups * width + indices)
+    return np.lexsort((indices, groups))
 
 
 def _smallest(

@@ -50,12 +50,13 @@ def test_nothing_ranks_to_nothing():
     assert ranked([], []) == []
 
 
+@pytest.mark.parametrize("first_index", [0, 2**62])
 @pytest.mark.parametrize("decimals", [0, 3, 17])
-def test_many_scores_with_many_ties_or_none_are_in_the_same_order(decimals):
+def test_many_scores_with_many_ties_or_none_are_in_the_same_order(decimals, first_index):
     random = np.random.default_rng(decimals)
     scores = random.normal(size=20_000).round(decimals)
     scores[random.random(20_000) < 0.05] = math.nan
-    indices = random.permutation(20_000)
+    indices = random.permutation(20_000) + first_index
     expected = np.lexsort((indices, np.where(np.isnan(scores), math.inf, -scores)))
     np.testing.assert_array_equal(rank(scores, indices, MAXIMIZE), expected)
 
