@@ -9,11 +9,13 @@ plans), of any length.
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +42,7 @@ MAX_INPUT_CHARACTERS = 1_000
 _FRAME = struct.Struct("<BI")
 _CHUNK = struct.Struct("<QQQ")
 _OUTCOMES = struct.Struct("<QIIId")
+_REMEMBERED_BYTES = 1 << 12
 
 
 class MessageKind(IntEnum):
@@ -87,7 +90,10 @@ class FrameReader:
 
     def __init__(self, max_body_bytes: int = MAX_WORKER_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
-        self._buffer = bytearray()
+        self._head = bytearray()
+        self._kind: MessageKind | None = None
+        self._pieces: list[memoryview] = []
+        self._missing = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[MessageKind, bytes]]:
         """Yield every frame that is complete.
@@ -95,18 +101,31 @@ class FrameReader:
         Raises:
             MalformedMessageError: The bytes are no frame.
         """
-        self._buffer += data
-        while len(self._buffer) >= _FRAME.size:
-            kind, length = _FRAME.unpack_from(self._buffer)
-            if kind not in MessageKind.__members__.values() or length > self._max_body_bytes:
-                raise MalformedMessageError(f"a frame of kind {kind} and {length} bytes")
-            end = _FRAME.size + length
-            if len(self._buffer) < end:
+        rest = memoryview(data)
+        while True:
+            if self._kind is None:
+                end = _FRAME.size - len(self._head)
+                self._head += rest[:end]
+                rest = rest[end:]
+                if len(self._head) < _FRAME.size:
+                    return
+                self._kind, self._missing = self._begin(self._head)
+                self._head.clear()
+            piece, rest = rest[: self._missing], rest[self._missing :]
+            self._pieces.append(piece)
+            self._missing -= len(piece)
+            if self._missing:
                 return
-            with memoryview(self._buffer) as view:
-                body = bytes(view[_FRAME.size : end])
-            del self._buffer[:end]
-            yield MessageKind(kind), body
+            kind, body = self._kind, b"".join(self._pieces)  # the only copy of a long one
+            self._kind = None
+            self._pieces.clear()
+            yield kind, body
+
+    def _begin(self, head: bytearray) -> tuple[MessageKind, int]:
+        kind, length = _FRAME.unpack(head)
+        if kind not in MessageKind.__members__.values() or length > self._max_body_bytes:
+            raise MalformedMessageError(f"a frame of kind {kind} and {length} bytes")
+        return MessageKind(kind), length
 
 
 def frame(kind: MessageKind, *body: bytes) -> bytes:
@@ -278,16 +297,19 @@ def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
     try:
         chunk_id, offset, count, header_length, busy_duration = _OUTCOMES.unpack_from(body)
         start = _OUTCOMES.size + header_length
-        names, failures = json.loads(body[_OUTCOMES.size : start])
+        read_header = _remembered_header if header_length <= _REMEMBERED_BYTES else _header
+        names, failures = read_header(body[_OUTCOMES.size : start])
         numbers = np.frombuffer(body, np.float64, offset=start)
         durations, metrics = numbers[:count], numbers[count:].reshape(len(names), count).T
-        if not _are_durations(np.append(durations, busy_duration)) or np.isinf(metrics).any():
+        if not 0 <= busy_duration < math.inf or not _are_durations(durations):
+            raise ValueError("a duration out of range")
+        if np.isinf(metrics).any():
             raise ValueError("a number out of range")
         indices = indices_of(chunk_id, offset, count)
         batch = OutcomeBatch(
             indices=indices,
             durations=durations,
-            metric_names=tuple(map(_text, names)),
+            metric_names=names,
             metrics=metrics,
             failures=tuple(
                 BacktestFailure(
@@ -303,6 +325,15 @@ def decode_outcomes(body: bytes, indices_of: IndexLookup) -> Outcomes:
     except (struct.error, ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedMessageError(f"an OUTCOMES message that does not parse: {error}") from error
     return Outcomes(chunk_id, offset, busy_duration, batch)
+
+
+def _header(header: bytes) -> tuple[tuple[str, ...], list[Any]]:
+    names, failures = json.loads(header)
+    return tuple(map(_text, names)), failures
+
+
+# Nearly all messages of an optimization have the same one.
+_remembered_header = lru_cache(maxsize=16)(_header)
 
 
 def _json(value: object) -> bytes:
@@ -326,4 +357,5 @@ def _row(value: object, count: int) -> int:
 
 
 def _are_durations(seconds: NDArray[np.float64]) -> bool:
-    return bool((np.isfinite(seconds) & (seconds >= 0)).all())
+    # Either end is NaN where any of them is.
+    return len(seconds) == 0 or bool(seconds.min() >= 0 and seconds.max() < math.inf)

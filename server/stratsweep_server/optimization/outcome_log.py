@@ -53,7 +53,7 @@ class OutcomeLog(FollowedLog):
         self._elapsed = np.empty(total_count, dtype=np.float64)
         self._is_failure = np.empty(total_count, dtype=np.bool_)
         self._metrics = MetricTable(total_count)
-        self._changed = asyncio.Event()
+        self._awaited: dict[asyncio.Future[None], int] = {}
 
     @property
     def column_names(self) -> Collection[str]:
@@ -109,8 +109,8 @@ class OutcomeLog(FollowedLog):
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while self.count <= position and not self.is_closed:
-                    await self._changed.wait()
+                if self.count <= position and not self.is_closed:
+                    await self._arrival_of(position)
         return self.count > position or self.is_closed
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
@@ -162,6 +162,15 @@ class OutcomeLog(FollowedLog):
             raise TooManyMetricsError(f"there are more than {MAX_METRICS} different metrics")
         self._metrics.fill(start, batch.metric_names, batch.metrics)
 
+    async def _arrival_of(self, position: int) -> None:
+        arrival = asyncio.get_running_loop().create_future()
+        self._awaited[arrival] = position
+        try:
+            await arrival
+        finally:
+            del self._awaited[arrival]
+
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed.clear()
+        for arrival, position in self._awaited.items():
+            if (self.count > position or self.is_closed) and not arrival.done():
+                arrival.set_result(None)
