@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = slice | NDArray[np.intp]
+from stratsweep_server.optimization.store import Rows
 
 
 class MetricTable:

@@ -210,3 +210,17 @@ def test_elapsed_is_read_ahead_and_right_at_any_row(monkeypatch):
     closed = ClosedLog(log)
     for row in (0, 1, 2, 3, 7, 6, 0, 5):
         assert closed.elapsed(row) == row / 4
+
+
+def test_outcomes_that_are_held_back_one_after_another_keep_what_is_theirs():
+    log = OutcomeLog(4)
+    log.append(batch([3], a=[1.0]), 0.0)
+    log.hold(batch([2], a=[2.0]), 1.0)
+    log.hold(batch([1, 0], b=[3.0, 4.0], a=[5.0, 6.0]), 2.0)
+    log.reveal(4)
+    assert [row.metrics for row in log.rows(range(4))] == [
+        {"a": 1.0},
+        {"a": 2.0},
+        {"a": 5.0, "b": 3.0},
+        {"a": 6.0, "b": 4.0},
+    ]
