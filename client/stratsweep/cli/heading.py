@@ -91,6 +91,8 @@ def _account_and_counts(started: OptimizationStarted) -> Iterator[str]:
     yield (
         f"{combinations} ({rejected:,} more rejected by constraints)" if rejected else combinations
     )
+    if started.reused_count:
+        yield f"{started.reused_count:,} taken over from earlier ones"
     yield counted(started.worker_count, "worker")
 
 

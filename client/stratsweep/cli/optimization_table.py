@@ -45,8 +45,6 @@ def describe_stand(stand: Optimization) -> str:
     parts = [f"{stand.optimization_id} {stand.state.lower()}", f"asked for {_time(stand)}"]
     if stand.running_duration:
         parts.append(f"ran {format_span(stand.running_duration)}")
-    if stand.started.reused_count:
-        parts.append(f"{stand.started.reused_count:,} taken over")
     parts += [f"{key}={value}" for key, value in stand.started.labels.items()]
     return f"{in_lines(parts, width)}\n{describe_started(stand.started, width)}"
 

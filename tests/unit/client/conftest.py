@@ -56,11 +56,12 @@ class Script:
         config.MergeFrom(optimization_config_pb2.OptimizationConfig(**changes))
         return config
 
-    def started(self, total_count=4, rejected_count=0, spans=(), **changes):
+    def started(self, total_count=4, rejected_count=0, reused_count=0, spans=(), **changes):
         started = optimization_event_pb2.OptimizationStarted(
             optimization_id="opt-1",
             total_count=total_count,
             rejected_count=rejected_count,
+            reused_count=reused_count,
             worker_count=2,
             config=self.config(**changes),
             market_data=optimization_event_pb2.MarketDataSummary(

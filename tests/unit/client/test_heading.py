@@ -35,6 +35,11 @@ def test_account_and_costs_are_told(started):
     assert " · no costs · " in describe_started(started())
 
 
+def test_outcomes_that_are_taken_over_are_counted(started):
+    heading = describe_started(started(reused_count=3))
+    assert " · 4 combinations · 3 taken over from earlier ones · 2 workers" in heading
+
+
 def test_lines_break_between_parts_on_a_narrow_terminal(started):
     for width in (60, 80, 100):
         lines = describe_started(started(commission=0.001), width).splitlines()
