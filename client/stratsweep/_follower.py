@@ -155,7 +155,8 @@ class Follower:
         """Return what to do before the next call; None where there is none.
 
         Raises:
-            StreamInterruptedError: The connection was lost, and nobody knows the optimization now.
+            StreamInterruptedError: The connection was lost, and nobody knows the optimization now,
+                or could be reached again in time.
         """
         if self.assembler.message_received:
             return self._wait_to_reconnect(error)
@@ -178,10 +179,19 @@ class Follower:
             self._begin_loss(known)
         elif isinstance(known, NotFoundError):
             # A server that keeps nothing was started again: that is how the loss ends.
-            raise self._loss from error
+            raise self._lost() from error
         elif not _passes(known):
             return None
-        return self._next_attempt()
+        wait = self._next_attempt()
+        if wait is None:
+            raise self._lost() from error
+        return wait
+
+    def _lost(self) -> StreamInterruptedError:
+        """Return the loss that could not be mended, which ends the stream."""
+        assert self._loss is not None  # noqa: S101 - there is one
+        self.has_ended = True
+        return self._loss
 
     def _is_loss(self, error: grpc.RpcError, known: StratsweepError) -> bool:
         """Return whether a stream that broke off is to be asked for again."""

@@ -131,11 +131,11 @@ def test_what_a_server_that_is_started_again_says_for_a_while_is_passed_over(eve
     assert_whole(events_of("optimize", "sma_cross", **CONFIG))
 
 
-def test_after_the_reconnect_timeout_it_is_an_interruption(events_of, resuming):
-    resuming.breaks = [Break(3, unavailable()), *[Break(0, unavailable("DRAINING"))] * 1_000]
+def test_after_the_reconnect_timeout_the_loss_itself_is_told(events_of, resuming):
+    resuming.breaks = [Break(3, unavailable("DRAINING")), *[Break(0, unavailable())] * 1_000]
     with pytest.raises(StreamInterruptedError) as caught:
         events_of("optimize", "sma_cross", client_options={"reconnect_timeout": 0.2}, **CONFIG)
-    assert caught.value.completed_count == 2
+    assert (caught.value.reason, caught.value.completed_count) == ("DRAINING", 2)
     assert len(resuming.afters) > 1
 
 
