@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from stratsweep import AsyncClient, Client, OptimizationStarted, OptimizationState
@@ -19,7 +21,6 @@ OPTIONS = {
     "symbols": "ANY",
     "parameters": {"x": range(COUNT)},
     "optimization_target": "score",
-    "abandon_grace": 60,
 }
 
 
@@ -37,29 +38,27 @@ async def async_events(address):
     return events, stream.reconnect_count
 
 
-@pytest.fixture
-async def server():
+@asynccontextmanager
+async def serving(state):
     config = ServerConfig(
-        listen="127.0.0.1:0", workers=2, engine="tests.engines:ScriptedEngine", grace=0.0
+        listen="127.0.0.1:0",
+        workers=2,
+        engine="tests.engines:ScriptedEngine",
+        grace=0.0,
+        state=state,
     )
     async with Server(config) as server:
-        async with AsyncClient(server.address) as client:
-            stream = client.optimize(
-                "ok@*", symbols="ANY", parameters={"x": 1}, optimization_id="a"
-            )
-            if (await stream.result()).optimization_id != "a":
-                pytest.skip("this server does not know the ids of clients yet")
         yield server
 
 
-@pytest.mark.parametrize("face", [Client, AsyncClient])
-async def test_no_event_is_lost_or_doubled_by_fifty_cuts(server, face, monkeypatch):
+@pytest.mark.parametrize(("face", "is_kept"), [(Client, False), (AsyncClient, True)])
+async def test_no_event_is_lost_or_doubled_by_fifty_cuts(tmp_path, face, is_kept, monkeypatch):
     monkeypatch.setattr("stratsweep._follower._FIRST_PAUSE", 0.01)
-    with Proxy(server.address, BUDGET_BYTES, HARMS) as proxy:
-        if face is Client:
-            events, count = await asyncio.to_thread(sync_events, proxy.address)
-        else:
-            events, count = await async_events(proxy.address)
+    state = str(tmp_path) if is_kept else "none"
+    async with serving(state) as server:
+        with Proxy(server.address, BUDGET_BYTES, HARMS) as proxy:
+            read = async_events if face is AsyncClient else partial(asyncio.to_thread, sync_events)
+            events, count = await read(proxy.address)
     started, *progress, result = events
     assert proxy.harm_count == HARMS
     assert 0 < count <= HARMS  # gRPC itself asks again where nothing has come yet

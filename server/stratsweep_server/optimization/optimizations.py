@@ -61,6 +61,7 @@ class Optimizations:
         self._store = store
         self._entries: dict[_Key, OptimizationEntry] = {}
         self._kept: WeakValueDictionary[_Key, KeptOptimization] = WeakValueDictionary()
+        self._graces: dict[OptimizationEntry, asyncio.TimerHandle] = {}
         self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     async def look_at(self, request: OptimizationRequest, caller: str = LOCAL_CALLER) -> bytes:
@@ -332,13 +333,17 @@ class Optimizations:
         if self._store.store.outlives_process:
             self._forget(entry)
             return
+        if (grace := self._graces.pop(entry, None)) is not None:
+            grace.cancel()  # somebody has come since, and left again
         seconds = MAX_ABANDON_GRACE_SECONDS if entry.is_detached else entry.abandon_grace
         if seconds > 0:
-            asyncio.get_running_loop().call_later(seconds, self._forget, entry)
+            loop = asyncio.get_running_loop()
+            self._graces[entry] = loop.call_later(seconds, self._forget, entry)
         else:
             self._forget(entry)
 
     def _forget(self, entry: OptimizationEntry) -> None:
+        self._graces.pop(entry, None)
         if entry.is_followed:
             return
         entry.free()

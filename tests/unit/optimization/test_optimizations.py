@@ -215,6 +215,16 @@ async def test_what_nothing_keeps_is_forgotten_after_its_grace():
         await floor.optimizations.find("a")
 
 
+async def test_its_grace_begins_anew_whenever_the_last_call_has_left():
+    floor = Floor()
+    async with floor.opened(request("a", abandon_grace=0.01)) as entry:
+        await entry.result()
+    async with floor.opened(request("a", abandon_grace=60.0)) as again:
+        assert again is entry
+    await asyncio.sleep(0.02)  # by then the first grace is over: timers fire in their order
+    assert await floor.optimizations.find("a") is entry
+
+
 # Cancelling.
 
 
