@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -13,31 +10,13 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
-from stratsweep.v1 import optimization_service_pb2_grpc
 from stratsweep_server.storage.disk_store import open_store
 
+from tests.fault.server_program import server
 from tests.requests import optimize_request
 
 COUNT = 60
 SCRIPTED = ("--engine", "tests.engines:ScriptedEngine")
-
-
-@contextmanager
-def server(state: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen, object]]:
-    """A real server program, killed at the end, and a stub of it."""
-    command = [sys.executable, "-m", "stratsweep_server", "--listen", "127.0.0.1:0"]
-    command += ["--workers", "2", "--state", str(state), *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            line = process.stdout.readline()
-            while line.startswith("note: "):
-                line = process.stdout.readline()
-            with grpc.insecure_channel(line.split()[-1]) as channel:
-                yield process, optimization_service_pb2_grpc.OptimizationServiceStub(channel)
-        finally:
-            process.kill()
 
 
 def rows_of(call, limit: int) -> Iterator[service_pb2.OptimizeResponse]:
