@@ -21,6 +21,7 @@ from stratsweep_server.storage.state_directory import (
     network_file_system,
 )
 
+from tests.fault.mounting import filled, mounted
 from tests.records import ended, record
 
 ADDRESS = "here:1"
@@ -45,19 +46,6 @@ def reopened(path: Path) -> Iterator[DiskStore]:
         yield store
     finally:
         store.close()
-
-
-@contextlib.contextmanager
-def mounted(path: Path, options: str) -> Iterator[Path]:
-    """A small file system of its own; skipped where that is not allowed."""
-    path.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "stratsweep-test", str(path)]
-    if shutil.which("mount") is None or subprocess.call(command, stderr=subprocess.DEVNULL):
-        pytest.skip("needs the right to mount a file system")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def statement(path: Path, text: str) -> list[tuple[object, ...]]:
@@ -137,10 +125,7 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_there_is(path):
     with mounted(path, "size=1m,mode=0700"), reopened(path) as store:
         kept = record("kept", request=b"small")
         store.create(kept)
-        ballast = path / "ballast"
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        ballast = filled(path)
         with pytest.raises(StoreUnavailableError, match=r"room|full"):
             store.create(record("new", request=bytes(500_000)))
         assert store.find("", "kept") == replace(kept, holder_address=ADDRESS)

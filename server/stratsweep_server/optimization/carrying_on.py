@@ -56,11 +56,12 @@ class OrphanCare:
             await asyncio.sleep(self._patience)
 
     async def look(self) -> None:
-        """Look once.
+        """Look once, also for what stands still here since the store failed.
 
         Raises:
             StoreUnavailableError: The store cannot be used.
         """
+        await self._optimizations.settle()
         orphans = await self._store(self._store.store.orphans)
         now = time.monotonic()
         seen = {(each.caller, each.optimization_id) for each in orphans}

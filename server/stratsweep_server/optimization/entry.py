@@ -31,6 +31,7 @@ class OptimizationEntry:
         on_unused: Told when its task is over and nobody follows it.
 
     Attributes:
+        key: Its caller and id.
         request: What was asked for.
         abandon_grace: Seconds for which it goes on after the last attached call has left.
         is_detached: Whether it goes on without a client.
@@ -49,6 +50,7 @@ class OptimizationEntry:
         is_new: bool,
         on_unused: Callable[[OptimizationEntry], None],
     ) -> None:
+        self.key = record.caller, record.optimization_id
         self.request = request
         self.abandon_grace = request.abandon_grace or 0.0
         self.is_detached = record.is_detached
@@ -80,6 +82,11 @@ class OptimizationEntry:
     def is_interrupted(self) -> bool:
         """Return whether it is over without having ended."""
         return self.is_over and not self._life.record.state.is_ended
+
+    @property
+    def is_written(self) -> bool:
+        """Return whether the store knows where it stands, as far as it is over."""
+        return self._life.is_written
 
     @property
     def is_followed(self) -> bool:
@@ -203,6 +210,10 @@ class OptimizationEntry:
     async def over(self, patience: float | None = None) -> None:
         """Wait until nothing changes any more, or until `patience` seconds have passed."""
         await asyncio.wait([self._task], timeout=patience)
+
+    async def settle(self) -> None:
+        """Write what the store could not take when it failed; see `OptimizationLife.settle`."""
+        await self._life.settle()
 
     def free(self) -> None:
         """Give back what it takes to read it."""

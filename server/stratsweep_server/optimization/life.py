@@ -78,6 +78,7 @@ class OptimizationLife:
         log: The outcomes so far; None before it has begun.
         begun: Set once it has begun, or will not.
         kept: Set once the store has it, and it waits or runs, or will not.
+        is_written: Whether the store has `record`, which it may not take while it fails.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class OptimizationLife:
         self.log: OutcomeLog | None = None
         self.begun = asyncio.Event()
         self.kept = asyncio.Event()
+        self.is_written = True
         self._request = request
         self._means = means
         self._store = means.store
@@ -145,6 +147,15 @@ class OptimizationLife:
         finally:
             if self.place is not None:
                 self.place.leave()
+
+    async def settle(self) -> None:
+        """Write what the store could not take when it failed.
+
+        Raises:
+            StoreUnavailableError: It still fails.
+        """
+        await self._move(self.record)
+        self.is_written = True
 
     def _stop(self) -> None:
         if self._running is not None:
@@ -299,8 +310,10 @@ class OptimizationLife:
         logger.warning("optimization %s stands still: %s", self.record.optimization_id, error)
         record = self.current_record
         record = replace(record, state=OptimizationState.INTERRUPTED, message=str(error))
+        self.is_written = False
         with contextlib.suppress(StoreUnavailableError):
             await self._move(record)
+            self.is_written = True
             if self._is_new and self.log is None and record.start_time is not None:
                 # It was to run at once and could not: nobody has been told of it.
                 await self._store(self._store.store.delete, record.caller, record.optimization_id)

@@ -206,6 +206,20 @@ class Optimizations:
                 request = self.preparer.messages.read_request(record.request)
                 self._enter(record, request, None, is_new=False)
 
+    async def settle(self) -> None:
+        """Write of what stands still that it does, where the store failed when it was to be.
+
+        Raises:
+            StoreUnavailableError: It still fails.
+        """
+        unwritten = [key for key, entry in self._entries.items() if not entry.is_written]
+        for key in unwritten:
+            async with self._turn_of(key):
+                entry = self._entries.get(key)
+                if entry is not None and not entry.is_written and entry.is_over:
+                    await entry.settle()
+                    self._put_away(entry)
+
     def outlive_calls(self) -> None:
         """Let what runs go on when its calls end, where it can be carried on afterwards."""
         if self._store.store.outlives_process:
@@ -241,7 +255,7 @@ class Optimizations:
             _require_same_config(before, request)
             if record.state.is_ended:
                 return await self._read(record)
-            if record.holder_address:
+            if record.holder_address and key not in self._entries:
                 raise HeldElsewhereError(record.holder_address)
             if request.abandon_grace is not None:
                 before = replace(before, abandon_grace=request.abandon_grace)
@@ -325,13 +339,19 @@ class Optimizations:
             is_new=is_new,
             on_unused=self._put_away,
         )
-        self._entries[record.caller, record.optimization_id] = entry
+        key = record.caller, record.optimization_id
+        before = self._entries.get(key)
+        self._entries[key] = entry
+        if before is not None:
+            self._put_away(before)
         return entry
 
     def _put_away(self, entry: OptimizationEntry) -> None:
         """Let go of what nobody follows; after its grace where nothing else keeps it."""
         if self._store.store.outlives_process:
-            self._forget(entry)
+            is_replaced = self._entries.get(entry.key) is not entry
+            if entry.is_written or is_replaced:
+                self._forget(entry)
             return
         if (grace := self._graces.pop(entry, None)) is not None:
             grace.cancel()  # somebody has come since, and left again
@@ -347,14 +367,12 @@ class Optimizations:
         if entry.is_followed:
             return
         entry.free()
-        record = entry.record
-        key = record.caller, record.optimization_id
-        if self._entries.get(key) is not entry:
+        if self._entries.get(entry.key) is not entry:
             return
-        del self._entries[key]
+        del self._entries[entry.key]
         if not self._store.store.outlives_process:
             with contextlib.suppress(UnknownOptimizationError):
-                self._store.store.delete(*key)
+                self._store.store.delete(*entry.key)
 
     def _running_entry(self, key: _Key) -> OptimizationEntry | None:
         entry = self._entries.get(key)

@@ -132,8 +132,8 @@ class DiskStore:
         """Hold an optimization that nobody holds any more, in the state that it has."""
         self._release_dead()
         entry = self._catalogue.find(caller, optimization_id)
-        if entry.holder_id is None and not entry.record.state.is_ended:
-            with explained():  # what a process that was killed has left may not be synced
+        if entry.holder_id in {None, self._holder_id} and not entry.record.state.is_ended:
+            with explained():  # what a process that was killed, or failed, has left may not be
                 settle_log(self._files, self._directories.path(entry.row_number))
         entry = self._catalogue.hold(caller, optimization_id, self._holder_id)
         if entry.holder_id is not None:
@@ -162,6 +162,8 @@ class DiskStore:
         """Begin a run of an optimization that this process holds; call it on the event loop."""
         key = caller, optimization_id
         directory = self._directories.path(self._held[key])
+        if journal := self._written.pop(key, None):  # of a run that could not be moved on
+            journal.close()
         journal = self._journals.begin(directory, run, on_durable, on_failure)
         self._written[key] = journal
         return journal

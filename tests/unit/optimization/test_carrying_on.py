@@ -138,6 +138,27 @@ async def test_a_store_that_fails_interrupts_it_and_it_goes_on_when_it_can_again
     assert floor.memory.used_bytes == 0
 
 
+async def test_what_a_store_that_failed_could_not_be_told_is_written_once_it_can_be():
+    store = SharedStore()
+    floor = Floor(store, stall_after=2)
+    async with floor.opened(request("a")) as entry:
+        await stalled(entry, 2)
+        store.fail()
+        with pytest.raises(StoreUnavailableError):
+            await entry.result()
+    care = care_of(floor, adopts=True)
+    with pytest.raises(StoreUnavailableError):
+        await care.look()
+    assert store.find("", "a").state is OptimizationState.RUNNING
+    assert (await floor.optimizations.find("a")).record.state is OptimizationState.INTERRUPTED
+    store.error = None
+    await care.look()
+    record = store.find("", "a")
+    assert (record.state, record.completed_count) == (OptimizationState.INTERRUPTED, 2)
+    assert (record.message, record.holder_address) == ("the disk is full", "")
+    assert floor.memory.used_bytes == 0
+
+
 async def test_an_interrupted_one_is_cancelled_with_what_it_has():
     store = SharedStore()
     await left_behind(store)
