@@ -236,7 +236,7 @@ class OptimizationLife:
             labels=record.labels,
             memory=ready.place.memory,
             open_journal=partial(store.journal, record.caller, record.optimization_id),
-            log=log,
+            log=log or OutcomeLog(prepared.total_count, _now(record)),
             taken_over=taken_over,
         )
         async with running:
@@ -267,7 +267,7 @@ class OptimizationLife:
             log.runs.clear()
         else:
             running_seconds = log.runs.pop().start_elapsed
-        log.runs = log.runs or [Run(0, time.time_ns(), 0.0)]
+        log.runs = log.runs or [Run(0, _now(record), 0.0)]
         log.close()
         config = await in_background(preparer.messages.read_started, record.started)
         prepared = await in_background(readable, config)
@@ -325,5 +325,10 @@ class OptimizationLife:
 
 
 def _running_now(record: OptimizationRecord) -> OptimizationRecord:
-    start_time = record.start_time or time.time_ns()
+    start_time = record.start_time or _now(record)
     return replace(record, state=OptimizationState.RUNNING, start_time=start_time, message="")
+
+
+def _now(record: OptimizationRecord) -> int:
+    """Return the time, but none before what happened to an optimization: clocks are set back."""
+    return max(time.time_ns(), record.create_time, record.start_time or 0)

@@ -28,7 +28,10 @@ def load_log(view: LogView, running_seconds: float) -> OutcomeLog:
         log.append(_batch(view, start, stop), view.elapsed_range(start, stop))
     if log.count:
         running_seconds = max(running_seconds, log.elapsed(log.count - 1))
-    log.runs = [*view.runs, Run(log.count, time.time_ns(), running_seconds)]
+    now = time.time_ns()
+    if view.runs:  # clocks are set back
+        now = max(now, round(view.runs[-1].time_at(running_seconds) * 1e9))
+    log.runs = [*view.runs, Run(log.count, now, running_seconds)]
     return log
 
 
