@@ -79,11 +79,21 @@ def test_a_client_that_comes_back_has_every_outcome_once_however_often_the_serve
     assert ranking_of(undisturbed) == ranking_of([seen[number] for number in sorted(seen)])
 
 
-def write_bars(folder: Path, last_close: float) -> None:
+def refusal(call) -> tuple[str, str]:
+    """The reason and the text of the error that is a call's only answer."""
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    info = error_details_pb2.ErrorInfo()
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert rpc_status.from_call(caught.value).details[0].Unpack(info)
+    return info.reason, caught.value.details()
+
+
+def write_bars(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     lines = ["Date,Open,High,Low,Close,Volume"]
     for day in range(400):
-        close = 100 + day % 17 if day < 399 else last_close
+        close = 100 + day % 17
         date = f"{2001 + day // 336}-{day // 28 % 12 + 1:02}-{day % 28 + 1:02}"
         lines.append(f"{date},{close},{close + 1},{close - 1},{close},1000")
     (folder / "SPY.csv").write_text("\n".join(lines))
@@ -102,35 +112,32 @@ def slow(bars: Bars, x: int = 5):
 """
 
 
-@pytest.mark.parametrize("what", ["prices", "a strategy", "a helper module"])
-def test_what_has_changed_before_the_server_came_back_is_refused_and_named(tmp_path, what):
+def test_what_has_changed_before_the_server_came_back_is_refused_until_it_is_put_back(tmp_path):
     data, code = tmp_path / "data", tmp_path / "code"
-    write_bars(data, 100.0)
+    write_bars(data)
     code.mkdir()
     (code / "ideas.py").write_text(STRATEGY)
     (code / "helper.py").write_text("def signal(bars):\n    return bars.close > 105\n")
-    request = optimize_request("slow", 2_000, symbol="SPY", optimization_id="night")
+    request = optimize_request("slow", 200, symbol="SPY", optimization_id="night")
     request.config.optimization_target = "sharpe_ratio"
     arguments = ("--data", str(data), "--strategies", str(code / "ideas.py"))
     with server(tmp_path / "state", *arguments) as (_, stub):
-        assert len(list(rows_of(stub.Optimize(request), 4))) == 4
-    changes = {
-        "prices": lambda: write_bars(data, 101.0),
-        "a strategy": lambda: (code / "ideas.py").write_text(STRATEGY + "\n# edited\n"),
-        "a helper module": lambda: (code / "helper.py").write_text(
-            "def signal(bars):\n    return bars.close > 106\n"
-        ),
-    }
-    changes[what]()
-    names = {"prices": "bars of SPY", "a strategy": "ideas", "a helper module": "helper"}
-    with (
-        server(tmp_path / "state", *arguments) as (_, stub),
-        pytest.raises(grpc.RpcError, match=names[what]) as caught,
+        seen = list(rows_of(stub.Optimize(request), 4))
+    for path, before, after, name in (
+        (data / "SPY.csv", "2002-03-08,108", "2002-03-08,107.5", "bars of SPY"),
+        (code / "ideas.py", "0.01", "0.02", "ideas"),
+        (code / "helper.py", "105", "106", "helper"),
     ):
-        next(stub.Optimize(request))
-    info = error_details_pb2.ErrorInfo()
-    assert rpc_status.from_call(caught.value).details[0].Unpack(info)
-    assert (caught.value.code(), info.reason) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "INPUTS_CHANGED",
-    )
+        original = path.read_text()
+        assert original.count(before) == 1
+        path.write_text(original.replace(before, after))
+        with server(tmp_path / "state", *arguments) as (_, stub):
+            reason, text = refusal(stub.Optimize(request))
+        assert reason == "INPUTS_CHANGED"
+        assert [each for each in ("bars of SPY", "ideas", "helper") if each in text] == [name]
+        path.write_text(original)
+    request.after_sequence_number = len(seen)
+    with server(tmp_path / "state", *arguments) as (_, stub):
+        events = [each.event for each in seen + list(rows_of(stub.Optimize(request), 210))]
+    assert [event.sequence_number for event in events] == list(range(1, 203))
+    assert events[-1].result.succeeded_count == 200

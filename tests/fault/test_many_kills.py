@@ -31,6 +31,12 @@ FACES = ("sync", "async")
 """The optimizations: each has the name of the client that follows it."""
 
 
+@pytest.fixture(autouse=True)
+def eager_clients(monkeypatch):
+    monkeypatch.setattr("stratsweep._follower._FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("stratsweep._follower._LONGEST_PAUSE", 0.1)
+
+
 def sync_events(address: str, folder: Path) -> list[OptimizationEvent]:
     with Client(address) as client:
         return list(client.optimize("sync", optimization_id="sync", **options(folder)))
@@ -155,7 +161,7 @@ def check_against_an_undisturbed_run(folder: Path, seen: list) -> None:
         assert ranking_of(check_events(events)) == undisturbed
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(150)
 def test_twenty_kills_lose_nothing_and_run_nothing_again_that_was_kept(tmp_path):
     run_with_kills(tmp_path, 20, random.Random(13))
 
