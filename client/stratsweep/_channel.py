@@ -11,11 +11,15 @@ from typing import TypeAlias
 import grpc
 from grpc import aio
 
+_SERVICE = "stratsweep.v1.OptimizationService"
+_STREAMS = ("Optimize", "WatchOptimization")
 _SERVICE_CONFIG = {
     "methodConfig": [
+        # Streams are asked for again by us. Where gRPC does, and its last attempt finds no server,
+        # it loses the call: who waits for the first message waits for ever.
+        {"name": [{"service": _SERVICE, "method": method} for method in _STREAMS]},
         {
-            "name": [{"service": "stratsweep.v1.OptimizationService"}],
-            # gRPC retries only while no message has arrived: never half an optimization twice.
+            "name": [{"service": _SERVICE}],
             "retryPolicy": {
                 "maxAttempts": 3,
                 "initialBackoff": "0.2s",
@@ -23,7 +27,7 @@ _SERVICE_CONFIG = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
-        }
+        },
     ]
 }
 

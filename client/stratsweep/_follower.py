@@ -37,7 +37,7 @@ class Wait:
 
     Attributes:
         pause: How long to do nothing, in seconds.
-        connect_timeout: How long to wait for a connection, in seconds; None is not at all.
+        connect_timeout: How long to wait then for a connection, in seconds; None is not at all.
     """
 
     pause: float = 0.0
@@ -164,7 +164,7 @@ class Follower:
         if isinstance(known, ServerBusyError):
             return self._wait_while_busy(known)
         timeout = self._patience.connect_timeout(error)
-        return Wait(connect_timeout=timeout) if timeout > 0 else None
+        return Wait(self._pause(timeout), timeout) if timeout > 0 else None
 
     def _wait_while_busy(self, error: ServerBusyError) -> Wait | None:
         pause = _BUSY_PAUSE if error.retry_after is None else error.retry_after.total_seconds()
@@ -222,10 +222,13 @@ class Follower:
         left = self._patience.at_most(self._loss_end - time.monotonic())
         if left <= 0:
             return None
+        return Wait(self._pause(left))
+
+    def _pause(self, left: float) -> float:
+        """Return the seconds until the next attempt: more from one to the next."""
         pause = min(left, _LONGEST_PAUSE, _FIRST_PAUSE * 2**self._attempt)
-        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - that many clients do not come at once
         self._attempt += 1
-        return Wait(pause)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - many are not to come at once
 
 
 def _passes(error: StratsweepError) -> bool:

@@ -103,9 +103,9 @@ class LastingStream:
         self._wake = threading.Event()
         if self.follower.is_left:  # by another thread, which may have set the one before
             self._wake.set()
-        if wait.connect_timeout is None:
-            return not self._wake.wait(wait.pause)
-        return self._becomes_ready(wait.connect_timeout, self._wake)
+        if self._wake.wait(wait.pause):
+            return False
+        return wait.connect_timeout is None or self._becomes_ready(wait.connect_timeout, self._wake)
 
     def _leave_torn_call(self) -> None:
         """Have the next message come from another call.
@@ -192,8 +192,8 @@ class AsyncLastingStream:
         return await self._wait
 
     async def _waited(self, wait: Wait) -> bool:
+        await asyncio.sleep(wait.pause)
         if wait.connect_timeout is None:
-            await asyncio.sleep(wait.pause)
             return True
         return await becomes_ready_async(self._channel, wait.connect_timeout)
 

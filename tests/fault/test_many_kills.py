@@ -38,13 +38,13 @@ def eager_clients(monkeypatch):
 
 
 def sync_events(address: str, folder: Path) -> list[OptimizationEvent]:
-    with Client(address) as client:
+    with Client(address, connect_timeout=60) as client:
         return list(client.optimize("sync", optimization_id="sync", **options(folder)))
 
 
 def async_events(address: str, folder: Path) -> list[OptimizationEvent]:
     async def read() -> list[OptimizationEvent]:
-        async with AsyncClient(address) as client:
+        async with AsyncClient(address, connect_timeout=60) as client:
             stream = client.optimize("async", optimization_id="async", **options(folder))
             return [event async for event in stream]
 

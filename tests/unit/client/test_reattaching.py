@@ -13,6 +13,7 @@ from stratsweep import (
     OptimizationResult,
     OptimizationStarted,
     Progress,
+    ServerUnavailableError,
     StreamInterruptedError,
 )
 
@@ -225,3 +226,18 @@ def test_a_server_that_was_away_is_found_again(events_of, server, resuming):
         options = {"client_options": client_options, **CONFIG}
         assert_whole(events_of("optimize", "sma_cross", address=proxy.address, **options))
         assert proxy.connection_count > 1
+
+
+def test_a_call_whose_server_goes_before_it_has_answered_ends_in_an_error(
+    events_of, server, resuming
+):
+    """gRPC's own attempts to repeat it would lose it: nobody would ever be told."""
+
+    def go_away(context):
+        proxy.refuse()
+        resuming.hang(context)
+
+    resuming.breaks = [Break(0, go_away)]
+    options = {"client_options": {"connect_timeout": 0.2}, **CONFIG}
+    with Proxy(server.address) as proxy, pytest.raises(ServerUnavailableError):
+        events_of("optimize", "sma_cross", address=proxy.address, **options)
