@@ -115,7 +115,7 @@ class Optimizations:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        entry = self._running_entry((caller, optimization_id))
+        entry = self._telling_entry((caller, optimization_id))
         if entry is not None:
             return entry
         record = await self._store(self._store.store.find, caller, optimization_id)
@@ -130,7 +130,7 @@ class Optimizations:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        entry = self._running_entry((caller, optimization_id))
+        entry = self._telling_entry((caller, optimization_id))
         if entry is not None and entry.has_log:
             return entry
         record = await self._store(self._store.store.find, caller, optimization_id)
@@ -138,7 +138,7 @@ class Optimizations:
 
     def as_it_is(self, record: OptimizationRecord) -> OptimizationRecord:
         """Return what the store has of an optimization, with how far it has come here by now."""
-        entry = self._running_entry((record.caller, record.optimization_id))
+        entry = self._telling_entry((record.caller, record.optimization_id))
         if entry is None or record.state.is_ended:
             return record
         now = entry.record
@@ -151,7 +151,7 @@ class Optimizations:
             end_time=now.end_time,
             running_seconds=now.running_seconds,
             message=now.message,
-            holder_address="" if now.state.is_ended else record.holder_address,
+            holder_address="" if entry.is_over else record.holder_address,
         )
 
     async def delete(self, optimization_id: str, caller: str = LOCAL_CALLER) -> None:
@@ -377,6 +377,11 @@ class Optimizations:
     def _running_entry(self, key: _Key) -> OptimizationEntry | None:
         entry = self._entries.get(key)
         return None if entry is None or entry.is_interrupted else entry
+
+    def _telling_entry(self, key: _Key) -> OptimizationEntry | None:
+        """Return the entry that knows as much as the store, or more, which may have failed."""
+        entry = self._entries.get(key)
+        return None if entry is None or (entry.is_interrupted and entry.is_written) else entry
 
     def _turn_of(self, key: _Key) -> asyncio.Lock:
         """Return the lock under which an optimization of an id is opened: one call at a time."""
