@@ -226,7 +226,7 @@ class Follower:
 
     def _pause(self, left: float) -> float:
         """Return the seconds until the next attempt: more from one to the next."""
-        pause = min(left, _LONGEST_PAUSE, _FIRST_PAUSE * 2**self._attempt)
+        pause: float = min(left, _LONGEST_PAUSE, _FIRST_PAUSE * 2**self._attempt)
         self._attempt += 1
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - many are not to come at once
 
