@@ -31,3 +31,16 @@ def filled(folder: Path) -> Path:
         while file.write(bytes(4096)):
             pass
     return ballast
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """Let nothing be opened for writing in a directory; skipped where that is not allowed."""
+    bind = ["mount", "--bind", str(path), str(path)]
+    if shutil.which("mount") is None or subprocess.call(bind, stderr=subprocess.DEVNULL):
+        pytest.skip("needs the right to mount a file system")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

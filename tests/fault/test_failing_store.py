@@ -17,10 +17,12 @@ from stratsweep.v1 import optimization_service_pb2_grpc
 from stratsweep_server.app import Server
 from stratsweep_server.config import ServerConfig
 from stratsweep_server.optimization import storage_watch
+from stratsweep_server.optimization.store import StoreUnavailableError
 from stratsweep_server.storage import catalogue_connection
+from stratsweep_server.storage.disk_store import open_store
 
 from tests.fault.counting_engine import runs_in
-from tests.fault.mounting import filled, mounted
+from tests.fault.mounting import filled, mounted, read_only
 from tests.requests import optimize_request, seconds
 
 COUNT = 1_500
@@ -171,4 +173,40 @@ async def test_a_catalogue_that_is_locked_for_long_ends_nothing_wrongly(tmp_path
         rest = await read(stub.Optimize(request_of("writer", tmp_path, after=len(seen))))
         check_all(seen + rest, tmp_path)
         assert len(runs_in(tmp_path / "writer")) == ran
+        check_all(await read(stub.Optimize(request_of("new", tmp_path, 2))), tmp_path, 2)
+
+
+async def test_a_catalogue_that_is_damaged_ends_nothing_wrongly(tmp_path):
+    state = tmp_path / "state"
+    async with serving(state) as (stub, _):
+        call = stub.Optimize(request_of("writer", tmp_path))
+        seen = await read(call, 20)
+        for file in state.glob("catalogue.sqlite*"):
+            if not file.name.endswith("-shm"):
+                with file.open("r+b") as opened:
+                    opened.write(b"\xa5" * file.stat().st_size)
+        reason, text = await refusal(stub.Optimize(request_of("new", tmp_path, 2)))
+        assert reason == "STORE_UNAVAILABLE"
+        assert "is damaged; move the files catalogue.sqlite* away and start again" in text
+        assert (await refusal(call, seen))[0] == "STORE_UNAVAILABLE"
+    assert [event.sequence_number for event in seen] == list(range(1, COUNT + 2))
+    with pytest.raises(StoreUnavailableError, match="is damaged"):
+        open_store(state, "the test")
+    for file in state.glob("catalogue.sqlite*"):
+        file.unlink()
+    async with serving(state) as (stub, _):
+        check_all(await read(stub.Optimize(request_of("writer", tmp_path))), tmp_path)
+
+
+async def test_a_state_directory_that_becomes_read_only_ends_nothing_wrongly(tmp_path):
+    state = tmp_path / "state"
+    async with serving(state) as (stub, channel):
+        call = stub.Optimize(request_of("writer", tmp_path))
+        seen = await read(call, 20)
+        with read_only(state):
+            reason, _ = await refusal(stub.Optimize(request_of("new", tmp_path, 2)))
+            assert reason == "STORE_UNAVAILABLE"
+            await health_becomes(channel, States.NOT_SERVING)
+        await health_becomes(channel, States.SERVING)
+        check_all(seen + await read(call), tmp_path)
         check_all(await read(stub.Optimize(request_of("new", tmp_path, 2))), tmp_path, 2)
