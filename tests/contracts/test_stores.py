@@ -137,9 +137,9 @@ def test_an_ended_optimization_never_moves(store, after):
 
 
 def test_a_move_that_the_states_forbid_changes_nothing(store):
-    store.create(record())
+    store.create(record(state=QUEUED))
     with pytest.raises(ForbiddenTransitionError):
-        store.move(record(state=QUEUED, message="no"))
+        store.move(record(state=SUCCEEDED, message="no"))
     assert store.find("", "first").message == ""
 
 

@@ -211,13 +211,8 @@ class OptimizationLife:
         return await self._means.preparer.prepare_again(self._request, memory, record)
 
     async def _queue(self) -> None:
-        store, record = self._store.store, self.record
-        if record.state is OptimizationState.QUEUED:
-            return
-        if record.state is OptimizationState.RUNNING:  # by a process that is gone
-            await self._move(replace(record, state=OptimizationState.INTERRUPTED))
-            await self._store(store.claim, record.caller, record.optimization_id)
-        await self._move(replace(self.record, state=OptimizationState.QUEUED))
+        if self.record.state is not OptimizationState.QUEUED:
+            await self._move(replace(self.record, state=OptimizationState.QUEUED))
 
     async def _go(self, ready: ReadyOptimization) -> OptimizationResult:
         prepared, preparer = ready.prepared, self._means.preparer
@@ -273,7 +268,8 @@ class OptimizationLife:
         prepared = await in_background(readable, config)
         self.prepared, self.log = prepared, log
         result = await in_background(conclude, prepared, log, running_seconds)
-        if record.state is OptimizationState.INTERRUPTED and result.state is not _CANCELLED:
+        is_running = record.state is OptimizationState.RUNNING
+        if not is_running and result.state is not _CANCELLED:
             await self._move(_running_now(record))
         await self._end(result)
         self.begun.set()

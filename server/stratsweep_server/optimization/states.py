@@ -35,6 +35,7 @@ _NEXT = {
         OptimizationState.INTERRUPTED,
     },
     OptimizationState.RUNNING: {
+        OptimizationState.QUEUED,  # after its process was killed, where all places are taken
         OptimizationState.SUCCEEDED,
         OptimizationState.FAILED,
         OptimizationState.CANCELLED,

@@ -104,6 +104,22 @@ async def test_of_which_nothing_is_missing_is_concluded_without_running():
     assert await again.events(request("a")) == events
 
 
+async def test_of_which_nothing_is_missing_is_concluded_in_its_turn():
+    store = SharedStore()
+    async with Floor(store).opened(request("a")) as entry:
+        store.error = StoreUnavailableError("the disk is full")
+        with pytest.raises(StoreUnavailableError):
+            await entry.result()
+    store.error = None
+    floor = Floor(store, max_count=1)
+    first = request("0", is_detached=True)
+    async with floor.opened(first) as running, floor.opened(request("a")) as entry:
+        assert store.find("", "a").state is OptimizationState.QUEUED
+        await running.result()
+        assert (await entry.result()).state is OptimizationState.SUCCEEDED
+    assert store.find("", "a").state is OptimizationState.SUCCEEDED
+
+
 @pytest.mark.parametrize("inputs", [{"module": "2"}, {}, {"module": "1", "new": "1"}])
 async def test_on_other_inputs_it_is_not_carried_on(inputs):
     store = SharedStore()
