@@ -161,7 +161,7 @@ def check_against_an_undisturbed_run(folder: Path, seen: list) -> None:
         assert ranking_of(check_events(events)) == undisturbed
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_twenty_kills_lose_nothing_and_run_nothing_again_that_was_kept(tmp_path):
     run_with_kills(tmp_path, 20, random.Random(13))
 
