@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Figure
 
-MODULES = ("pool", "engine", "streaming")
+MODULES = ("pool", "engine", "streaming", "keeping")
 
 
 def figures() -> dict[str, Figure]:

@@ -88,11 +88,16 @@ class Server:
 
 
 @contextmanager
-def serving(market: Market) -> Iterator[Server]:
-    """A server whose kernels are loaded and whose workers are ready."""
+def serving(market: Market, state: str | Path = "none") -> Iterator[Server]:
+    """A server whose kernels are loaded and whose workers are ready.
+
+    Args:
+        market: Its bars.
+        state: Where it keeps optimizations; default: nowhere.
+    """
     with tempfile.TemporaryDirectory() as folder:
         market.write_to(Path(folder))
-        arguments = ["--data", folder, "--workers", str(WORKERS), "--state", "none"]
+        arguments = ["--data", folder, "--workers", str(WORKERS), "--state", str(state)]
         with ServerProcess(arguments) as process, Client(process.address) as client:
             server = Server(client, process.address, process.process_id, market.bars.symbol)
             deliver(server, grid_of(1_000))
