@@ -16,7 +16,7 @@ from tests.benchmarks.figures import Sample
 DISK = "BENCHMARK_DISK"
 """The environment variable that says where; default: what the system keeps over restarts."""
 
-_DEFAULT = "/var/tmp"  # noqa: S108 - the names in it are made safely
+_DEFAULT = "/var/tmp"
 _IN_MEMORY = ("tmpfs", "ramfs")
 _SYNCS = 200
 _BYTES = 4_096

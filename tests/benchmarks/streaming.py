@@ -16,11 +16,9 @@ from pathlib import Path
 import grpc
 from stratsweep import Client, ServerProcess
 from stratsweep.v1 import (
-    optimization_config_pb2,
     optimization_service_pb2,
     optimization_service_pb2_grpc,
     outcome_pb2,
-    parameter_pb2,
 )
 from stratsweep_server.app import Server as InProcessServer
 from stratsweep_server.config import ServerConfig
@@ -184,7 +182,7 @@ async def stalls(quick: bool) -> list[Row]:
         market.write_to(Path(folder))
         config = ServerConfig(data=Path(folder), listen="127.0.0.1:0", state="none")
         async with InProcessServer(config) as server:
-            request = _request(market.bars.symbol, grid_of(100_000))
+            request = sweeps.request_of(market.bars.symbol, grid_of(100_000))
             request.progress_interval.FromMilliseconds(100)
             samples: dict[str, list[float]] = {name: [] for name in formats}
             for _ in range(2 if quick else 5):
@@ -264,28 +262,12 @@ def _growth_row(label: str, name: str, samples: dict[str, Sample]) -> Row:
 
 def _typical_message(server: Server) -> optimization_service_pb2.OptimizeResponse:
     """A message of progress of the median size."""
-    request = _request(server.symbol, grid_of(200))
+    request = sweeps.request_of(server.symbol, grid_of(200))
     with grpc.insecure_channel(server.address) as channel:
         stub = optimization_service_pb2_grpc.OptimizationServiceStub(channel)
         messages = [each for each in stub.Optimize(request) if each.event.HasField("progress")]
     messages.sort(key=lambda message: message.ByteSize())
     return messages[len(messages) // 2]
-
-
-def _request(symbol: str, grid: Grid) -> optimization_service_pb2.OptimizeRequest:
-    return optimization_service_pb2.OptimizeRequest(
-        config=optimization_config_pb2.OptimizationConfig(
-            strategy=sweeps.STRATEGY,
-            symbols=[symbol],
-            parameters=[
-                parameter_pb2.Parameter(
-                    name=name,
-                    integer_range=parameter_pb2.IntegerRange(start=values[0], stop=values[-1]),
-                )
-                for name, values in grid.parameters.items()
-            ],
-        )
-    )
 
 
 # Start.

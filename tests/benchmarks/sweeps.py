@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stratsweep import Client, Progress, ServerProcess
+from stratsweep import Client, OptimizationStream, Progress, ServerProcess
+from stratsweep.v1 import optimization_config_pb2, optimization_service_pb2, parameter_pb2
 from stratsweep_server.backtest import Bars
 from stratsweep_server.backtest.default.engine import DefaultEngine
 from stratsweep_server.backtest.default.metrics import METRICS
@@ -121,22 +122,41 @@ class Delivery:
     progress_count: int
 
 
-def deliver(server: Server, grid: Grid, interval: float | None = INTERVAL) -> Delivery:
+def deliver(
+    server: Server,
+    grid: Grid,
+    interval: float | None = INTERVAL,
+    optimization_id: str | None = None,
+) -> Delivery:
     """Run a grid as a user does: look at every outcome as it comes, take all metrics as a table.
 
     Raises:
         RuntimeError: An outcome, a rank or a metric is missing.
     """
     start = time.perf_counter()
-    outcome_count = message_count = 0
-    last_progress = start
     stream = server.client.optimize(
         STRATEGY,
         symbols=server.symbol,
         parameters=grid.parameters,
         commission=COMMISSION,
         progress_interval=interval,
+        optimization_id=optimization_id,
     )
+    return _follow(stream, grid, start)
+
+
+def deliver_again(
+    server: Server, grid: Grid, optimization_id: str, interval: float | None = INTERVAL
+) -> Delivery:
+    """Watch an optimization of a grid from its start, and look at all of it as `deliver` does."""
+    start = time.perf_counter()
+    stream = server.client.watch_optimization(optimization_id, progress_interval=interval)
+    return _follow(stream, grid, start)
+
+
+def _follow(stream: OptimizationStream, grid: Grid, start: float) -> Delivery:
+    outcome_count = message_count = 0
+    last_progress = start
     for event in stream:
         if isinstance(event, Progress):
             outcome_count += len(event.outcomes)
@@ -149,6 +169,23 @@ def deliver(server: Server, grid: Grid, interval: float | None = INTERVAL) -> De
     if (outcome_count, table_shape) != expected:
         raise RuntimeError(f"{outcome_count} outcomes and a table {table_shape}, not {expected}")
     return Delivery(end - start, stream_end - start, last_progress - start, message_count)
+
+
+def request_of(symbol: str, grid: Grid) -> optimization_service_pb2.OptimizeRequest:
+    """A request for a grid, as the generated stub takes it."""
+    return optimization_service_pb2.OptimizeRequest(
+        config=optimization_config_pb2.OptimizationConfig(
+            strategy=STRATEGY,
+            symbols=[symbol],
+            parameters=[
+                parameter_pb2.Parameter(
+                    name=name,
+                    integer_range=parameter_pb2.IntegerRange(start=values[0], stop=values[-1]),
+                )
+                for name, values in grid.parameters.items()
+            ],
+        )
+    )
 
 
 def rate_through_grpc(server: Server, grid: Grid) -> Contestant:

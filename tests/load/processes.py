@@ -65,9 +65,22 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process itself has used, in all of its threads; without its children."""
+    stat = _stat(pid)
+    if stat is None:
+        raise RuntimeError(f"process {pid} is gone")
+    return (int(stat[11]) + int(stat[12])) / _TICKS_PER_SECOND
+
+
 def resident_bytes(pid: int) -> int:
     """The resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def anonymous_bytes(pid: int) -> int:
+    """The resident memory of a process that is its own: without files mapped into it."""
+    return _status_bytes(pid, "RssAnon")
 
 
 def reset_peak(pid: int) -> None:
@@ -77,10 +90,14 @@ def reset_peak(pid: int) -> None:
 
 def peak_bytes(pid: int) -> int:
     """The most resident memory that a process had."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def _status_bytes(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError("the kernel does not say the peak")
+    raise RuntimeError(f"the kernel does not say {name}")
 
 
 def _descriptors(pid: int) -> Counter[str]:
