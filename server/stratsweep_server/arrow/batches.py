@@ -133,6 +133,12 @@ class StoredBatch:
         buffer = self._first_buffers[name] + 2 * position + 2
         return self._array(buffer, _DTYPES[ColumnType.FLOAT64], self.row_count)
 
+    def figure_table(self, name: str, count: int) -> NDArray[np.float64]:
+        """Return a figure table with its number of names, of shape (rows, names)."""
+        dtype, first = _DTYPES[ColumnType.FLOAT64], self._first_buffers[name] + 2
+        # Its figures are one piece of the body.
+        return self._array(first, dtype, count * self.row_count).reshape(count, -1).T
+
     def text(self, name: str, row: int) -> str:
         """Return the text in a row of a column; empty where it is missing."""
         first = self._first_buffers[name]

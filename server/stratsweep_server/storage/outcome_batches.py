@@ -138,6 +138,23 @@ class OutcomeSchema:
         metrics = self._metrics([batch for batch, _ in batches], len(indices))
         return OutcomeRows(indices, elapsed, durations, metrics, by_row)
 
+    def join(self, batches: Sequence[StoredOutcomes]) -> OutcomeRows:
+        """Return stored outcomes, which have a place, as rows of one record batch."""
+        table = np.empty((sum(map(len, batches)), len(self.metric_names)), order="F")
+        failures: dict[int, BacktestFailure] = {}
+        end = 0
+        for batch in batches:
+            start, end = end, end + len(batch)
+            self._fill(table[start:end], batch.metric_names, batch.metrics())
+            failures.update((start + row, batch.failure(row)) for row in batch.failed_rows())
+        return OutcomeRows(
+            _concatenated([batch.indices() for batch in batches]),
+            _concatenated([batch.elapsed() for batch in batches]),
+            _concatenated([batch.durations() for batch in batches]),
+            table,
+            failures,
+        )
+
     def _metrics(self, batches: Sequence[OutcomeBatch], row_count: int) -> NDArray[np.float64]:
         """Return a table with the file's columns; that of a single batch where it has them."""
         if len(batches) == 1 and batches[0].metric_names == self.metric_names:
@@ -146,17 +163,19 @@ class OutcomeSchema:
         end = 0
         for batch in batches:
             start, end = end, end + len(batch)
-            self._fill(table[start:end], batch)
+            self._fill(table[start:end], batch.metric_names, batch.metrics)
         return table
 
-    def _fill(self, table: NDArray[np.float64], batch: OutcomeBatch) -> None:
-        if batch.metric_names == self.metric_names:
-            table[:] = batch.metrics
+    def _fill(
+        self, table: NDArray[np.float64], names: Sequence[str], metrics: NDArray[np.float64]
+    ) -> None:
+        if names == self.metric_names:
+            table[:] = metrics
             return
         table[:] = np.nan
         places = {name: place for place, name in enumerate(self.metric_names)}
-        for position, name in enumerate(batch.metric_names):
-            table[:, places[name]] = batch.metrics[:, position]
+        for position, name in enumerate(names):
+            table[:, places[name]] = metrics[:, position]
 
     @cached_property
     def _layout(self) -> BatchLayout:
@@ -202,6 +221,17 @@ class StoredOutcomes:
         """Return the seconds that each backtest ran (float64)."""
         return self._batch.array("backtest_seconds")
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the metrics that have a column."""
+        return self._schema.metric_names
+
+    def metrics(self) -> NDArray[np.float64]:
+        """Return all metrics, of shape (outcomes, names); NaN where one has no value."""
+        if not self.metric_names:
+            return np.empty((len(self), 0))
+        return self._batch.figure_table("metrics", len(self.metric_names))
+
     def metric(self, name: str) -> NDArray[np.float64]:
         """Return a metric (float64); NaN where it has no value."""
         if name not in self._schema.metric_names:
@@ -213,6 +243,10 @@ class StoredOutcomes:
         if not self._schema.has_failures:
             return np.zeros(len(self), np.bool_)
         return self._batch.array("failure_kind").astype(np.bool_)
+
+    def failed_rows(self) -> list[int]:
+        """Return the rows that are failures."""
+        return np.flatnonzero(self.is_failure()).tolist() if self._schema.has_failures else []
 
     def failure(self, row: int) -> BacktestFailure:
         """Return the failure in a row."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from stratsweep_server.arrow.messages import END_OF_STREAM
 from stratsweep_server.optimization.store import StoreUnavailableError
 from stratsweep_server.storage.file_layer import FileLayer
-from stratsweep_server.storage.outcome_batches import OutcomeRows
+from stratsweep_server.storage.outcome_batches import StoredOutcomes
 from stratsweep_server.storage.outcome_files import (
     MOST_ROWS,
     OutcomeFile,
@@ -50,7 +48,7 @@ def conclude_log(files: FileLayer, folder: Path) -> int:
     log = StoredLog(files, folder, total_count=0)
     try:
         _remove_rubbish(files, folder)
-        if log.batch_count > 1 and log.count < SMALL_BATCH * log.batch_count:
+        if len(log.batches) > 1 and log.count < SMALL_BATCH * len(log.batches):
             _rewrite(files, folder, log)
             log = StoredLog(files, folder, total_count=0)
     except OSError as error:
@@ -94,29 +92,25 @@ def _write(files: FileLayer, path: Path, log: StoredLog) -> None:
     file = files.create(path)
     try:
         file.append([log.schema.message(log.runs)])
-        for rows in _large_batches(log):
-            file.append(log.schema.encode(rows))
+        for batches in _gathered(log.batches):
+            file.append(log.schema.encode(log.schema.join(batches)))
         file.append([END_OF_STREAM])
         file.sync()
     finally:
         file.close()
 
 
-def _large_batches(log: StoredLog) -> Iterator[OutcomeRows]:
-    for start in range(0, log.count, MOST_ROWS):
-        stop = min(start + MOST_ROWS, log.count)
-        names = log.schema.metric_names
-        metrics = np.empty((stop - start, len(names)), order="F")
-        for position, name in enumerate(names):
-            metrics[:, position] = log.metric(name, start, stop)
-        failed = np.flatnonzero(log.is_failure(start, stop)).tolist()
-        yield OutcomeRows(
-            log.indices(start, stop),
-            log.elapsed_range(start, stop),
-            log.durations(start, stop),
-            metrics,
-            {row: log.failure(start + row) for row in failed},
-        )
+def _gathered(batches: Iterable[StoredOutcomes]) -> Iterator[list[StoredOutcomes]]:
+    """Yield batches together that can be one."""
+    gathered: list[StoredOutcomes] = []
+    row_count = 0
+    for batch in batches:
+        if row_count + len(batch) > MOST_ROWS:
+            yield gathered
+            gathered, row_count = [], 0
+        gathered.append(batch)
+        row_count += len(batch)
+    yield gathered
 
 
 def _remove_rubbish(files: FileLayer, folder: Path) -> None:

@@ -69,9 +69,9 @@ class StoredLog:
         return int(self._starts[-1])
 
     @property
-    def batch_count(self) -> int:
-        """Return in how many record batches they are."""
-        return len(self._batches)
+    def batches(self) -> Sequence[StoredOutcomes]:
+        """Return them as they were written: in record batches."""
+        return self._batches
 
     @cached_property
     def failures(self) -> Mapping[int, BacktestFailure]:

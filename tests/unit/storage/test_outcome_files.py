@@ -70,7 +70,7 @@ def test_outcomes_of_the_same_metrics_share_a_file(folder, at_once):
     assert names(folder) == ["outcomes-1.arrow"]
     log = StoredLog(SystemFiles(), folder, 3)
     assert kept(log) == described(batches)
-    assert log.batch_count == (1 if at_once else 2), "what is written together is one batch"
+    assert len(log.batches) == (1 if at_once else 2), "what is written together is one batch"
 
 
 def test_a_new_metric_begins_a_file_and_fewer_do_not(folder):
@@ -149,5 +149,5 @@ def test_what_gathers_is_divided_into_batches_of_bounded_size(folder):
     batches = [(succeeded(range(start, start + size)), 1.0) for start in range(0, 4 * size, size)]
     write(folder, *batches)
     log = StoredLog(SystemFiles(), folder, 4 * size)
-    assert log.batch_count == 2
+    assert len(log.batches) == 2
     assert np.array_equal(log.indices(), np.arange(4 * size))

@@ -54,12 +54,12 @@ def folder(tmp_path) -> Path:
 def test_one_file_takes_the_place_of_many(folder):
     before = read(folder)
     expected = kept(before)
-    assert before.batch_count == 5
+    assert len(before.batches) == 5
     stored_bytes = conclude_log(FILES, folder)
     after = read(folder)
     assert kept(after) == expected
     assert after.runs == before.runs == [Run(0, 1_000, 0.0), Run(3, 2_000, 0.75)]
-    assert after.batch_count == 1
+    assert len(after.batches) == 1
     assert names(folder) == ["outcomes-1-to-4.arrow"]
     assert stored_bytes == (folder / "outcomes-1-to-4.arrow").stat().st_size
 
@@ -93,7 +93,7 @@ def test_numbers_are_the_same_bit_for_bit(tmp_path):
     for position, name in enumerate(SIXTEEN):
         assert log.metric(name).tobytes() == np.ascontiguousarray(table[:, position]).tobytes()
     assert log.durations().tobytes() == batch.durations.tobytes()
-    assert log.batch_count == 1
+    assert len(log.batches) == 1
 
 
 @pytest.mark.parametrize("failed", [(), (1,)])
@@ -138,7 +138,7 @@ def test_a_single_file_of_small_batches_is_replaced(tmp_path):
     conclude_log(FILES, folder)
     assert names(folder) == ["outcomes-1.arrow"]
     assert kept(read(folder)) == expected
-    assert read(folder).batch_count == 1
+    assert len(read(folder).batches) == 1
 
 
 def test_many_outcomes_are_divided_into_batches_of_bounded_size(tmp_path):
@@ -152,7 +152,7 @@ def test_many_outcomes_are_divided_into_batches_of_bounded_size(tmp_path):
     write(folder, batches, Run(0, 0, 0.0))
     conclude_log(FILES, folder)
     log = read(folder)
-    assert log.batch_count == 2
+    assert len(log.batches) == 2
     assert np.array_equal(log.indices(), np.arange(count))
 
 
