@@ -123,7 +123,8 @@ class _SystemFile:
         for start in range(0, len(pieces), _MOST_PIECES):
             some = pieces[start : start + _MOST_PIECES]
             written = os.writev(self._descriptor, some)
-            if written < sum(map(len, some)):
+            # Not their length: that of a view of numbers is how many there are.
+            if written < sum(memoryview(piece).nbytes for piece in some):
                 self._append_rest(memoryview(b"".join(some))[written:])
 
     def sync(self) -> None:
