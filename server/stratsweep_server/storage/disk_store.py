@@ -170,6 +170,9 @@ class DiskStore:
 
     def conclude(self, caller: str, optimization_id: str) -> None:
         """Write the log in its final form, after its journal was flushed and before it is moved."""
+        journal = self._written.get((caller, optimization_id))
+        if journal is not None and journal.leaves_large_batches:
+            return  # to look for that in the files takes as long as to read all of them
         row_number = self._catalogue.find(caller, optimization_id).row_number
         conclude_log(self._files, self._directories.path(row_number))
 

@@ -154,6 +154,11 @@ class DiskJournal:
         self._is_broken = False
         self._is_closed = False
 
+    @property
+    def leaves_large_batches(self) -> bool:
+        """Return whether a log that was flushed needs not be written anew."""
+        return self._writer.leaves_large_batches
+
     def append(self, batch: OutcomeBatch, elapsed: float) -> None:
         """Keep outcomes soon; never waits. Nothing is kept any more after a failure."""
         if self._failure is None and len(batch):

@@ -20,6 +20,11 @@ from stratsweep_server.storage.outcome_batches import OutcomeSchema
 MOST_ROWS = 1 << 16
 """Outcomes in a record batch."""
 
+SMALL_BATCH = 1_024
+"""Outcomes: batches that have fewer on average are written anew. Then a reader of one metric loads
+its pages and few others; the metadata, 1.3 KB of a batch with sixteen metrics, are the lesser part.
+"""
+
 _NAME = re.compile(r"outcomes-(\d+)(?:-to-(\d+))?\.arrow")
 
 TimedBatch = tuple[OutcomeBatch, float]
@@ -66,6 +71,11 @@ def last_number(names: Iterable[str]) -> int:
     return max((file.last for file in outcome_files(names)), default=0)
 
 
+def are_small(batch_count: int, row_count: int) -> bool:
+    """Return whether record batches are to be written anew as larger ones."""
+    return batch_count > 1 and row_count < SMALL_BATCH * batch_count
+
+
 class OutcomeWriter:
     """Append the outcomes of a run to files of its own. All methods raise OSError.
 
@@ -88,6 +98,12 @@ class OutcomeWriter:
         self._number: int | None = None
         self._file: AppendedFile | None = None
         self._is_named = True
+        self._batch_count = self._row_count = 0
+
+    @property
+    def leaves_large_batches(self) -> bool:
+        """Return whether the log is in its final form by what was written of it: all of it."""
+        return not self._run.first_row and not are_small(self._batch_count, self._row_count)
 
     def append(self, batches: Sequence[TimedBatch]) -> None:
         """Write outcomes; each batch has at least one."""
@@ -137,7 +153,10 @@ class OutcomeWriter:
 
     def _write(self, batches: Sequence[TimedBatch]) -> None:
         if batches and self._file is not None:
-            self._file.append(self._schema.encode(self._schema.gather(batches)))
+            rows = self._schema.gather(batches)
+            self._file.append(self._schema.encode(rows))
+            self._batch_count += 1
+            self._row_count += len(rows.indices)
 
 
 def _groups(match: re.Match[str]) -> tuple[str, str | None]:

@@ -18,29 +18,22 @@ from stratsweep_server.storage.outcome_batches import StoredOutcomes
 from stratsweep_server.storage.outcome_files import (
     MOST_ROWS,
     OutcomeFile,
+    are_small,
     current_files,
     outcome_files,
 )
 from stratsweep_server.storage.stored_log import StoredLog
-
-SMALL_BATCH = 1_024
-"""Outcomes: batches that have fewer on average are written anew. Then a reader of one metric loads
-its pages and few others; the metadata, 1.3 KB of a batch with sixteen metrics, are the lesser part.
-"""
 
 _UNFINISHED = ".new"
 
 logger = logging.getLogger(__name__)
 
 
-def conclude_log(files: FileLayer, folder: Path) -> int:
+def conclude_log(files: FileLayer, folder: Path) -> None:
     """Write a log, to which nobody appends any more, in its final form where that is smaller.
 
     Where the disk does not take the new file, the log stays as it is, which is noted in the
     server's log.
-
-    Returns:
-        The bytes that the log takes.
 
     Raises:
         StoreUnavailableError: The log cannot be read.
@@ -48,12 +41,10 @@ def conclude_log(files: FileLayer, folder: Path) -> int:
     log = StoredLog(files, folder, total_count=0)
     try:
         _remove_rubbish(files, folder)
-        if len(log.batches) > 1 and log.count < SMALL_BATCH * len(log.batches):
+        if are_small(len(log.batches), log.count):
             _rewrite(files, folder, log)
-            log = StoredLog(files, folder, total_count=0)
     except OSError as error:
         logger.warning("outcomes in %s are not written anew: %s", folder, error)
-    return log.stored_bytes
 
 
 def settle_log(files: FileLayer, folder: Path) -> None:

@@ -13,6 +13,7 @@ from stratsweep_server.optimization.store import Run
 from stratsweep_server.storage.file_layer import SystemFiles
 from stratsweep_server.storage.outcome_files import (
     MOST_ROWS,
+    SMALL_BATCH,
     OutcomeFile,
     OutcomeWriter,
     current_files,
@@ -151,3 +152,20 @@ def test_what_gathers_is_divided_into_batches_of_bounded_size(folder):
     log = StoredLog(SystemFiles(), folder, 4 * size)
     assert len(log.batches) == 2
     assert np.array_equal(log.indices(), np.arange(4 * size))
+
+
+@pytest.mark.parametrize(
+    ("counts", "first_row", "is_final"),
+    [
+        ([3], 0, True),
+        ([SMALL_BATCH, SMALL_BATCH], 0, True),
+        ([SMALL_BATCH, SMALL_BATCH - 1], 0, False),
+        ([SMALL_BATCH, SMALL_BATCH], 7, False),  # what came before may be small
+    ],
+)
+def test_a_run_knows_whether_its_log_is_in_its_final_form(folder, counts, first_row, is_final):
+    writer = OutcomeWriter(SystemFiles(), folder, Run(first_row, 0, 0.0))
+    for count in counts:
+        writer.append([(succeeded(range(count)), 1.0)])
+    writer.close()
+    assert writer.leaves_large_batches == is_final
