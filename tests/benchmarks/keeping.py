@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from stratsweep_server.backtest.default.metrics import METRICS
 
 from tests.benchmarks import markets
 from tests.benchmarks.disk import disk_folder, sync_milliseconds
-from tests.benchmarks.figures import Contestant, Reach, Row, Sample, interleave
+from tests.benchmarks.figures import Reach, Row, Sample, interleave
 from tests.benchmarks.full_store import fill_store
 from tests.benchmarks.optimizations import WORKERS
 from tests.benchmarks.sweeps import (
@@ -37,6 +37,7 @@ from tests.load.processes import (
     peak_bytes,
     reset_peak,
     resident_bytes,
+    usage,
 )
 
 _BARS = 2_000
@@ -64,11 +65,13 @@ async def sweep(quick: bool) -> list[Row]:
         serving(market, folder / "state") as kept,
         serving(market) as none,
     ):
-        samples = await interleave(
-            3 if quick else 9,
-            {_KEPT: rate_through_grpc(kept, grid), _NONE: rate_through_grpc(none, grid)},
-        )
-    return [_rate_row(f"{len(grid):,} combinations, {market.label}, kept", samples, 0.9)]
+        both = {
+            name: _Watched(rate_through_grpc(server, grid), server.process_id)
+            for name, server in ((_KEPT, kept), (_NONE, none))
+        }
+        samples = await interleave(3 if quick else 9, both)
+    row = _rate_row(f"{len(grid):,} combinations, {market.label}, kept", samples, 0.9)
+    return [row, _cost_row(row, both)]
 
 
 async def message_per_backtest(quick: bool) -> list[Row]:
@@ -79,12 +82,13 @@ async def message_per_backtest(quick: bool) -> list[Row]:
         _doing_nothing(folder / "state") as kept,
         _doing_nothing() as none,
     ):
-        samples = await interleave(
-            2 if quick else 9,
-            {_KEPT: _message_rate(kept, count), _NONE: _message_rate(none, count)},
-        )
+        both = {
+            name: _Watched(_message_rate(client, count), process_id)
+            for name, (client, process_id) in ((_KEPT, kept), (_NONE, none))
+        }
+        samples = await interleave(2 if quick else 9, both)
     row = _rate_row(f"a message per no-op backtest, {count:,}, kept", samples, 0.85)
-    return [replace(row, note="until the ranking is there")]
+    return [row, _cost_row(row, both)]
 
 
 async def cost_per_outcome(quick: bool) -> list[Row]:
@@ -186,21 +190,49 @@ async def start(quick: bool) -> list[Row]:
 FIGURES = (disk, sweep, message_per_backtest, cost_per_outcome, million, start)
 
 
+class _Watched:
+    """A rate, and the processor time that it takes."""
+
+    def __init__(self, rate: Callable[[], float], process_id: int) -> None:
+        self._rate = rate
+        self._process_id = process_id
+        self.microseconds: list[float] = []
+
+    def __call__(self) -> float:
+        """Return the rate."""
+        start, cpu = time.perf_counter(), self._cpu_seconds()
+        rate = self._rate()
+        count = rate * (time.perf_counter() - start)
+        self.microseconds.append((self._cpu_seconds() - cpu) / count * 1e6)
+        return rate
+
+    def _cpu_seconds(self) -> float:
+        return usage(self._process_id).cpu_seconds + time.process_time()
+
+
+def _cost_row(row: Row, both: dict[str, _Watched]) -> Row:
+    """Processor time, which says more than seconds where others use the machine, too."""
+    count = len(row.ours.values)
+    costs = {name: Sample(tuple(each.microseconds[-count:])) for name, each in both.items()}
+    label = "  processor time: client, server, workers"
+    return Row(label, costs[_KEPT], "us", _NOTHING_KEPT, costs[_NONE])
+
+
 def _rate_row(label: str, samples: dict[str, Sample], lowest: float) -> Row:
     reach = Reach(lowest=lowest)
     return Row(label, samples[_KEPT], "/s", _NOTHING_KEPT, samples[_NONE], reach)
 
 
 @contextmanager
-def _doing_nothing(state: str | Path = "none") -> Iterator[Client]:
-    """A client of a server whose backtests do nothing."""
+def _doing_nothing(state: str | Path = "none") -> Iterator[tuple[Client, int]]:
+    """A client of a server whose backtests do nothing, and the server's process id."""
     engine = "tests.benchmarks.engines:NoOpEngine"
     arguments = ["--engine", engine, "--workers", str(WORKERS), "--state", str(state)]
     with ServerProcess(arguments) as process, Client(process.address) as client:
-        yield client
+        yield client, process.process_id
 
 
-def _message_rate(client: Client, count: int) -> Contestant:
+def _message_rate(client: Client, count: int) -> Callable[[], float]:
     """Backtests per second, over some time; each outcome is looked at by itself."""
 
     def rate() -> float:

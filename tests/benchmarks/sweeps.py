@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,7 +188,7 @@ def request_of(symbol: str, grid: Grid) -> optimization_service_pb2.OptimizeRequ
     )
 
 
-def rate_through_grpc(server: Server, grid: Grid) -> Contestant:
+def rate_through_grpc(server: Server, grid: Grid) -> Callable[[], float]:
     """Combinations per second of `deliver`, over about as long as the references take.
 
     A short look sees one mood of the machine, and whatever the contestant before it left behind.
