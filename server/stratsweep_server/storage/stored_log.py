@@ -76,7 +76,9 @@ class StoredLog:
     @cached_property
     def failures(self) -> Mapping[int, BacktestFailure]:
         """Return the failures by combination index, in order; each is read when it is looked up."""
-        return _StoredFailures(self)
+        rows = np.flatnonzero(self.is_failure()) if self.schema.has_failures else _NO_ROWS
+        indices = self.columns(rows, ()).indices
+        return _StoredFailures(self._batches, self._starts, rows, indices)
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the combination indices of a range of outcomes (int64)."""
@@ -123,11 +125,6 @@ class StoredLog:
         """Let the system take back the memory of what was read; views of it stay valid."""
         for content in self._contents:
             unload(content)
-
-    def failure(self, row: int) -> BacktestFailure:
-        """Return the failure in a row."""
-        batch = bisect_right(self._starts, row) - 1
-        return self._batches[batch].failure(row - self._starts[batch])
 
     def _read(self, content: memoryview) -> None:
         schema = None
@@ -187,18 +184,31 @@ class StoredLog:
 
 
 class _StoredFailures(Mapping[int, BacktestFailure]):
-    """Give failures by combination index, with 16 bytes of memory for each."""
+    """Give failures by combination index, with 16 bytes of memory for each.
 
-    def __init__(self, log: StoredLog) -> None:
-        self._log = log
-        self._rows = np.flatnonzero(log.is_failure()) if log.schema.has_failures else _NO_ROWS
-        self._indices = log.columns(self._rows, ()).indices
-        self._order = np.argsort(self._indices, kind="stable")
+    It does not know its log: in a circle both would stay, and the files mapped, until the garbage
+    collector comes.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[StoredOutcomes],
+        starts: Sequence[int],
+        rows: NDArray[np.intp],
+        indices: NDArray[np.int64],
+    ) -> None:
+        self._batches = batches
+        self._starts = starts
+        self._rows = rows
+        self._indices = indices
+        self._order = np.argsort(indices, kind="stable")
 
     def __getitem__(self, index: int) -> BacktestFailure:
         place = int(np.searchsorted(self._indices, index, sorter=self._order))
         if place < len(self._order) and self._indices[self._order[place]] == index:
-            return self._log.failure(int(self._rows[self._order[place]]))
+            row = int(self._rows[self._order[place]])
+            batch = bisect_right(self._starts, row) - 1
+            return self._batches[batch].failure(row - self._starts[batch])
         raise KeyError(index)
 
     def __iter__(self) -> Iterator[int]:

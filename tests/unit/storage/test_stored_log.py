@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,18 @@ def test_failures_are_found_by_their_combination(folder):
     assert list(failures) == [5, 1], "in order of completion"
     assert 3 not in failures
     assert failures.get(99) is None
+
+
+def test_nothing_keeps_files_mapped_that_nobody_reads_any_more(folder):
+    log = read(folder)
+    assert len(log.failures) == 2
+    is_there = weakref.ref(log)
+    gc.disable()  # it may come after many such logs
+    try:
+        del log
+        assert is_there() is None
+    finally:
+        gc.enable()
 
 
 def test_columns_of_a_batch_are_views_of_the_mapped_file(folder):
