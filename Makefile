@@ -7,7 +7,8 @@ STAMP  := $(VENV)/.installed
 DATA   ?=
 SYMBOL ?=
 # Options of `make bench`, `make load-test` and `make fuzz`: FIGURES="pool.overhead --quick",
-# LOAD=--quick, FUZZ="--seconds 600 --seed 7".
+# LOAD=--quick, FUZZ="--seconds 600 --seed 7". What `make bench` keeps is in /var/tmp, unless the
+# environment names another folder on a disk by BENCHMARK_DISK.
 FIGURES ?=
 LOAD    ?=
 FUZZ    ?=

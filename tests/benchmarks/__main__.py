@@ -1,7 +1,9 @@
-"""`python -m tests.benchmarks [NAME…] [--quick] [--list]`: figures beside their references.
+"""`python -m tests.benchmarks [NAME…] [--quick] [--kept] [--list]`: figures and references.
 
-Each figure runs in a process of its own: what one leaves behind (a fork server, imported modules,
-memory) is no business of the next. Worker processes import this file again, so it stays light.
+With `--kept`, servers keep what they run in a folder on a disk, which `BENCHMARK_DISK` can name;
+without it, only those of the figures in `keeping` do. Each figure runs in a process of its own:
+what one leaves behind (a fork server, imported modules, memory) is no business of the next. Worker
+processes import this file again, so it stays light.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ import argparse
 import asyncio
 import importlib
 import logging
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from tests.benchmarks.disk import KEPT
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Figure
@@ -42,9 +47,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="pool.overhead, or pool for all")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, less work: coarse")
+    parser.add_argument("--kept", action="store_true", help="servers keep what they run")
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.kept:
+        os.environ[KEPT] = "yes"
     known = figures()
     names = chosen(options.names, list(known))
     if options.list:

@@ -1,4 +1,4 @@
-"""A folder on a real disk for what servers keep, and how long that disk takes for a sync."""
+"""Where servers keep what they run: nowhere, or in a folder on a real disk; how fast that is."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from tests.benchmarks.figures import Sample
 DISK = "BENCHMARK_DISK"
 """The environment variable that says where; default: what the system keeps over restarts."""
 
+KEPT = "BENCHMARK_KEPT"
+"""The environment variable by which servers keep what they run in all figures."""
+
+NOWHERE = "none"
 _DEFAULT = "/var/tmp"
 _IN_MEMORY = ("tmpfs", "ramfs")
 _SYNCS = 200
@@ -33,6 +37,16 @@ def disk_folder() -> Iterator[Path]:
         sys.exit(f"{parent} is on {kind}, which keeps nothing: name a folder on a disk by {DISK}")
     with tempfile.TemporaryDirectory(dir=parent, prefix="stratsweep-benchmark-") as folder:
         yield Path(folder)
+
+
+@contextmanager
+def usual_state() -> Iterator[str]:
+    """What servers have as `--state` in figures that are of something else."""
+    if not os.environ.get(KEPT):
+        yield NOWHERE
+        return
+    with disk_folder() as folder:
+        yield str(folder / "state")
 
 
 def sync_milliseconds(folder: Path) -> Sample:

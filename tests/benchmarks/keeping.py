@@ -16,7 +16,7 @@ from stratsweep.v1.optimization_service_pb2_grpc import OptimizationServiceStub
 from stratsweep_server.backtest.default.metrics import METRICS
 
 from tests.benchmarks import markets
-from tests.benchmarks.disk import disk_folder, sync_milliseconds
+from tests.benchmarks.disk import NOWHERE, disk_folder, sync_milliseconds
 from tests.benchmarks.figures import Reach, Row, Sample, interleave
 from tests.benchmarks.full_store import fill_store
 from tests.benchmarks.optimizations import WORKERS
@@ -63,7 +63,7 @@ async def sweep(quick: bool) -> list[Row]:
     with (
         disk_folder() as folder,
         serving(market, folder / "state") as kept,
-        serving(market) as none,
+        serving(market, NOWHERE) as none,
     ):
         both = {
             name: _Watched(rate_through_grpc(server, grid), server.process_id)
@@ -98,7 +98,7 @@ async def cost_per_outcome(quick: bool) -> list[Row]:
     with (
         disk_folder() as folder,
         serving(market, folder / "state") as kept,
-        serving(market) as none,
+        serving(market, NOWHERE) as none,
     ):
 
         def measure(name: str, server: Server) -> float:
@@ -224,7 +224,7 @@ def _rate_row(label: str, samples: dict[str, Sample], lowest: float) -> Row:
 
 
 @contextmanager
-def _doing_nothing(state: str | Path = "none") -> Iterator[tuple[Client, int]]:
+def _doing_nothing(state: str | Path = NOWHERE) -> Iterator[tuple[Client, int]]:
     """A client of a server whose backtests do nothing, and the server's process id."""
     engine = "tests.benchmarks.engines:NoOpEngine"
     arguments = ["--engine", engine, "--workers", str(WORKERS), "--state", str(state)]

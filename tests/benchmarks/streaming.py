@@ -25,6 +25,7 @@ from stratsweep_server.config import ServerConfig
 
 from tests.benchmarks import libraries, markets, sweeps
 from tests.benchmarks.bare_server import bare_message_rate
+from tests.benchmarks.disk import usual_state
 from tests.benchmarks.figures import Contestant, Reach, Row, Sample, interleave
 from tests.benchmarks.stalls import longest_stall
 from tests.benchmarks.sweeps import Grid, Server, deliver, grid_of, rate_through_grpc, serving
@@ -177,10 +178,10 @@ async def stalls(quick: bool) -> list[Row]:
         "rows": outcome_pb2.RESULT_FORMAT_ROWS,
         "Arrow": outcome_pb2.RESULT_FORMAT_ARROW,
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, usual_state() as state:
         market = markets.daily(_BARS)
         market.write_to(Path(folder))
-        config = ServerConfig(data=Path(folder), listen="127.0.0.1:0", state="none")
+        config = ServerConfig(data=Path(folder), listen="127.0.0.1:0", state=state)
         async with InProcessServer(config) as server:
             request = sweeps.request_of(market.bars.symbol, grid_of(100_000))
             request.progress_interval.FromMilliseconds(100)
@@ -199,13 +200,13 @@ async def stalls(quick: bool) -> list[Row]:
 async def start(quick: bool) -> list[Row]:
     """`stratsweep optimize` of 100 combinations on daily SPY, and where its time goes."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # warm caches: Python's own, too
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, usual_state() as state:
         market = markets.daily()
         market.write_to(Path(folder))
         symbol = market.bars.symbol
         arguments = ["--data", folder, "--symbol", symbol, "--param", "fast=5:50:5"]
         command = [str(Path(sys.executable).with_name("stratsweep")), "optimize", sweeps.STRATEGY]
-        command += [*arguments, "--param", "slow=60:240:20"]
+        command += [*arguments, "--param", "slow=60:240:20", "--state", state]
         parts: dict[str, list[float]] = {}
         samples = await interleave(
             3 if quick else 9,
@@ -213,7 +214,7 @@ async def start(quick: bool) -> list[Row]:
                 _OURS: lambda: _seconds_of(command),
                 "python": lambda: _seconds_of([sys.executable, "-c", "pass"]),
                 **{part: functools.partial(_seconds_of_import, part) for part in _IMPORTS},
-                "server": lambda: _time_parts(Path(folder), symbol, parts),
+                "server": lambda: _time_parts(Path(folder), symbol, state, parts),
             },
         )
     parts_of = {part: samples[part] for part in _IMPORTS}
@@ -290,7 +291,7 @@ def _seconds_of(command: list[str]) -> float:
     return time.perf_counter() - begin
 
 
-def _time_parts(folder: Path, symbol: str, parts: dict[str, list[float]]) -> float:
+def _time_parts(folder: Path, symbol: str, state: str, parts: dict[str, list[float]]) -> float:
     """A private server as the command line starts it: each step's seconds; returns their sum."""
     begin = time.perf_counter()
 
@@ -299,7 +300,7 @@ def _time_parts(folder: Path, symbol: str, parts: dict[str, list[float]]) -> flo
         action()
         parts.setdefault(part, []).append(time.perf_counter() - start)
 
-    arguments = ["--data", str(folder), "--state", "none"]
+    arguments = ["--data", str(folder), "--state", state]
     server = ServerProcess(arguments, listen=f"unix:{folder}/server.sock")
     grid = Grid(range(5, 55, 5), range(60, 260, 20))
     note("the server until it listens, its modules included", server.start)

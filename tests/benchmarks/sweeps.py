@@ -22,6 +22,7 @@ from stratsweep_server.backtest.default.engine import DefaultEngine
 from stratsweep_server.backtest.default.metrics import METRICS
 from stratsweep_server.backtest.engine import BatchConfig
 
+from tests.benchmarks.disk import usual_state
 from tests.benchmarks.figures import Contestant
 from tests.benchmarks.markets import Market
 from tests.benchmarks.optimizations import WORKERS
@@ -89,16 +90,16 @@ class Server:
 
 
 @contextmanager
-def serving(market: Market, state: str | Path = "none") -> Iterator[Server]:
+def serving(market: Market, state: str | Path | None = None) -> Iterator[Server]:
     """A server whose kernels are loaded and whose workers are ready.
 
     Args:
         market: Its bars.
-        state: Where it keeps optimizations; default: nowhere.
+        state: Where it keeps optimizations; default: nowhere, or as `--kept` says.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, usual_state() as usual:
         market.write_to(Path(folder))
-        arguments = ["--data", folder, "--workers", str(WORKERS), "--state", str(state)]
+        arguments = ["--data", folder, "--workers", str(WORKERS), "--state", str(state or usual)]
         with ServerProcess(arguments) as process, Client(process.address) as client:
             server = Server(client, process.address, process.process_id, market.bars.symbol)
             deliver(server, grid_of(1_000))
