@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Under nohup it is ignored, which programs inherit, and a server then leaves it so.
+# Ignored under nohup and in the background of a shell, which programs inherit and leave so.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines are noisy: no test asserts a time, and hypothesis' deadline would be one.
 settings.register_profile("stratsweep", deadline=None, derandomize=True)
