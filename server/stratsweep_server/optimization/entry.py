@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from stratsweep_server.execution.grid import GridColumns
 from stratsweep_server.optimization.config import OptimizationConfig
+from stratsweep_server.optimization.followed_log import FollowedLog
 from stratsweep_server.optimization.life import Means, OptimizationLife, ReadyOptimization
-from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.request import OptimizationRequest
 from stratsweep_server.optimization.result import OptimizationResult
@@ -121,7 +121,7 @@ class OptimizationEntry:
         return self.prepared.grid
 
     @property
-    def log(self) -> OutcomeLog:
+    def log(self) -> FollowedLog:
         """Return the outcomes so far; once it has begun."""
         if self._life.log is None:
             raise RuntimeError("the optimization has not begun")

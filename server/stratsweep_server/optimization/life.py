@@ -13,7 +13,8 @@ from functools import partial
 from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.conclusion import conclude
-from stratsweep_server.optimization.kept import OptimizationInterruptedError, interruption
+from stratsweep_server.optimization.followed_log import FollowedLog
+from stratsweep_server.optimization.kept import OptimizationInterruptedError, interruption, read
 from stratsweep_server.optimization.memory import MemoryAccount
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.places import Place, Places
@@ -22,13 +23,21 @@ from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.request import OptimizationRequest
 from stratsweep_server.optimization.result import OptimizationResult
 from stratsweep_server.optimization.running import RunningOptimization
-from stratsweep_server.optimization.states import OptimizationState
-from stratsweep_server.optimization.store import OptimizationRecord, Run, StoreUnavailableError
+from stratsweep_server.optimization.states import ForbiddenTransitionError, OptimizationState
+from stratsweep_server.optimization.store import (
+    HeldElsewhereError,
+    OptimizationRecord,
+    Run,
+    StoreUnavailableError,
+    UnknownOptimizationError,
+)
 from stratsweep_server.optimization.store_calls import StoreCalls
 
 logger = logging.getLogger(__name__)
 
 _CANCELLED = OptimizationState.CANCELLED
+_OVERTAKEN = (ForbiddenTransitionError, HeldElsewhereError, UnknownOptimizationError)
+"""What a store says of an optimization of which it knows more than this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class OptimizationLife:
         self.record = record
         self.place = ready.place if ready is not None else None
         self.prepared: PreparedOptimization | None = None
-        self.log: OutcomeLog | None = None
+        self.log: FollowedLog | None = None
         self.begun = asyncio.Event()
         self.kept = asyncio.Event()
         self.is_written = True
@@ -154,7 +163,9 @@ class OptimizationLife:
         Raises:
             StoreUnavailableError: It still fails.
         """
-        await self._move(self.record)
+        # It may have written, while it failed, that the optimization has ended.
+        with contextlib.suppress(*_OVERTAKEN):
+            await self._move(self.record)
         self.is_written = True
 
     def _stop(self) -> None:
@@ -169,6 +180,8 @@ class OptimizationLife:
 
     async def _live(self) -> OptimizationResult:
         await self._hold()
+        if self.record.state.is_ended:
+            return await self._ended_elsewhere()
         ready = self._ready or await self._its_turn()
         if ready is None:
             return await self._end_without_running()
@@ -250,6 +263,14 @@ class OptimizationLife:
         await self._end(result)
         return result
 
+    async def _ended_elsewhere(self) -> OptimizationResult:
+        """Return the result of what another process has ended just before it was held here."""
+        kept = await read(self.record, self._store, self._means.preparer.messages)
+        result = await kept.result()
+        self.prepared, self.log = kept.prepared, kept.log
+        self.begun.set()
+        return result
+
     async def _end_without_running(self) -> OptimizationResult:
         """End what was cancelled before it ran, or of which nothing is missing."""
         if self._is_left:
@@ -306,14 +327,12 @@ class OptimizationLife:
         logger.warning("optimization %s stands still: %s", self.record.optimization_id, error)
         record = self.current_record
         record = replace(record, state=OptimizationState.INTERRUPTED, message=str(error))
-        self.is_written = False
+        self.record, self.is_written = record, False
         with contextlib.suppress(StoreUnavailableError):
-            await self._move(record)
-            self.is_written = True
+            await self.settle()
             if self._is_new and self.log is None and record.start_time is not None:
                 # It was to run at once and could not: nobody has been told of it.
                 await self._store(self._store.store.delete, record.caller, record.optimization_id)
-        self.record = record
 
     async def _move(self, record: OptimizationRecord) -> None:
         await self._store(self._store.store.move, record)

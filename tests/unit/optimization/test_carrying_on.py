@@ -1,6 +1,8 @@
 """What becomes of optimizations whose process, or whose store, fails them."""
 
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 from stratsweep_server.optimization.carrying_on import OrphanCare
@@ -245,3 +247,45 @@ async def test_an_adopted_one_on_other_inputs_stands_still_and_says_why():
     record = store.find("", "a")
     assert record.state is OptimizationState.INTERRUPTED
     assert "module is 2 and was 1" in record.message
+
+
+class ForgetfulStore(SharedStore):
+    """A store that fails after it has written that an optimization has ended."""
+
+    def move(self, record):
+        super().move(record)
+        if record.state.is_ended:
+            raise StoreUnavailableError("the disk is gone")
+
+
+async def test_what_a_store_has_written_although_it_failed_is_left_as_the_store_has_it():
+    floor = Floor(ForgetfulStore())
+    async with floor.opened(request("a")) as entry:
+        with pytest.raises(StoreUnavailableError):
+            await entry.result()
+    await care_of(floor, adopts=True).look()
+    assert floor.memory.used_bytes == 0
+    assert (await floor.run(request("a"))).state is OptimizationState.SUCCEEDED
+
+
+class OvertakenStore(SharedStore):
+    """A store in which another process ends an optimization just before it is claimed here."""
+
+    def claim(self, caller, optimization_id):
+        record = super().claim(caller, optimization_id)
+        if not record.state.is_ended:
+            changes = {"completed_count": 2, "message": "enough", "end_time": time.time_ns()}
+            super().move(replace(record, state=OptimizationState.CANCELLED, **changes))
+        return super().claim(caller, optimization_id)
+
+
+async def test_one_that_another_process_ends_meanwhile_is_given_as_it_ended():
+    store = OvertakenStore()
+    await left_behind(store)
+    floor = Floor(store)
+    async with floor.opened(request("a")) as overtaken:
+        events = await events_of(overtaken)
+        assert overtaken.record.message == "enough"
+    assert floor.pool.workloads == []
+    assert floor.memory.used_bytes == 0
+    assert await floor.events(request("a")) == events
