@@ -67,8 +67,15 @@ class OrphanCare:
         seen = {(each.caller, each.optimization_id) for each in orphans}
         self._first_seen = {key: self._first_seen.get(key, now) for key in seen}
         for orphan in orphans:
-            with contextlib.suppress(HeldElsewhereError, UnknownOptimizationError):
+            try:
                 await self._care_for(orphan, now)
+            except (HeldElsewhereError, UnknownOptimizationError):
+                continue
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # whatever it is, the others go on
+                name = orphan.optimization_id
+                logger.warning("optimization %s, left by its server, stays: %s", name, error)
 
     async def _care_for(self, orphan: OptimizationRecord, now: float) -> None:
         if orphan.is_detached:

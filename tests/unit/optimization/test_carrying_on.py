@@ -249,6 +249,17 @@ async def test_an_adopted_one_on_other_inputs_stands_still_and_says_why():
     assert "module is 2 and was 1" in record.message
 
 
+async def test_one_that_cannot_be_read_keeps_no_other_from_being_carried_on():
+    store = Orphans()
+    await left_behind(store, request("a", is_detached=True))
+    await left_behind(store, request("b", is_detached=True))
+    number, record = store._records["", "a"]
+    store._records["", "a"] = number, replace(record, request=b"\xff of a newer version")
+    await care_of(Floor(store), adopts=True).look()
+    await until(lambda: store.find("", "b").state.is_ended, "the other one was carried on")
+    assert store.find("", "a").state is OptimizationState.RUNNING
+
+
 class ForgetfulStore(SharedStore):
     """A store that fails after it has written that an optimization has ended."""
 
