@@ -77,9 +77,16 @@ class OptimizationDirectories:
                 os.close(lock)
 
     def remove(self, row_number: int) -> None:
-        """Remove a directory, if it is there; what others have opened in it stays readable."""
+        """Remove a directory, if it is there; what others have opened in it stays readable.
+
+        Of a link to another place only the link is removed.
+        """
+        path = self.path(row_number)
         with explained(), suppress(FileNotFoundError):
-            shutil.rmtree(self.path(row_number))
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
 
     @staticmethod
     def _lock(path: Path, operation: int) -> int | None:

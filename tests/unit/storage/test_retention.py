@@ -168,3 +168,18 @@ def test_what_an_optimization_takes_on_disk_is_found_out(store, path):
     assert store.find("", "a").stored_bytes == SIZE
     store.create(replace(record("b"), stored_bytes=5))
     assert store.find("", "b").stored_bytes == 0
+
+
+def test_where_outcomes_were_moved_to_another_place_their_link_alone_is_removed(
+    store, path, tmp_path
+):
+    kept(store, path, "a b c")
+    directory = min((path / "optimizations").iterdir())
+    moved = directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(moved)
+    age(path, "a", 91)
+    age(path, "b", 91)
+    assert store.enforce_retention() == 2
+    assert names(store) == ["c"]
+    assert directories(path) == 1
+    assert (moved / "outcomes-1.arrow").exists()
