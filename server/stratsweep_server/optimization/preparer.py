@@ -26,7 +26,7 @@ from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.request import Messages, OptimizationRequest
 from stratsweep_server.optimization.states import OptimizationState
-from stratsweep_server.optimization.store import OptimizationRecord
+from stratsweep_server.optimization.store import OptimizationRecord, UnknownOptimizationError
 from stratsweep_server.optimization.store_calls import StoreCalls
 from stratsweep_server.optimization.taking_over import results_of
 from stratsweep_server.optimization.validation import (
@@ -190,7 +190,10 @@ class Preparer:
         for record in records:
             if record.start_time is None or len(missing) == 0:
                 continue
-            view = self._store.store.log(record.caller, record.optimization_id)
+            try:
+                view = self._store.store.log(record.caller, record.optimization_id)
+            except UnknownOptimizationError:  # deleted since: what it had runs again
+                continue
             axes = expand_axes(self.messages.read_started(record.started))
             batches = list(results_of(view, axes, prepared.plan.axes, missing))
             yield from batches

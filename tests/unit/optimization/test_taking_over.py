@@ -128,3 +128,17 @@ async def test_what_cannot_be_resumed_says_why():
     with pytest.raises(InvalidConfigError, match="has succeeded; nothing of it is missing"):
         await floor.run(request("b", resume_from="d"))
     assert floor.memory.used_bytes == 0
+
+
+async def test_what_is_deleted_just_before_it_is_reused_is_run_again():
+    class Deleting(SharedStore):
+        def matching(self, caller, inputs_key):
+            records = super().matching(caller, inputs_key)
+            for record in records:
+                self.delete(caller, record.optimization_id)
+            return records
+
+    floor = Floor(Deleting())
+    await floor.run(request("a"))
+    assert (await floor.run(request("b", takes_results=True))).succeeded_count == 4
+    assert floor.pool.workloads[1].indices == [0, 1, 2, 3]
