@@ -172,8 +172,10 @@ class Optimizations:
                 ) from error
             self._kept.pop(key, None)
             entry = self._entries.pop(key, None)
-            if entry is not None and not entry.is_followed:
-                entry.free()
+            if entry is not None:
+                self._end_grace(entry)
+                if not entry.is_followed:
+                    entry.free()
 
     async def cancel(
         self, optimization_id: str, reason: str, caller: str = LOCAL_CALLER
@@ -353,14 +355,17 @@ class Optimizations:
             if entry.is_written or is_replaced:
                 self._forget(entry)
             return
-        if (grace := self._graces.pop(entry, None)) is not None:
-            grace.cancel()  # somebody has come since, and left again
+        self._end_grace(entry)  # somebody may have come since, and left again
         seconds = MAX_ABANDON_GRACE_SECONDS if entry.is_detached else entry.abandon_grace
         if seconds > 0:
             loop = asyncio.get_running_loop()
             self._graces[entry] = loop.call_later(seconds, self._forget, entry)
         else:
             self._forget(entry)
+
+    def _end_grace(self, entry: OptimizationEntry) -> None:
+        if (grace := self._graces.pop(entry, None)) is not None:
+            grace.cancel()
 
     def _forget(self, entry: OptimizationEntry) -> None:
         self._graces.pop(entry, None)

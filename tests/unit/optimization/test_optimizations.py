@@ -1,6 +1,8 @@
 """The life of optimizations on a pool without processes."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import AsyncExitStack
 
 import pytest
@@ -328,3 +330,15 @@ async def test_one_that_waits_for_memory_runs_when_that_is_free():
             assert not waiting.done()
             floor.optimizations.places.close(first._life.place)
             assert (await waiting).state is OptimizationState.SUCCEEDED
+
+
+async def test_what_is_deleted_takes_no_memory_whatever_its_grace():
+    floor = Floor()
+    async with floor.opened(request("a", is_detached=True)) as entry:
+        await entry.result()
+    deleted = weakref.ref(entry)
+    await floor.optimizations.delete("a")
+    del entry
+    await asyncio.sleep(0)
+    gc.collect()
+    assert deleted() is None
