@@ -123,10 +123,11 @@ class OptimizationLife:
         if self._running is None or self.record.state is not OptimizationState.RUNNING:
             return self.record
         log = self._running.log
+        count = log.count  # outcomes may come while a thread reads this
         return replace(
             self.record,
-            completed_count=log.count,
-            failed_count=int(log.is_failure().sum()),
+            completed_count=count,
+            failed_count=int(log.is_failure(0, count).sum()),
             running_seconds=self._running.elapsed,
         )
 

@@ -5,6 +5,7 @@ import gc
 import weakref
 from contextlib import AsyncExitStack
 
+import numpy as np
 import pytest
 from stratsweep_server.optimization import WorkersUnavailableError
 from stratsweep_server.optimization import running as running_module
@@ -342,3 +343,29 @@ async def test_what_is_deleted_takes_no_memory_whatever_its_grace():
     await asyncio.sleep(0)
     gc.collect()
     assert deleted() is None
+
+
+async def test_no_more_has_failed_than_has_completed_however_fast_outcomes_come():
+    class GrowingLog:
+        """A log that gets another failure whenever somebody looks."""
+
+        _count = 0
+
+        @property
+        def count(self):
+            self._count += 1
+            return self._count
+
+        def is_failure(self, start=0, stop=None):
+            return np.ones((self.count if stop is None else stop) - start, dtype=np.bool_)
+
+    floor = Floor(stall_after=1)
+    async with floor.opened() as entry:
+        await stalled(entry, 1)
+        running = entry._life._running
+        log = running.log
+        running.log = GrowingLog()
+        running.log.runs = log.runs
+        record = entry.record
+        running.log = log
+    assert record.failed_count == record.completed_count
