@@ -236,8 +236,8 @@ class Optimizations:
                 entry.leave()
             else:
                 entry.cancel("its server stops")
+        await asyncio.gather(*(entry.over(_LAST_WORDS_SECONDS) for entry in entries))
         for entry in entries:
-            await entry.over(_LAST_WORDS_SECONDS)
             entry.free()
 
     async def _open(self, request: OptimizationRequest, caller: str) -> FoundOptimization:

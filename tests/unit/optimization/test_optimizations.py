@@ -10,6 +10,7 @@ import pytest
 from stratsweep_server.optimization import WorkersUnavailableError
 from stratsweep_server.optimization import running as running_module
 from stratsweep_server.optimization.config import IntegerRange
+from stratsweep_server.optimization.entry import OptimizationEntry
 from stratsweep_server.optimization.places import TooManyOptimizationsError
 from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.store import (
@@ -369,3 +370,23 @@ async def test_no_more_has_failed_than_has_completed_however_fast_outcomes_come(
         record = entry.record
         running.log = log
     assert record.failed_count == record.completed_count
+
+
+async def test_closing_waits_for_all_last_words_at_once(monkeypatch):
+    floor = Floor(SharedStore(), stall_after=0, max_count=1)
+    all_wait, waiting = asyncio.Event(), []
+
+    async def over(entry, patience=None):
+        waiting.append(entry)
+        if len(waiting) == 3:
+            all_wait.set()
+        await all_wait.wait()
+
+    async with AsyncExitStack() as stack:
+        for name in "abc":
+            await stack.enter_async_context(floor.opened(request(name, is_detached=True)))
+        with monkeypatch.context() as patched:
+            patched.setattr(OptimizationEntry, "over", over)
+            async with asyncio.timeout(10):
+                await floor.optimizations.close()
+    assert len(waiting) == 3
