@@ -235,7 +235,9 @@ class OptimizationLife:
             return await self._end_without_running()
         taken_over = ready.taken_over
         if taken_over is None:
-            taken_over = await preparer.taken_over(self.record.caller, self._request, prepared, log)
+            taken_over = await preparer.taken_over(
+                self.record.caller, self._request, prepared, log, goes_on=True
+            )
         if self.record.state is not OptimizationState.RUNNING:
             await self._move(_running_now(self.record))
         record, store = self.record, self._store.store

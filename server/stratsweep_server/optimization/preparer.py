@@ -51,6 +51,14 @@ class OptimizationRunningError(Exception):
     """Report that something cannot be done with an optimization while it is queued or runs."""
 
 
+_NOT_RESUMABLE = (
+    InputsChangedError,
+    InvalidConfigError,
+    OptimizationRunningError,
+    UnknownOptimizationError,
+)
+
+
 class Preparer:
     """Prepare optimizations.
 
@@ -135,8 +143,18 @@ class Preparer:
         request: OptimizationRequest,
         prepared: PreparedOptimization,
         log: OutcomeLog | None = None,
+        *,
+        goes_on: bool = False,
     ) -> Sequence[OutcomeBatch]:
         """Return the outcomes of other optimizations that are this one's, too.
+
+        Args:
+            caller: Whose optimizations.
+            request: What was asked for.
+            prepared: What runs.
+            log: What it has already.
+            goes_on: The one to resume was looked at before, and is no obstacle any more: what it
+                had runs again.
 
         Raises:
             InvalidConfigError: The one to resume has other inputs, or has succeeded.
@@ -152,9 +170,13 @@ class Preparer:
         key = inputs_key(prepared, fingerprint)
         records = []
         if request.resume_from:
-            record = await self._store(self._store.store.find, caller, request.resume_from)
-            _require_resumable(record, key, fingerprint)
-            records.append(record)
+            try:
+                record = await self._store(self._store.store.find, caller, request.resume_from)
+                _require_resumable(record, key, fingerprint)
+                records.append(record)
+            except _NOT_RESUMABLE:
+                if not goes_on:
+                    raise
         if request.takes_results:
             records += await self._store(self._store.store.matching, caller, key)
         return await in_background(lambda: list(self._results(records, prepared, missing)))

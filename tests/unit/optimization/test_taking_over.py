@@ -142,3 +142,17 @@ async def test_what_is_deleted_just_before_it_is_reused_is_run_again():
     await floor.run(request("a"))
     assert (await floor.run(request("b", takes_results=True))).succeeded_count == 4
     assert floor.pool.workloads[1].indices == [0, 1, 2, 3]
+
+
+async def test_one_that_resumes_another_goes_on_when_that_is_gone():
+    store = SharedStore()
+    async with Floor(store, stall_after=2).opened(request("a")) as entry:
+        await stalled(entry, 2)
+    floor = Floor(store, max_count=1, stall_after=0)
+    resuming = request("b", resume_from="a")
+    async with floor.opened(request("0")), floor.opened(resuming) as queued:
+        assert store.find("", "b").state is OptimizationState.QUEUED
+        store.delete("", "a")
+        floor.pool.stall_after = None
+        await floor.optimizations.cancel("0", "enough")
+        assert (await queued.result()).succeeded_count == 4
