@@ -671,8 +671,9 @@ def test_on_a_terminal_a_bar_moves_and_the_table_fits(market):
 
 def test_without_a_terminal_progress_is_plain_lines(market):
     process = crossover("--server", market, "--symbol", "SYNTH")
-    started, *_, progress, next_step = process.stderr.splitlines()
+    started, *_, progress, next_step, kept = process.stderr.splitlines()
     assert started.startswith("sma_cross on SYNTH, 2018-01-01 to ")
+    assert kept.startswith("kept: stratsweep show ")
     assert next_step.startswith("all rows in a file: --output results.csv · ")
     assert progress.startswith("100 %  90/90  ")
     assert "\x1b" not in process.stderr + process.stdout

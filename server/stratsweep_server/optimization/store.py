@@ -317,7 +317,8 @@ class Store(Protocol):
     def matching(self, caller: str, inputs_key: str) -> list[OptimizationRecord]:
         """Return optimizations, newest first, whose outcomes another with these inputs can take.
 
-        None of them is QUEUED or RUNNING.
+        None of them is QUEUED or RUNNING. A store may leave out all but the newest 1,000, since
+        requests can be large.
         """
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ _MATCHING = (
     _RECORD
     + """
     WHERE caller = :caller AND inputs_key = :inputs_key AND state NOT IN ('QUEUED', 'RUNNING')
-    ORDER BY row_number DESC
+    ORDER BY row_number DESC LIMIT 1000
     """
 )
 _UNHELD = _RECORD + "WHERE optimizations.holder_id IS NULL AND state IN ('QUEUED', 'RUNNING')"
@@ -240,7 +240,7 @@ class Catalogue:
         return self._entries(_PAGE, values)
 
     def matching(self, caller: str, inputs_key: str) -> list[Entry]:
-        """Return what neither waits nor runs and has that key, newest first."""
+        """Return what neither waits nor runs and has that key, the newest 1,000, newest first."""
         return self._entries(_MATCHING, {"caller": caller, "inputs_key": inputs_key})
 
     def unheld(self) -> list[Entry]:
