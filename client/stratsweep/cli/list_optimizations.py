@@ -95,7 +95,8 @@ def list_optimizations(
         click.echo(optimizations_json(shown))
         return
     if not shown:
-        click.echo("no optimization is kept that fits", err=True)
+        is_any = not (states or strategy or symbol or labels or since or until)
+        click.echo("no optimization is kept" + ("" if is_any else " that fits"), err=True)
         return
     from stratsweep.cli.optimization_table import (  # noqa: PLC0415 - rich is slow to import
         optimization_table,

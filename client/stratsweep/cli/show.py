@@ -10,6 +10,8 @@ from stratsweep.cli.kept import find_optimization
 from stratsweep.cli.option_types import OptimizationIdType
 from stratsweep.cli.output_shape import OutputShape, output_options
 from stratsweep.cli.result_report import give_result
+from stratsweep.cli.violations import in_command_line_words
+from stratsweep.errors import InvalidConfigError
 
 _EXAMPLE = """\b
 Example:
@@ -19,7 +21,9 @@ Example:
 
 @click.command(short_help="Show the results of one that is kept.", epilog=_EXAMPLE)
 @click.argument("optimization_id", metavar="ID", type=OptimizationIdType())
-@click.option("--sort", metavar="METRIC", help="Rank by this metric. Default: as they were ranked.")
+@click.option(
+    "--sort", "metric", metavar="METRIC", help="Rank by this metric. Default: as they were ranked."
+)
 @click.option("--maximize", is_flag=True, help="Rank the largest value first.")
 @click.option(
     "--minimize",
@@ -44,7 +48,7 @@ def show(
     *,
     choice: ServerChoice,
     shape: OutputShape,
-    sort: str | None,
+    metric: str | None,
     maximize: bool,
     minimize: bool,
     requirements: tuple[str, ...],
@@ -61,12 +65,17 @@ def show(
         from stratsweep.cli.kept_results import Order, kept_result  # noqa: PLC0415
         from stratsweep.cli.optimization_table import describe_stand  # noqa: PLC0415
 
-        order = Order(sort, minimize if minimize or maximize else None, requirements)
+        order = Order(metric, minimize if minimize or maximize else None, requirements)
         stand = find_optimization(client, optimization_id)
         shape.check_columns(stand.started)
         if not shape.quiet:
             click.echo(describe_stand(stand), err=True)
-        result = kept_result(client, stand, shape, order)
+        try:
+            result = kept_result(client, stand, shape, order)
+        except InvalidConfigError as error:
+            given = {"requirements": requirements}
+            error.violations = in_command_line_words(error.violations, given, context.command)
+            raise
     if not give_result(result, shape):
         context.exit(ExitCode.FAILURE)
     context.exit(ExitCode.SUCCESS if result.ranked else ExitCode.NO_SUCCESS)

@@ -20,7 +20,14 @@ from stratsweep.v1 import (
     optimization_service_pb2,
 )
 
-from .conftest import WAIT_SECONDS, ScriptedServer, arrow_stream, error_info, status
+from .conftest import (
+    WAIT_SECONDS,
+    ScriptedServer,
+    arrow_stream,
+    error_info,
+    invalid_config,
+    status,
+)
 from .numbering import numbered
 
 OPTIMIZE = (
@@ -134,11 +141,12 @@ def test_a_list_as_json_is_an_array_for_programs(run, keep):
 
 def test_an_empty_list_is_no_error(run, server):
     server.answers["ListOptimizations"] = [
-        optimization_service_pb2.ListOptimizationsResponse() for _ in range(2)
+        optimization_service_pb2.ListOptimizationsResponse() for _ in range(3)
     ]
     result = run("list")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "no optimization is kept that fits\n"
+    assert result.stderr == "no optimization is kept\n"
+    assert run("list", "--symbol", "SPY").stderr == "no optimization is kept that fits\n"
     assert run("list", "--format", "json").stdout == "[]\n"
 
 
@@ -230,6 +238,17 @@ def test_rows_that_the_first_command_did_not_ask_for_are_listed(
     result = run("show", "opt-1", "--output", str(path), "--top", "1", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
     assert len(path.read_text().splitlines()) == 4
+
+
+def test_another_order_that_is_refused_is_told_in_words_of_the_command(run, server, script, keep):
+    keep()
+    watched(server, script.whole())
+    server.answers["ListResults"] = [
+        invalid_config(("metric", "is 'nope'"), ("requirements[0]", "is no comparison"))
+    ]
+    result = run("show", "opt-1", "--sort", "nope", "--require", "cagr")
+    assert result.exit_code == 2
+    assert "\n  --sort: is 'nope'\n  --require cagr: is no comparison\n" in result.stderr
 
 
 def test_of_what_runs_is_shown_what_has_completed(run, server, script, keep, rows):
