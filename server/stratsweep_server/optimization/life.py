@@ -200,8 +200,9 @@ class OptimizationLife:
 
     async def _its_turn(self) -> ReadyOptimization | None:
         """Wait until others have ended; None: stopped before."""
-        if not self._is_stopped:
-            await self._queue()
+        if self._is_stopped:
+            return None  # it is over in a moment: who waits is told how it has ended
+        await self._queue()
         self.kept.set()
         if self._is_stopped:
             return None

@@ -182,8 +182,8 @@ async def test_an_interrupted_one_is_cancelled_with_what_it_has():
     store = SharedStore()
     await left_behind(store)
     floor = Floor(store)
-    await floor.optimizations.cancel("a", "enough")
-    await until(lambda: store.find("", "a").state.is_ended, "it was cancelled")
+    answer = await floor.optimizations.cancel("a", "enough")
+    assert (answer.state, answer.completed_count) == (OptimizationState.CANCELLED, 2)
     record = store.find("", "a")
     assert (record.state, record.message) == (OptimizationState.CANCELLED, "enough")
     assert floor.pool.workloads == []
