@@ -155,12 +155,14 @@ class PlainDisplay(_NoDisplay):
 
     def __init__(self) -> None:
         self._target = Metric("", "")
+        self._reused_count = 0
         self._shown_tenth = 0
         self._shown_at = timedelta()
 
     def show_started(self, started: OptimizationStarted) -> None:
         """Print what is about to run."""
         self._target = metric_named(started.config.optimization_target, started.metrics)
+        self._reused_count = started.reused_count
         click.echo(describe_started(started), err=True)
 
     def show_progress(self, progress: Progress) -> None:
@@ -171,11 +173,9 @@ class PlainDisplay(_NoDisplay):
             return
         self._shown_tenth, self._shown_at = tenth, progress.elapsed_duration
         percentage = 100 * progress.completed_count // max(progress.total_count, 1)
-        click.echo(
-            f"{percentage:3d} %  {progress.completed_count:,}/{progress.total_count:,}  "
-            + describe_progress(progress, self._target),
-            err=True,
-        )
+        count = f"{percentage:3d} %  {progress.completed_count:,}/{progress.total_count:,}"
+        status = describe_progress(progress, self._target, self._reused_count)
+        click.echo(f"{count}  {status}".rstrip(), err=True)
 
     def show_note(self, note: str) -> None:
         """Print it."""
@@ -187,6 +187,7 @@ class BarDisplay:
 
     def __init__(self) -> None:
         self._target = Metric("", "")
+        self._reused_count = 0
         console = Console(stderr=True)
         self._bar_width = min(_MAX_BAR_WIDTH, console.width // 6)
         self._bar = RichProgress(
@@ -213,6 +214,7 @@ class BarDisplay:
     def show_started(self, started: OptimizationStarted) -> None:
         """Print what is about to run above the bar."""
         self._target = metric_named(started.config.optimization_target, started.metrics)
+        self._reused_count = started.reused_count
         console = self._bar.console
         text = describe_started(started, console.width)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -220,7 +222,9 @@ class BarDisplay:
 
     def show_progress(self, progress: Progress) -> None:
         """Move the bar."""
-        status = describe_progress(progress, self._target, self._room_beside(progress))
+        status = describe_progress(
+            progress, self._target, self._reused_count, self._room_beside(progress)
+        )
         self._bar.update(self._task, completed=progress.completed_count, status=status)
 
     def show_note(self, note: str) -> None:
@@ -233,18 +237,23 @@ class BarDisplay:
         return self._bar.console.width - self._bar_width - count - _BETWEEN
 
 
-def describe_progress(progress: Progress, target: Metric, width: int | None = None) -> str:
+def describe_progress(
+    progress: Progress, target: Metric, reused_count: int, width: int | None = None
+) -> str:
     """Return rate, failures, best so far and time remaining, as far as they are known.
 
     Args:
         progress: How far it is.
         target: What is ranked by.
+        reused_count: How many were taken over from earlier ones, which took no time: before more
+            have completed, neither rate nor time remaining are known.
         width: What does not fit is left out, the last first; None for all.
     """
     parts = []
     elapsed = progress.elapsed_duration.total_seconds()
-    if elapsed > 0:
-        parts.append(f"{progress.completed_count / elapsed:,.0f}/s")
+    run_count = progress.completed_count - reused_count
+    if elapsed > 0 and run_count > 0:
+        parts.append(f"{run_count / elapsed:,.0f}/s")
     if progress.failed_count:
         parts.append(f"{progress.failed_count:,} failed")
     if progress.best is not None and target.name in progress.best.metrics:
@@ -252,7 +261,7 @@ def describe_progress(progress: Progress, target: Metric, width: int | None = No
         parts.append(f"best {target.name} {figure}")
     if progress.completed_count == progress.total_count:
         parts.append(f"{format_span(progress.elapsed_duration)} elapsed")
-    elif progress.estimated_remaining_duration is not None:
+    elif run_count > 0 and progress.estimated_remaining_duration is not None:
         seconds = math.ceil(progress.estimated_remaining_duration.total_seconds())
         parts.append(f"{timedelta(seconds=seconds)} left")
     return in_lines(parts, width).partition("\n")[0]

@@ -94,6 +94,19 @@ def test_plain_lines_come_at_tenths_or_after_ten_seconds(run, server, script):
     assert shown == ["100", "102", "999", "1,000"]
 
 
+def test_the_rate_is_of_what_runs_without_what_was_taken_over(run, server, script):
+    server.steps = [
+        script.started(total_count=1000, reused_count=900),
+        script.progress(900, total=1000, elapsed=0.001),
+        script.progress(1000, total=1000, elapsed=2),
+        script.part(),
+    ]
+    assert run(*OPTIMIZE).stderr.splitlines()[1:3] == [
+        " 90 %  900/1,000",
+        "100 %  1,000/1,000  50/s · 0:00:02 elapsed",
+    ]
+
+
 def test_on_a_terminal_a_bar_shows_rate_failures_and_best(server, script):
     server.steps = script.whole()
     command = [sys.executable, "-m", "stratsweep.cli", *OPTIMIZE, "--server", server.address]
