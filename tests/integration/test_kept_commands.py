@@ -154,3 +154,21 @@ def test_what_is_detached_is_watched_and_cancelled_where_it_runs(state, tmp_path
         assert len(output.splitlines()) > 9
         (listed,) = json.loads(stratsweep("list", *at, "--format", "json").stdout)
         assert (listed["state"], listed["message"]) == ("CANCELLED", "enough")
+
+
+def test_of_what_stands_still_a_watcher_is_told_how_to_go_on_and_no_log(
+    state, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with ServerProcess([*SCRIPTED, "--workers", "2"]) as server:
+        at = ("--server", server.address)
+        stratsweep(*hanging(tmp_path, *at, "--id", "night", "--detach"))
+        with begun("watch", "night") as watching:
+            wait_for(watching, " 90 % ")
+        os.kill(server.process_id, signal.SIGKILL)
+    watched = stratsweep("watch", "night")
+    assert watched.returncode == 1
+    assert "night stands still" in watched.stderr
+    assert watched.stderr.splitlines()[-1] == "go on with it: stratsweep resume night"
+    cancelled = stratsweep("cancel", "night")
+    assert cancelled.stdout.endswith(", 9 of 10 backtests\n")

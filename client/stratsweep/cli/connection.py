@@ -261,12 +261,15 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def _add_log(error: StratsweepError, server: ServerProcess) -> None:
-    """Add what the server's log has beside the error: the place in the user's code, or its end."""
+    """Add what the server's log has beside the error: the place in the user's code, or its end.
+
+    Nothing where the error is of an optimization that another server has left.
+    """
     place = _failed_start(server.log_tail(_LINES_OF_A_FAILED_START))
     if error.reason == "NO_WORKERS" and place is not None:
         if place:
             error.add_note(place)
-    elif log := server.log_tail():
+    elif error.reason != "OPTIMIZATION_INTERRUPTED" and (log := server.log_tail()):
         error.add_note(f"The private server's log ends with:\n{log}")
 
 
