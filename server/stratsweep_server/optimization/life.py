@@ -36,6 +36,8 @@ from stratsweep_server.optimization.store_calls import StoreCalls
 logger = logging.getLogger(__name__)
 
 _CANCELLED = OptimizationState.CANCELLED
+_NOTED_EVERY_SECONDS = 5.0
+"""How often the catalogue is told how far a running optimization has come."""
 _OVERTAKEN = (ForbiddenTransitionError, HeldElsewhereError, UnknownOptimizationError)
 """What a store says of an optimization of which it knows more than this process."""
 
@@ -257,7 +259,7 @@ class OptimizationLife:
             self.kept.set()
             if self._is_stopped:
                 running.cancel()
-            await running.completed()
+            await self._completed(running)
             if self._is_left:
                 raise await self._left()
             result, _ = await asyncio.gather(
@@ -266,6 +268,19 @@ class OptimizationLife:
             )
         await self._end(result)
         return result
+
+    async def _completed(self, running: RunningOptimization) -> None:
+        """Wait until nothing runs any more; the catalogue tells others meanwhile how far it is."""
+        completion = asyncio.ensure_future(running.completed())
+        try:
+            while not completion.done():
+                await asyncio.wait([completion], timeout=_NOTED_EVERY_SECONDS)
+                if not (completion.done() or self._is_stopped):
+                    with contextlib.suppress(StoreUnavailableError):  # outcomes tell of that
+                        await self._move(self.current_record)
+            await completion
+        finally:
+            completion.cancel()
 
     async def _ended_elsewhere(self) -> OptimizationResult:
         """Return the result of what another process has ended just before it was held here."""

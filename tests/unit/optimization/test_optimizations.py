@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
-from stratsweep_server.optimization import WorkersUnavailableError
+from stratsweep_server.optimization import WorkersUnavailableError, life
 from stratsweep_server.optimization import running as running_module
 from stratsweep_server.optimization.config import IntegerRange
 from stratsweep_server.optimization.entry import OptimizationEntry
@@ -15,6 +15,7 @@ from stratsweep_server.optimization.places import TooManyOptimizationsError
 from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.store import (
     OptimizationExistsError,
+    StoreUnavailableError,
     UnknownOptimizationError,
 )
 from stratsweep_server.optimization.validation import InvalidConfigError, Violation
@@ -246,6 +247,22 @@ async def test_cancelling_ranks_what_has_completed_for_all_who_follow():
         assert entry.record.message == "a better idea"
         ended = await floor.optimizations.cancel("a", "once more")
         assert (ended.state, ended.message) == (OptimizationState.CANCELLED, "a better idea")
+
+
+async def test_others_who_look_at_the_store_learn_how_far_one_has_come(monkeypatch):
+    monkeypatch.setattr(life, "_NOTED_EVERY_SECONDS", 0.01)
+    store = SharedStore()
+    floor = Floor(stall_after=3, store=store)
+    async with floor.opened(request("a")) as entry:
+        await stalled(entry, 3)
+        await until(lambda: store.find("", "a").completed_count == 3, "it is noted")
+        record = store.find("", "a")
+        assert record.state is OptimizationState.RUNNING
+        assert record.running_seconds > 0
+        store.error = StoreUnavailableError("it is locked")
+        await until(lambda: len(floor.store_errors) > 1, "notes fail")
+        store.error = None
+        assert entry.record.state is OptimizationState.RUNNING
 
 
 async def test_a_queued_one_is_cancelled_without_having_run():
