@@ -22,6 +22,7 @@ EXIT_CODES = {
     OptimizationState.SUCCEEDED: ExitCode.SUCCESS,
     OptimizationState.FAILED: ExitCode.NO_SUCCESS,
     OptimizationState.CANCELLED: ExitCode.INTERRUPTED,
+    OptimizationState.UNSPECIFIED: ExitCode.NO_SUCCESS,
 }
 """How a command ends that has followed an optimization to its end."""
 

@@ -639,6 +639,13 @@ def test_an_optimization_that_the_server_stopped_exits_with_130(run, server, scr
     assert "1" in result.stdout
 
 
+def test_an_end_that_only_a_newer_server_knows_is_no_success(run, server, script):
+    rows = [script.result_row(0, rank=1, sharpe_ratio=1.0)]
+    server.steps = [script.started(), script.part(rows, state=99)]
+    result = run(*OPTIMIZE)
+    assert (result.exit_code, result.exception.__class__) == (3, SystemExit)
+
+
 def test_a_server_that_is_stopped_in_the_middle_exits_with_130(run, server, script, statuses):
     info = statuses["error_info"]("DRAINING")
     stopped = statuses["status"](code_pb2.UNAVAILABLE, "the server was stopped", info)
