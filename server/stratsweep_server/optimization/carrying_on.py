@@ -64,7 +64,7 @@ class OrphanCare:
         await self._optimizations.settle()
         orphans = await self._store(self._store.store.orphans)
         now = time.monotonic()
-        seen = {(each.caller, each.optimization_id) for each in orphans}
+        seen = {each.key for each in orphans}
         self._first_seen = {key: self._first_seen.get(key, now) for key in seen}
         for orphan in orphans:
             try:
@@ -85,12 +85,12 @@ class OrphanCare:
                 )
                 await self._optimizations.carry_on(orphan)
             return
-        if now - self._first_seen[orphan.caller, orphan.optimization_id] >= self._patience:
+        if now - self._first_seen[orphan.key] >= self._patience:
             await self._store(self._interrupt, orphan)
 
     def _interrupt(self, orphan: OptimizationRecord) -> None:
         store = self._store.store
-        record = store.claim(orphan.caller, orphan.optimization_id)
+        record = store.claim(*orphan.key)
         if record.state.is_ended:
             return
         store.move(

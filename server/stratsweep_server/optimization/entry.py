@@ -50,7 +50,7 @@ class OptimizationEntry:
         is_new: bool,
         on_unused: Callable[[OptimizationEntry], None],
     ) -> None:
-        self.key = record.caller, record.optimization_id
+        self.key = record.key
         self.request = request
         self.abandon_grace = request.abandon_grace or 0.0
         self.is_detached = record.is_detached

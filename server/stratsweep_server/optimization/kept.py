@@ -102,7 +102,7 @@ async def read(
         StoreUnavailableError: That cannot be read.
     """
     prepared = await in_background(lambda: readable(messages.read_started(record.started)))
-    view = await store(store.store.log, record.caller, record.optimization_id)
+    view = await store(store.store.log, *record.key)
     return KeptOptimization(record, prepared, view)
 
 

@@ -197,7 +197,7 @@ class OptimizationLife:
         if self._is_new:
             await self._store(store.create, record)
         else:
-            self.record = await self._store(store.claim, record.caller, record.optimization_id)
+            self.record = await self._store(store.claim, *record.key)
         self._is_held = True
 
     async def _its_turn(self) -> ReadyOptimization | None:
@@ -249,7 +249,7 @@ class OptimizationLife:
             optimization_id=record.optimization_id,
             labels=record.labels,
             memory=ready.place.memory,
-            open_journal=partial(store.journal, record.caller, record.optimization_id),
+            open_journal=partial(store.journal, *record.key),
             log=log or OutcomeLog(prepared.total_count, _now(record)),
             taken_over=taken_over,
         )
@@ -264,7 +264,7 @@ class OptimizationLife:
                 raise await self._left()
             result, _ = await asyncio.gather(
                 running.concluded(),
-                self._store(store.conclude, record.caller, record.optimization_id),
+                self._store(store.conclude, *record.key),
             )
         await self._end(result)
         return result
@@ -351,7 +351,7 @@ class OptimizationLife:
             await self.settle()
             if self._is_new and self.log is None and record.start_time is not None:
                 # It was to run at once and could not: nobody has been told of it.
-                await self._store(self._store.store.delete, record.caller, record.optimization_id)
+                await self._store(self._store.store.delete, *record.key)
 
     async def _move(self, record: OptimizationRecord) -> None:
         await self._store(self._store.store.move, record)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.optimization.outcome_log import OutcomeLog
-from stratsweep_server.optimization.states import OptimizationState, require_transition
+from stratsweep_server.optimization.states import require_transition
 from stratsweep_server.optimization.store import (
     HeldElsewhereError,
     LogView,
@@ -32,7 +32,6 @@ _CHANGING = (
     "running_seconds",
     "message",
 )
-_WAITS_OR_RUNS = frozenset({OptimizationState.QUEUED, OptimizationState.RUNNING})
 
 
 class MemoryStore:
@@ -54,7 +53,7 @@ class MemoryStore:
 
     def create(self, record: OptimizationRecord) -> None:
         """Keep a new optimization, held by this process."""
-        key = record.caller, record.optimization_id
+        key = record.key
         with self._turn:
             if key in self._records:
                 raise OptimizationExistsError(
@@ -96,13 +95,12 @@ class MemoryStore:
     def move(self, record: OptimizationRecord) -> None:
         """Write the state, counts, times and message of an optimization that this process holds."""
         with self._turn:
-            before = self.find(record.caller, record.optimization_id)
-            if before.state is not record.state or record.state.is_ended:
-                require_transition(before.state, record.state)
-            if (record.caller, record.optimization_id) not in self._held:
+            before = self.find(*record.key)
+            require_transition(before.state, record.state)
+            if record.key not in self._held:
                 raise HeldElsewhereError("")
             changes = {name: getattr(record, name) for name in _CHANGING}
-            self._keep(replace(before, **changes), is_held=record.state in _WAITS_OR_RUNS)
+            self._keep(replace(before, **changes), is_held=record.state.is_under_way)
 
     def journal(
         self,
@@ -145,14 +143,14 @@ class MemoryStore:
         return [
             record
             for _, record in self._newest_first(caller)
-            if record.inputs_key == inputs_key and record.state not in _WAITS_OR_RUNS
+            if record.inputs_key == inputs_key and not record.state.is_under_way
         ]
 
     def close(self) -> None:
         """Let all go with the process."""
 
     def _keep(self, record: OptimizationRecord, *, is_held: bool) -> OptimizationRecord:
-        key = record.caller, record.optimization_id
+        key = record.key
         record = replace(record, holder_address=self._address if is_held else "")
         self._records[key] = self._records[key][0], record
         (self._held.add if is_held else self._held.discard)(key)

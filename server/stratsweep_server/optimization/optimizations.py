@@ -138,7 +138,7 @@ class Optimizations:
 
     def as_it_is(self, record: OptimizationRecord) -> OptimizationRecord:
         """Return what the store has of an optimization, with how far it has come here by now."""
-        entry = self._telling_entry((record.caller, record.optimization_id))
+        entry = self._telling_entry(record.key)
         if entry is None or record.state.is_ended:
             return record
         now = entry.record
@@ -202,7 +202,7 @@ class Optimizations:
 
     async def carry_on(self, record: OptimizationRecord) -> None:
         """Go on with an optimization whose process is gone, without anybody attached."""
-        key = record.caller, record.optimization_id
+        key = record.key
         async with self._turn_of(key):
             if self._running_entry(key) is None:
                 request = self.preparer.messages.read_request(record.request)
@@ -316,7 +316,7 @@ class Optimizations:
 
     async def _read(self, record: OptimizationRecord) -> KeptOptimization:
         """Read what the store has: one object of what has ended, which ranks it once for all."""
-        key = record.caller, record.optimization_id
+        key = record.key
         kept = self._kept.get(key) if record.state.is_ended else None
         if kept is not None and kept.record.create_time == record.create_time:
             return kept
@@ -341,7 +341,7 @@ class Optimizations:
             is_new=is_new,
             on_unused=self._put_away,
         )
-        key = record.caller, record.optimization_id
+        key = record.key
         before = self._entries.get(key)
         self._entries[key] = entry
         if before is not None:

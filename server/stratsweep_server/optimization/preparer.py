@@ -134,7 +134,7 @@ class Preparer:
         """Return the outcomes that an optimization has, to go on from; None: it has none."""
         if record.start_time is None:
             return None
-        view = await self._store(self._store.store.log, record.caller, record.optimization_id)
+        view = await self._store(self._store.store.log, *record.key)
         return await in_background(load_log, view, record.running_seconds)
 
     async def taken_over(
@@ -213,7 +213,7 @@ class Preparer:
             if record.start_time is None or len(missing) == 0:
                 continue
             try:
-                view = self._store.store.log(record.caller, record.optimization_id)
+                view = self._store.store.log(*record.key)
             except UnknownOptimizationError:  # deleted since: what it had runs again
                 continue
             axes = expand_axes(self.messages.read_started(record.started))
@@ -227,7 +227,7 @@ def _require_resumable(
     record: OptimizationRecord, key: str, fingerprint: Mapping[str, str]
 ) -> None:
     name = f"optimization {record.optimization_id}"
-    if record.state in (OptimizationState.QUEUED, OptimizationState.RUNNING):
+    if record.state.is_under_way:
         raise OptimizationRunningError(f"{name} is {record.state.value}; cancel it first")
     if record.state not in _RESUMABLE:
         reason = f"{name} has succeeded; nothing of it is missing"

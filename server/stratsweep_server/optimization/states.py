@@ -26,6 +26,11 @@ class OptimizationState(Enum):
         """Return whether it never changes again."""
         return not _NEXT[self]
 
+    @property
+    def is_under_way(self) -> bool:
+        """Return whether it waits or runs, and so has to be held by a process."""
+        return self in {OptimizationState.QUEUED, OptimizationState.RUNNING}
+
 
 _NEXT = {
     OptimizationState.QUEUED: {
@@ -57,12 +62,12 @@ class ForbiddenTransitionError(Exception):
 
 
 def require_transition(before: OptimizationState, after: OptimizationState) -> None:
-    """Check that an optimization may move so.
+    """Check that an optimization may move so, or stay where it is while it has not ended.
 
     Raises:
         ForbiddenTransitionError: It may not.
     """
-    if after not in _NEXT[before]:
+    if before.is_ended or after not in {before, *_NEXT[before]}:
         raise ForbiddenTransitionError(
             f"an optimization that is {before.value} is not {after.value} next"
         )

@@ -119,6 +119,11 @@ class OptimizationRecord:
     dates: str = ""
     grid_digest: str = ""
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what it is found by: its caller and its id."""
+        return self.caller, self.optimization_id
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizationFilter:
@@ -267,8 +272,8 @@ class Store(Protocol):
         """Write the state, counts, times and message of an optimization that this process holds.
 
         Whether it is detached, and its first event, are written, too; all else stays as it was
-        created. The move must be one that `require_transition` allows, or to the same state. One
-        that is neither QUEUED nor RUNNING is held by nobody afterwards.
+        created. The move must be one that `require_transition` allows. One that is neither QUEUED
+        nor RUNNING is held by nobody afterwards.
 
         Raises:
             ForbiddenTransitionError: It may not move so; one that has ended may not even stay.

@@ -9,7 +9,6 @@ from typing import Protocol, TypeVar
 from stratsweep.v1 import optimization_service_pb2 as service_pb2
 
 from stratsweep_server.optimization.background import BackgroundThreads
-from stratsweep_server.optimization.states import OptimizationState
 from stratsweep_server.optimization.store import (
     LOCAL_CALLER,
     HeldElsewhereError,
@@ -31,8 +30,6 @@ from stratsweep_server.rpc.result_pages import (
 )
 
 _Result = TypeVar("_Result")
-
-_WAITS_OR_RUNS = frozenset({OptimizationState.QUEUED, OptimizationState.RUNNING})
 
 
 class FoundOptimization(Awaited, Protocol):
@@ -105,7 +102,7 @@ class Reading:
         options = read_watch(request)
         found = await self._optimizations.find(request.optimization_id)
         record = found.record
-        if not found.is_here and record.state in _WAITS_OR_RUNS and record.holder_address:
+        if not found.is_here and record.state.is_under_way and record.holder_address:
             raise HeldElsewhereError(record.holder_address)
         with found.read():
             stream = following(found, options.stream, options.after_sequence_number)
@@ -127,8 +124,7 @@ class Reading:
         with found.read():
             record = found.record
             if found.is_here:
-                arguments = record.caller, record.optimization_id
-                record = await self._in_thread(self._store.find, *arguments)
+                record = await self._in_thread(self._store.find, *record.key)
                 record = self._optimizations.as_it_is(record)
             count = found.log.count
             return await self._in_thread(_optimization_response, found, record, count)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stratsweep_server.optimization.states import OptimizationState, require_transition
+from stratsweep_server.optimization.states import require_transition
 from stratsweep_server.optimization.store import (
     HeldElsewhereError,
     OptimizationExistsError,
@@ -297,12 +297,11 @@ class Catalogue:
             UnknownOptimizationError: There is none.
         """
         with self._writing.transaction() as connection:
-            entry = _find(connection, record.caller, record.optimization_id)
-            if entry.record.state is not record.state or record.state.is_ended:
-                require_transition(entry.record.state, record.state)
+            entry = _find(connection, *record.key)
+            require_transition(entry.record.state, record.state)
             if entry.holder_id != holder_id:
                 raise HeldElsewhereError(entry.record.holder_address)
-            keeper = holder_id if _waits_or_runs(record.state) else None
+            keeper = holder_id if record.state.is_under_way else None
             values = values_of(record) | {"holder_id": keeper}
             connection.execute(_UPDATE, values | {"row_number": entry.row_number})
         return keeper is not None
@@ -320,7 +319,7 @@ class Catalogue:
             if row is None:
                 raise UnknownOptimizationError
             entry = entry_of(row)
-            if entry.holder_id is not None or _waits_or_runs(entry.record.state):
+            if entry.holder_id is not None or entry.record.state.is_under_way:
                 raise HeldElsewhereError(entry.record.holder_address)
             connection.execute(_BURY, key | {"delete_time": time.time_ns()})
             connection.execute(_DELETE, key)
@@ -345,7 +344,3 @@ def _find(connection: sqlite3.Connection, caller: str, optimization_id: str) -> 
 
 def _clamped(number: int | None) -> int | None:
     return None if number is None else max(-_MOST, min(number, _MOST))
-
-
-def _waits_or_runs(state: OptimizationState) -> bool:
-    return state in {OptimizationState.QUEUED, OptimizationState.RUNNING}

@@ -113,7 +113,7 @@ class DiskStore:
     def create(self, record: OptimizationRecord) -> None:
         """Keep a new optimization, held by this process."""
         row_number = self._catalogue.add(record, self._holder_id)
-        self._held[record.caller, record.optimization_id] = row_number
+        self._held[record.key] = row_number
 
     def find(self, caller: str, optimization_id: str) -> OptimizationRecord:
         """Return an optimization as it is now."""
@@ -142,7 +142,7 @@ class DiskStore:
 
     def move(self, record: OptimizationRecord) -> None:
         """Write the state, counts, times and message of an optimization that this process holds."""
-        key = record.caller, record.optimization_id
+        key = record.key
         row_number = self._catalogue.find(*key).row_number
         record = replace(record, stored_bytes=self._directories.size(row_number))
         if not self._catalogue.change(record, self._holder_id):
