@@ -93,6 +93,11 @@ class KeptOptimization:
         return await asyncio.shield(self._conclusion)
 
 
+async def what_ran(record: OptimizationRecord, messages: Messages) -> PreparedOptimization:
+    """Return what the outcomes of an optimization are of, by its first event; not to be run."""
+    return await in_background(lambda: readable(messages.read_started(record.started)))
+
+
 async def read(
     record: OptimizationRecord, store: StoreCalls, messages: Messages
 ) -> KeptOptimization:
@@ -101,7 +106,7 @@ async def read(
     Raises:
         StoreUnavailableError: That cannot be read.
     """
-    prepared = await in_background(lambda: readable(messages.read_started(record.started)))
+    prepared = await what_ran(record, messages)
     view = await store(store.store.log, *record.key)
     return KeptOptimization(record, prepared, view)
 

@@ -14,11 +14,16 @@ from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.optimization.background import in_background
 from stratsweep_server.optimization.conclusion import conclude
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.kept import OptimizationInterruptedError, interruption, read
+from stratsweep_server.optimization.kept import (
+    OptimizationInterruptedError,
+    interruption,
+    read,
+    what_ran,
+)
 from stratsweep_server.optimization.memory import MemoryAccount
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.places import Place, Places
-from stratsweep_server.optimization.preparation import PreparedOptimization, readable
+from stratsweep_server.optimization.preparation import PreparedOptimization
 from stratsweep_server.optimization.preparer import Preparer
 from stratsweep_server.optimization.request import OptimizationRequest
 from stratsweep_server.optimization.result import OptimizationResult
@@ -304,8 +309,7 @@ class OptimizationLife:
             running_seconds = log.runs.pop().start_elapsed
         log.runs = log.runs or [Run(0, _now(record), 0.0)]
         log.close()
-        config = await in_background(preparer.messages.read_started, record.started)
-        prepared = await in_background(readable, config)
+        prepared = await what_ran(record, preparer.messages)
         self.prepared, self.log = prepared, log
         result = await in_background(conclude, prepared, log, running_seconds)
         is_running = record.state is OptimizationState.RUNNING

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
-from stratsweep_server.execution.outcomes import OutcomeBatch
 from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.outcome_log import OutcomeLog
 from stratsweep_server.optimization.store import LogView, Run
@@ -25,7 +22,11 @@ def load_log(view: LogView, running_seconds: float) -> OutcomeLog:
     for start in range(0, view.count, _BLOCK_ROWS):
         checkpoint()
         stop = min(start + _BLOCK_ROWS, view.count)
-        log.append(_batch(view, start, stop), view.elapsed_range(start, stop))
+        rows = slice(start, stop)
+        columns = view.columns(rows, view.metric_names(rows))
+        failed = columns.indices[view.is_failure(start, stop)].tolist()
+        batch = columns.batch([view.failures[index] for index in failed])
+        log.append(batch, view.elapsed_range(start, stop))
     if log.count:
         running_seconds = max(running_seconds, log.elapsed(log.count - 1))
     now = time.time_ns()
@@ -33,14 +34,3 @@ def load_log(view: LogView, running_seconds: float) -> OutcomeLog:
         now = max(now, round(view.runs[-1].time_at(running_seconds) * 1e9))
     log.runs = [*view.runs, Run(log.count, now, running_seconds)]
     return log
-
-
-def _batch(view: LogView, start: int, stop: int) -> OutcomeBatch:
-    indices = view.indices(start, stop)
-    names = view.metric_names(slice(start, stop))
-    table = np.empty((stop - start, len(names)), order="F")
-    for position, name in enumerate(names):
-        table[:, position] = view.metric(name, start, stop)
-    failed = indices[view.is_failure(start, stop)].tolist()
-    failures = tuple(view.failures[index] for index in failed)
-    return OutcomeBatch(indices, view.durations(start, stop), names, table, failures)

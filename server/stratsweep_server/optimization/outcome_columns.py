@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stratsweep_server.execution.outcomes import BacktestFailure
+from stratsweep_server.execution.outcomes import BacktestFailure, OutcomeBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,16 @@ class OutcomeColumns:
             {name: values[start:stop] for name, values in self.metrics.items()},
         )
 
+    def batch(self, failures: Sequence[BacktestFailure] = ()) -> OutcomeBatch:
+        """Return them as outcomes of another log; `failures` are those among them."""
+        table = self._table("F")
+        return OutcomeBatch(
+            self.indices, self.durations, tuple(self.metrics), table, tuple(failures)
+        )
+
     def rows(self) -> list[tuple[int, float, dict[str, float]]]:
         """Return index, seconds, and the metrics that have a value, for each outcome."""
-        names = tuple(self.metrics)
-        table = np.empty((len(self.indices), len(names)))
-        for position, values in enumerate(self.metrics.values()):
-            table[:, position] = values
+        names, table = tuple(self.metrics), self._table("C")
         has_values = ~np.isnan(table)
         return [
             (index, duration, _present(names, values, has))
@@ -50,6 +55,13 @@ class OutcomeColumns:
                 strict=True,
             )
         ]
+
+    def _table(self, order: Literal["C", "F"]) -> NDArray[np.float64]:
+        """Return the metrics, of shape (outcomes, names), by row or by column in memory."""
+        table = np.empty((len(self.indices), len(self.metrics)), order=order)
+        for position, values in enumerate(self.metrics.values()):
+            table[:, position] = values
+        return table
 
 
 def _present(

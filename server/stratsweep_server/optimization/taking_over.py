@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,9 @@ def results_of(
         is_taken = _is_in(indices, wanted) & ~view.is_failure(start, stop)
         if not is_taken.any():
             continue
-        names = view.metric_names(slice(start, stop))
-        table = np.empty((int(is_taken.sum()), len(names)), order="F")
-        for position, name in enumerate(names):
-            table[:, position] = view.metric(name, start, stop)[is_taken]
-        durations = view.durations(start, stop)[is_taken]
-        yield OutcomeBatch(indices[is_taken], durations, names, table)
+        rows = start + np.flatnonzero(is_taken)
+        columns = view.columns(rows, view.metric_names(slice(start, stop)))
+        yield replace(columns, indices=indices[is_taken]).batch()
 
 
 class GridMatch:
