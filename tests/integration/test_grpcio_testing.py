@@ -36,12 +36,14 @@ class EndlessWorkload:
 
     def __init__(self) -> None:
         self.is_cancelled = threading.Event()
+        self._end = asyncio.Event()
 
     async def wait(self) -> None:
-        await asyncio.Event().wait()
+        await self._end.wait()
 
     def cancel(self) -> None:
         self.is_cancelled.set()
+        self._end.set()
 
 
 class EndlessPool:
