@@ -2,6 +2,7 @@
 
 import _thread
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -234,7 +235,14 @@ class CtrlC:
 
 def is_waiting_for_grpc(thread):
     """Whether a thread is where gRPC waits for a message."""
-    frames = traceback.extract_stack(sys._current_frames()[thread.ident])
+    # Garbage that is collected in there and closes a socket lets go of the interpreter, but not of
+    # its lock on the threads, which the next one to run may need: both would wait for ever.
+    gc.disable()
+    try:
+        frame = sys._current_frames()[thread.ident]
+    finally:
+        gc.enable()
+    frames = traceback.extract_stack(frame)
     return frames[-1].name == "wait" and any(each.name == "_wait_once" for each in frames)
 
 
