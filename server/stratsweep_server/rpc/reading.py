@@ -16,7 +16,7 @@ from stratsweep_server.optimization.store import (
     Store,
     StoreUnavailableError,
 )
-from stratsweep_server.rpc.events.followed import Awaited
+from stratsweep_server.rpc.events.followed import Followed
 from stratsweep_server.rpc.events.following import following
 from stratsweep_server.rpc.optimization_pages import optimization_page
 from stratsweep_server.rpc.reading_requests import read_id, read_watch
@@ -32,7 +32,7 @@ from stratsweep_server.rpc.result_pages import (
 _Result = TypeVar("_Result")
 
 
-class FoundOptimization(Awaited, Protocol):
+class FoundOptimization(Followed, Protocol):
     """Give an optimization as this process has it, or as the store does."""
 
     @property

@@ -28,6 +28,7 @@ from stratsweep_server.optimization.result import (
 )
 from stratsweep_server.optimization.store import Run
 from stratsweep_server.rpc.events import formats
+from stratsweep_server.rpc.events.following import following
 from stratsweep_server.rpc.events.stream import EventStream, StreamOptions
 
 AXES = (ParameterAxis("slow", range(4)), ParameterAxis("kind", ("x", "Ω", "")))
@@ -47,6 +48,9 @@ class Ended:
     grid: GridColumns = field(default_factory=lambda: GridColumns(AXES, object))
     started: bytes = STARTED.SerializeToString()
     started_time: int = START_TIME
+
+    async def begun(self, patience):
+        return True
 
     async def result(self):
         log = self.log
@@ -122,8 +126,7 @@ def sent(followed, options, after=0, max_message_bytes=300):
     """The bytes of all responses; messages are small, so that results come in several parts."""
 
     async def collect():
-        stream = EventStream(followed, options, 15.0, after)
-        return [response async for response in stream.responses()]
+        return [response async for response in following(followed, options, after)]
 
     with mock.patch.object(formats, "MAX_MESSAGE_BYTES", max_message_bytes):
         return asyncio.run(collect())

@@ -26,7 +26,8 @@ from stratsweep_server.optimization.store import (
 )
 from stratsweep_server.rpc import optimization_pages
 from stratsweep_server.rpc.events import formats
-from stratsweep_server.rpc.events.stream import EventStream, StreamOptions
+from stratsweep_server.rpc.events.following import following
+from stratsweep_server.rpc.events.stream import StreamOptions
 from stratsweep_server.rpc.reading import Reading
 from stratsweep_server.rpc.requests import InvalidRequestError
 from stratsweep_server.storage.disk_store import DiskStore, open_store
@@ -118,6 +119,9 @@ class FirstOne:
         self._prepared = readable(CONFIG)
         self.config, self.grid = CONFIG, self._prepared.grid
 
+    async def begun(self, patience):
+        return True
+
     async def result(self):
         return conclude(self._prepared, self.log, RUNNING_SECONDS)
 
@@ -128,8 +132,8 @@ async def test_a_kept_optimization_is_watched_as_it_was_at_first_bit_for_bit(
 ):
     log = await keep(store, "first", ROWS)
     first = FirstOne(log, store.find(LOCAL_CALLER, "first"))
-    stream = EventStream(first, StreamOptions(has_arrow_results=is_arrow), 15.0)
-    sent = [response async for response in stream.responses()]
+    stream = following(first, StreamOptions(has_arrow_results=is_arrow))
+    sent = [response async for response in stream]
     fields = {"result_format": RESULT_FORMAT_ARROW} if is_arrow else {}
     for after in (0, 1, 5, len(sent) - 1, len(sent), 2**63 - 1):
         assert await events_of(reading, after_sequence_number=after, **fields) == sent[after:]

@@ -1,4 +1,4 @@
-"""Say what a stream follows: an optimization that runs, or one that has ended."""
+"""Say what a stream follows: an optimization that waits, runs, or has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stratsweep_server.optimization.result import OptimizationResult
 
 
 class Followed(Protocol):
-    """Give a stream all that its events are made from.
+    """Give a stream all that its events are made from; config, grid and log once it has begun.
 
     Equal answers give equal events, to the last bit, whoever asks and whenever.
     """
@@ -23,6 +23,13 @@ class Followed(Protocol):
     @property
     def started_time(self) -> int:
         """Return when that event happened, in nanoseconds since the epoch."""
+
+    async def begun(self, patience: float | None = None) -> bool:
+        """Wait until it has begun; the started event is there before.
+
+        Returns:
+            False when `patience` seconds passed before that.
+        """
 
     @property
     def config(self) -> OptimizationConfig:
@@ -38,14 +45,3 @@ class Followed(Protocol):
 
     async def result(self) -> OptimizationResult:
         """Wait for the end, at which the log is closed, and return it; may be cancelled."""
-
-
-class Awaited(Followed, Protocol):
-    """Give a stream what may have to wait before it has config, grid and log."""
-
-    async def begun(self, patience: float | None = None) -> bool:
-        """Wait until it has; the started event is there before.
-
-        Returns:
-            False when `patience` seconds passed before that.
-        """

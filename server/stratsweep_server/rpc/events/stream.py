@@ -1,4 +1,4 @@
-"""Stream one optimization: move a cursor through its log and make events of what it passes.
+"""Stream one optimization that has begun: make events of its log, which a cursor passes.
 
 Every event but a heartbeat is made from the log and from nothing else, so that one which is sent
 again has the bytes that it had at first.
@@ -55,13 +55,13 @@ class StreamOptions:
 
 
 class EventStream:
-    """Stream the events of an optimization, from its start or from any later one.
+    """Stream the events of an optimization that follow its start, or any later one.
 
     Args:
-        followed: What runs, or has ended.
+        followed: What has begun.
         options: What the client chose.
         heartbeat_interval: Seconds of silence after which a heartbeat is sent.
-        after_sequence_number: The last event that is not wanted; 0: all are. Without
+        after_sequence_number: The last event that is not wanted, at least the start's. Without
             `progress_interval` the rest is, bit for bit, that of a stream of all.
     """
 
@@ -70,7 +70,7 @@ class EventStream:
         followed: Followed,
         options: StreamOptions,
         heartbeat_interval: float,
-        after_sequence_number: int = 0,
+        after_sequence_number: int,
     ) -> None:
         self._followed = followed
         self._log = followed.log
@@ -96,11 +96,8 @@ class EventStream:
     async def responses(self) -> AsyncGenerator[bytes, None]:
         """Yield serialized `OptimizeResponse`s, which are `WatchOptimizationResponse`s as well.
 
-        First the start, then progress as it comes, heartbeats in between, last the parts of the
-        result.
+        Progress as it comes, heartbeats in between, last the parts of the result.
         """
-        if self._after < STARTED_NUMBER:
-            yield started_response(self._followed.started, self._followed.started_time)
         conclusion = asyncio.create_task(self._followed.result())
         try:
             async for response in self._progress_responses():
@@ -120,7 +117,7 @@ class EventStream:
 
     async def _progress_responses(self) -> AsyncIterator[bytes]:
         log = self._log
-        passed = max(self._after - STARTED_NUMBER, 0)
+        passed = self._after - STARTED_NUMBER
         while max(self._position, passed) < log.total_count:
             if not await log.wait_beyond(max(self._position, passed), self._heartbeat_interval):
                 yield heartbeat_response()
