@@ -144,6 +144,16 @@ def find_excess(
     ]
 
 
+def find_requirement_excess(requirements: Sequence[str]) -> list[Violation]:
+    """Return a violation where there are more requirements, or characters in all, than allowed."""
+    excess = find_excess((), (), (), requirements)
+    size = sum(map(len, requirements))
+    if excess or size <= MAX_REQUIREMENT_CHARACTERS:
+        return excess
+    reason = f"have {size:,} characters together; {MAX_REQUIREMENT_CHARACTERS:,} are allowed"
+    return [Violation("requirements", reason)]
+
+
 def _check(
     config: OptimizationConfig, engine: EngineDescription, max_combinations: int
 ) -> Iterator[Violation]:
@@ -414,13 +424,9 @@ def _check_constraints(
 def _check_requirements(
     config: OptimizationConfig, engine: EngineDescription
 ) -> Iterator[Violation]:
-    character_count = sum(map(len, config.requirements))
-    if character_count > MAX_REQUIREMENT_CHARACTERS:
-        yield Violation(
-            "requirements",
-            f"have {character_count:,} characters together; {MAX_REQUIREMENT_CHARACTERS:,} are "
-            "allowed",
-        )
+    excess = find_requirement_excess(config.requirements)
+    if excess:
+        yield from excess
         return
     strategy = _declared(config, engine)
     parameters = {axis.name for axis in config.axes}

@@ -19,14 +19,13 @@ from stratsweep_server.optimization.background import checkpoint
 from stratsweep_server.optimization.conditions import InvalidConditionError
 from stratsweep_server.optimization.config import OptimizationConfig
 from stratsweep_server.optimization.followed_log import FollowedLog
-from stratsweep_server.optimization.limits import MAX_REQUIREMENT_CHARACTERS, MAX_REQUIREMENTS
 from stratsweep_server.optimization.ranking import best_row, rank
 from stratsweep_server.optimization.requirements import (
     Requirements,
     compiled_requirement,
     qualifies,
 )
-from stratsweep_server.optimization.validation import Violation
+from stratsweep_server.optimization.validation import Violation, find_requirement_excess
 from stratsweep_server.rpc.events.arrow import arrow_stream, max_arrow_rows
 from stratsweep_server.rpc.events.formats import fits
 from stratsweep_server.rpc.events.rows import ranked_messages, result_message
@@ -91,14 +90,9 @@ def check_results_request(request: ListResultsRequest) -> None:
         violations.append(Violation("direction", f"{request.direction} is no direction"))
     if request.result_format not in outcome_pb2.ResultFormat.values():
         violations.append(Violation("result_format", f"{request.result_format} is no format"))
-    count = len(request.requirements)
-    if count > MAX_REQUIREMENTS:
-        reason = f"are {count:,}; {MAX_REQUIREMENTS:,} are allowed"
-        violations.append(Violation("requirements", reason))
-    elif (size := sum(map(len, request.requirements))) > MAX_REQUIREMENT_CHARACTERS:
-        reason = f"have {size:,} characters together; {MAX_REQUIREMENT_CHARACTERS:,} are allowed"
-        violations.append(Violation("requirements", reason))
-    elif count and not request.has_requirements:
+    excess = find_requirement_excess(request.requirements)
+    violations += excess
+    if request.requirements and not (excess or request.has_requirements):
         reason = "take the place of the optimization's own only with has_requirements; set that"
         violations.append(Violation("requirements", reason))
     refuse(violations)
