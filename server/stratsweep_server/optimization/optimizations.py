@@ -98,7 +98,7 @@ class Optimizations:
         """
         if not request.optimization_id:
             if self.places.is_full:
-                self.places.take()  # says so
+                raise self.places.refusal()
             request = _with_id(request)
         found = await self._open(request, caller)
         if isinstance(found, KeptOptimization):
@@ -115,11 +115,8 @@ class Optimizations:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        entry = self._telling_entry((caller, optimization_id))
-        if entry is not None:
-            return entry
-        record = await self._store(self._store.store.find, caller, optimization_id)
-        return await self._read(record)
+        key = caller, optimization_id
+        return self._telling_entry(key) or await self._stored(key)
 
     async def find_outcomes(
         self, optimization_id: str, caller: str = LOCAL_CALLER
@@ -130,11 +127,9 @@ class Optimizations:
             StoreUnavailableError: The store cannot be read.
             UnknownOptimizationError: There is none of that id.
         """
-        entry = self._telling_entry((caller, optimization_id))
-        if entry is not None and entry.has_log:
-            return entry
-        record = await self._store(self._store.store.find, caller, optimization_id)
-        return await self._read(record)
+        key = caller, optimization_id
+        entry = self._telling_entry(key)
+        return entry if entry is not None and entry.has_log else await self._stored(key)
 
     def as_it_is(self, record: OptimizationRecord) -> OptimizationRecord:
         """Return what the store has of an optimization, with how far it has come here by now."""
@@ -191,7 +186,7 @@ class Optimizations:
         async with self._turn_of(key):
             entry = self._running_entry(key)
             if entry is None:
-                record = await self._store(self._store.store.find, caller, optimization_id)
+                record = await self._store(self._store.store.find, *key)
                 if record.state.is_ended:
                     return record
                 request = self.preparer.messages.read_request(record.request)
@@ -313,6 +308,9 @@ class Optimizations:
         reused_count = sum(map(len, taken_over))
         started = await self.preparer.started(record, prepared, reused_count)
         return replace(record, started=started), taken_over
+
+    async def _stored(self, key: _Key) -> KeptOptimization:
+        return await self._read(await self._store(self._store.store.find, *key))
 
     async def _read(self, record: OptimizationRecord) -> KeptOptimization:
         """Read what the store has: one object of what has ended, which ranks it once for all."""

@@ -79,6 +79,10 @@ class Places:
         """Return whether one more would be refused."""
         return not self._is_free and not self._may_wait
 
+    def refusal(self) -> TooManyOptimizationsError:
+        """Return what to raise where one more is refused."""
+        return TooManyOptimizationsError(self.max_count, _RETRY_SECONDS)
+
     def take(self) -> Place:
         """Take a place that is free, with nobody waiting for it.
 
@@ -86,7 +90,7 @@ class Places:
             TooManyOptimizationsError: There is none.
         """
         if not self._is_free:
-            raise self._refusal()
+            raise self.refusal()
         return self._place()
 
     def close(self, place: Place) -> None:
@@ -188,6 +192,3 @@ class Places:
         self._changes += 1
         self._changed.set()
         self._changed.clear()
-
-    def _refusal(self) -> TooManyOptimizationsError:
-        return TooManyOptimizationsError(self.max_count, _RETRY_SECONDS)

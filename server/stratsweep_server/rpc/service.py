@@ -25,6 +25,7 @@ from stratsweep_server.rpc import requests, responses
 from stratsweep_server.rpc.events.following import following
 from stratsweep_server.rpc.events.stream import started_response
 from stratsweep_server.rpc.reading import Reading
+from stratsweep_server.rpc.reading_requests import refuse
 from stratsweep_server.rpc.records import optimization_message
 
 logger = logging.getLogger(__name__)
@@ -89,9 +90,7 @@ class OptimizationService(OptimizationServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002 - the signature of gRPC
     ) -> service_pb2.CancelOptimizationResponse:
         """Stop an optimization, and keep what has completed."""
-        violations = requests.find_cancel_violations(request)
-        if violations:
-            raise requests.InvalidRequestError(violations)
+        refuse(requests.find_cancel_violations(request))
         record = await self._optimizations.cancel(request.optimization_id, request.reason)
         return service_pb2.CancelOptimizationResponse(
             optimization=await in_background(optimization_message, record)

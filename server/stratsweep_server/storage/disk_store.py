@@ -143,8 +143,8 @@ class DiskStore:
     def move(self, record: OptimizationRecord) -> None:
         """Write the state, counts, times and message of an optimization that this process holds."""
         key = record.key
-        row_number = self._catalogue.find(*key).row_number
-        record = replace(record, stored_bytes=self._directories.size(row_number))
+        if key in self._held:
+            record = replace(record, stored_bytes=self._directories.size(self._held[key]))
         if not self._catalogue.change(record, self._holder_id):
             self._held.pop(key, None)
             if journal := self._written.pop(key, None):
